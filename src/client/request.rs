@@ -1,0 +1,375 @@
+//! Calls: one message and its result, or a stream of them.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::Client;
+use super::calls::{CallState, Calls, Event};
+use crate::core::window::Window;
+use crate::error::{Error, Result};
+use crate::handler::panic_text;
+use crate::message::{Frame, Path};
+use crate::part::{Batch, NotSent, Outlet};
+
+/// How often a sender that waits for room looks whether its call is over.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A call with its settings. Made by [`Client::request`].
+#[derive(Clone)]
+pub struct Request<'a> {
+    client: &'a Client,
+    function: String,
+    expect: Option<usize>,
+    cache: String,
+    timeout: Option<Duration>,
+    window: usize,
+    window_bytes: usize,
+}
+
+impl<'a> Request<'a> {
+    /// How long a call waits for a result unless told otherwise: 5 minutes.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+    pub(super) fn new(client: &'a Client, function: &str) -> Self {
+        Self {
+            client,
+            function: function.to_owned(),
+            expect: None,
+            cache: String::new(),
+            timeout: Some(Self::DEFAULT_TIMEOUT),
+            window: 8_192,
+            window_bytes: 32 << 20,
+        }
+    }
+
+    /// How many results to expect in all: by default one for each message. To be told when the
+    /// server scatters, gathers, filters, or its functions give several results or none: on the
+    /// pylm wire nobody else knows.
+    pub fn expect(mut self, results: usize) -> Self {
+        self.expect = Some(results);
+        self
+    }
+
+    /// What the messages carry in their `cache` field; by default nothing, which the server
+    /// replaces by an id.
+    pub fn cache(mut self, key: impl Into<String>) -> Self {
+        self.cache = key.into();
+        self
+    }
+
+    /// How long to wait while nothing moves: no message is sent and no result comes although
+    /// some are due. 5 minutes by default; `None` for no end.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// How many messages a job may have sent without their results being read: 8,192 by
+    /// default. With [`expect`](Self::expect): how many results may wait to be read before no
+    /// more messages are sent.
+    pub fn window(mut self, messages: usize) -> Self {
+        self.window = messages;
+        self
+    }
+
+    /// How many bytes of payloads, and of results, a job may have open likewise: 32 MiB by
+    /// default.
+    pub fn window_bytes(mut self, bytes: usize) -> Self {
+        self.window_bytes = bytes;
+        self
+    }
+
+    /// Sends one payload and waits for its result. With [`expect`](Self::expect) more than one,
+    /// use [`job`](Self::job).
+    ///
+    /// # Errors
+    /// [`Error::Path`] for a malformed function, [`Error::WrongServer`] when it is not of the
+    /// client's server, [`Error::TooLarge`] for the payload; [`Error::Function`],
+    /// [`Error::UnknownFunction`] or [`Error::Refused`] as the server says;
+    /// [`Error::Timeout`]; [`Error::Stopped`] when the client has ended.
+    pub fn eval(mut self, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        self.check()?;
+        self.expect = Some(1);
+        let mut job = self.open()?;
+        let payload = payload.as_ref();
+        let feeder = self.feeder(&job);
+        let frame = feeder.frame(payload)?;
+        job.state.acquire(payload.len());
+        if !feeder.send(frame) {
+            return Err(stopped());
+        }
+        job.next().unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Sends many payloads, and gives their results as they come. Returns at once: the payloads
+    /// are taken and sent by a thread of the job's own, no faster than the results are read.
+    /// Each result is a payload or the error of its message, after which the job goes on; an
+    /// [`Error::Timeout`], [`Error::Stopped`] or [`Error::TooLarge`] is the last item.
+    ///
+    /// # Errors
+    /// [`Error::Path`] for a malformed function, [`Error::WrongServer`] when it is not of the
+    /// client's server, [`Error::Stopped`] when the client has ended.
+    pub fn job<I>(self, payloads: I) -> Result<Job>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'static,
+        I::Item: AsRef<[u8]>,
+    {
+        self.check()?;
+        let job = self.open()?;
+        let feeder = self.feeder(&job);
+        let payloads = payloads.into_iter();
+        std::thread::Builder::new()
+            .name("palm:job".to_owned())
+            .spawn(move || feeder.run(payloads))
+            .map_err(Error::system("a thread cannot be started"))?;
+        Ok(job)
+    }
+
+    fn check(&self) -> Result<()> {
+        let server = Path::parse(&self.function)?.step(0)?.server.to_owned();
+        if server == self.client.server {
+            return Ok(());
+        }
+        Err(Error::WrongServer {
+            expected: server,
+            found: self.client.server.clone(),
+            address: self.client.cache.address().to_owned(),
+        })
+    }
+
+    fn open(&self) -> Result<Job> {
+        let window = Window::new(self.window, self.window_bytes, self.expect.is_none());
+        let (state, events) = CallState::new(window);
+        let calls = self.client.calls.clone();
+        let Some(number) = calls.add(state.clone()) else {
+            return Err(stopped());
+        };
+        Ok(Job {
+            function: self.function.clone(),
+            state,
+            events,
+            timeout: self.timeout,
+            expected: self.expect,
+            received: 0,
+            over: false,
+            number,
+            calls,
+        })
+    }
+
+    fn feeder(&self, job: &Job) -> Feeder {
+        Feeder {
+            state: job.state.clone(),
+            outlet: self.client.outlet.clone(),
+            pipeline: self.client.pipeline.clone(),
+            topic: job.calls.topic(job.number),
+            function: self.function.clone(),
+            cache: self.cache.clone(),
+            max_message: self.client.max_message,
+        }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("function", &self.function)
+            .field("expect", &self.expect)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends the messages of one call.
+struct Feeder {
+    state: Arc<CallState>,
+    outlet: Outlet,
+    pipeline: String,
+    topic: String,
+    function: String,
+    cache: String,
+    max_message: usize,
+}
+
+impl Feeder {
+    fn run<P: AsRef<[u8]>>(self, payloads: impl Iterator<Item = P>) {
+        let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads)));
+        match fed {
+            Ok(Ok(sent)) => self.state.tell(Event::Sent(sent)),
+            Ok(Err(error)) => self.state.tell(Event::Failed(error)),
+            Err(panic) => self.state.tell(Event::Failed(Error::Function {
+                function: "the iterator of payloads".to_owned(),
+                cause: format!("it panicked: {}", panic_text(&*panic)),
+            })),
+        }
+    }
+
+    fn feed<P: AsRef<[u8]>>(&self, payloads: impl Iterator<Item = P>) -> Result<usize> {
+        let mut sent = 0;
+        for payload in payloads {
+            let payload = payload.as_ref();
+            let frame = self.frame(payload)?;
+            if !self.state.acquire(payload.len()) || !self.send(frame) {
+                break;
+            }
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
+    fn frame(&self, payload: &[u8]) -> Result<Frame> {
+        if payload.len() > self.max_message {
+            return Err(Error::TooLarge {
+                size: payload.len(),
+                limit: self.max_message,
+            });
+        }
+        Ok(Frame::new(
+            &self.pipeline,
+            &self.topic,
+            &self.function,
+            &self.cache,
+            payload,
+        ))
+    }
+
+    /// Hands a message to the socket's thread. False when the call or the client is over.
+    fn send(&self, frame: Frame) -> bool {
+        let mut batch: Batch = [frame].into_iter().collect();
+        loop {
+            match self.outlet.send_deadline(batch, Instant::now() + LOOK) {
+                Ok(()) => return true,
+                Err(NotSent::Closed(_)) => return false,
+                Err(NotSent::Full(_)) if self.state.is_closed() => return false,
+                Err(NotSent::Full(back)) => batch = back,
+            }
+        }
+    }
+}
+
+/// The results of a call, as they come. Dropping it ends the job: no more is sent, and what
+/// comes later is thrown away.
+pub struct Job {
+    function: String,
+    state: Arc<CallState>,
+    events: Receiver<Event>,
+    timeout: Option<Duration>,
+    expected: Option<usize>,
+    received: usize,
+    over: bool,
+    number: u64,
+    calls: Arc<Calls>,
+}
+
+impl Job {
+    /// How many results have been read.
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    fn next_event(&self) -> Result<Event> {
+        let mut seen = self.state.progress().0;
+        loop {
+            let Some(timeout) = self.timeout else {
+                return self.events.recv().map_err(|_| stopped());
+            };
+            match self.events.recv_timeout(timeout) {
+                Ok(event) => return Ok(event),
+                Err(RecvTimeoutError::Disconnected) => return Err(stopped()),
+                Err(RecvTimeoutError::Timeout) => {
+                    let (steps, due) = self.state.progress();
+                    if steps == seen && due {
+                        return Err(self.timed_out(timeout));
+                    }
+                    seen = steps;
+                }
+            }
+        }
+    }
+
+    fn timed_out(&self, after: Duration) -> Error {
+        let of = self
+            .expected
+            .map(|n| format!(" of {n}"))
+            .unwrap_or_default();
+        Error::Timeout {
+            what: format!(
+                "a result of {} ({}{of} have come)",
+                self.function, self.received
+            ),
+            after,
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.over {
+            self.over = true;
+            self.state.close();
+            self.calls.remove(self.number);
+        }
+    }
+}
+
+fn stopped() -> Error {
+    Error::Stopped {
+        component: "the client".to_owned(),
+    }
+}
+
+impl Iterator for Job {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.over
+                || self
+                    .expected
+                    .is_some_and(|expected| self.received >= expected)
+            {
+                self.end();
+                return None;
+            }
+            match self.next_event() {
+                Ok(Event::Result(frame)) => {
+                    self.received += 1;
+                    self.state.read(frame.payload().len());
+                    return Some(match frame.failure() {
+                        Some(failure) => Err(failure.into_error(&self.function)),
+                        None => Ok(frame.payload().to_vec()),
+                    });
+                }
+                Ok(Event::Sent(messages)) => {
+                    self.expected.get_or_insert(messages);
+                }
+                Ok(Event::Failed(error)) | Err(error) => {
+                    self.end();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl FusedIterator for Job {}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("function", &self.function)
+            .field("received", &self.received)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}

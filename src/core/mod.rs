@@ -1,0 +1,6 @@
+//! The state machines: no sockets, no clocks, no threads, no disks. What happens is told to
+//! them, with the time; what to do is what they answer.
+
+pub(crate) mod complaints;
+pub(crate) mod outbox;
+pub(crate) mod window;

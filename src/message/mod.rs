@@ -1,0 +1,84 @@
+//! The message of the pylm wire, as values ([`PalmMessage`]), as it stands on the wire
+//! ([`Frame`]), and the path of functions that it asks for ([`Path`]).
+
+mod frame;
+mod path;
+
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/palm.rs"));
+}
+
+pub use frame::Frame;
+pub(crate) use frame::HEADROOM;
+pub use path::{Path, Step};
+pub use proto::failure::Kind as FailureKind;
+pub use proto::{Failure, PalmMessage};
+
+use crate::error::{Error, Result};
+
+/// The largest payload that a component takes unless told otherwise: 64 MiB.
+pub const DEFAULT_MAX_MESSAGE: usize = 64 << 20;
+
+/// What the other fields of a message may take beside its payload, in bytes.
+pub const ENVELOPE: usize = 64 << 10;
+
+impl PalmMessage {
+    /// Decodes a frame, after checking that it is no longer than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above the limit, [`Error::Malformed`] when it is no message.
+    ///
+    /// ```
+    /// use palm::PalmMessage;
+    /// let message = PalmMessage { payload: b"hello".to_vec(), ..Default::default() };
+    /// let frame = message.encode_frame();
+    /// assert_eq!(PalmMessage::decode_frame(&frame, 1024).unwrap(), message);
+    /// assert!(PalmMessage::decode_frame(&frame, 2).is_err());
+    /// ```
+    pub fn decode_frame(bytes: &[u8], limit: usize) -> Result<Self> {
+        if bytes.len() > limit {
+            return Err(Error::TooLarge {
+                size: bytes.len(),
+                limit,
+            });
+        }
+        prost::Message::decode(bytes).map_err(|_| Error::Malformed {
+            reason: "not a PalmMessage",
+        })
+    }
+
+    /// Encodes the message as a frame.
+    pub fn encode_frame(&self) -> Vec<u8> {
+        prost::Message::encode_to_vec(self)
+    }
+
+    /// The steps that `function` names.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when they are malformed.
+    pub fn path(&self) -> Result<Path<'_>> {
+        Path::parse(&self.function)
+    }
+}
+
+impl Failure {
+    /// A failure of this kind, with its cause in words.
+    pub fn new(kind: FailureKind, cause: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            cause: cause.into(),
+        }
+    }
+
+    /// The failure as the error that a client gets for its call of `function`.
+    pub fn into_error(self, function: &str) -> Error {
+        let function = function.to_owned();
+        let kind = self.kind();
+        let cause = self.cause;
+        match kind {
+            FailureKind::Function => Error::Function { function, cause },
+            FailureKind::UnknownFunction => Error::UnknownFunction { function, cause },
+            FailureKind::WrongServer | FailureKind::BadPath => Error::Refused { function, cause },
+        }
+    }
+}

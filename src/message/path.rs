@@ -1,0 +1,138 @@
+//! The function path: `server.function`, or several steps separated by single spaces.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// One step of a path: a function of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The name of the server.
+    pub server: &'a str,
+    /// The name of its function.
+    pub function: &'a str,
+}
+
+impl<'a> Step<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (server, function) = text.split_once('.')?;
+        let complete = !server.is_empty() && !function.is_empty() && !function.contains('.');
+        complete.then_some(Self { server, function })
+    }
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.server, self.function)
+    }
+}
+
+/// The steps that a message takes, checked once and then read without further errors.
+///
+/// pylm implementations disagree on names with more than one dot and on stages past the last
+/// step (some end on them), so both are refused here.
+///
+/// ```
+/// use palm::message::Path;
+/// let path = Path::parse("server.double pipeline.print").unwrap();
+/// assert_eq!(path.len(), 2);
+/// assert_eq!(path.step(1).unwrap().server, "pipeline");
+/// assert!(path.step(2).is_err());
+/// assert!(Path::parse("no dot").is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    text: &'a str,
+    steps: usize,
+}
+
+impl<'a> Path<'a> {
+    /// Checks a path. Does not allocate.
+    ///
+    /// # Errors
+    /// [`Error::Path`], which says what is wrong.
+    pub fn parse(text: &'a str) -> Result<Self> {
+        let error = |reason| {
+            Err(Error::Path {
+                path: text.chars().take(80).collect(),
+                reason,
+            })
+        };
+        if text.is_empty() {
+            return error("it is empty");
+        }
+        let mut steps = 0;
+        for step in text.split(' ') {
+            if step.is_empty() {
+                return error("steps are separated by single spaces");
+            }
+            if Step::parse(step).is_none() {
+                return error("a step is SERVER.FUNCTION, with one dot");
+            }
+            steps += 1;
+        }
+        Ok(Self { text, steps })
+    }
+
+    /// How many steps there are; at least one.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.steps
+    }
+
+    /// The step at `stage`, from 0. A path of one step has that step at every stage, as in pylm.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when the stage is negative or past the last step.
+    pub fn step(&self, stage: i64) -> Result<Step<'a>> {
+        let index = if self.steps == 1 {
+            Some(0)
+        } else {
+            usize::try_from(stage).ok()
+        };
+        index
+            .and_then(|index| self.text.split(' ').nth(index))
+            .and_then(Step::parse)
+            .ok_or_else(|| Error::Path {
+                path: self.text.chars().take(80).collect(),
+                reason: "the stage is not one of its steps",
+            })
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_step_counts_at_every_stage() {
+        let path = Path::parse("server.foo").unwrap();
+        for stage in [0, 1, 7, -1] {
+            assert_eq!(path.step(stage).unwrap().function, "foo");
+        }
+    }
+
+    #[test]
+    fn several_steps_are_taken_by_stage() {
+        let path = Path::parse("a.b c.d e.f").unwrap();
+        assert_eq!(path.len(), 3);
+        assert_eq!(path.step(2).unwrap().to_string(), "e.f");
+        assert!(path.step(3).is_err());
+        assert!(path.step(-1).is_err());
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        for text in [
+            "", " ", ".", "a", "a.", ".b", "a.b.c", "a.b  c.d", " a.b", "a.b ",
+        ] {
+            assert!(Path::parse(text).is_err(), "{text:?} was taken");
+        }
+    }
+}

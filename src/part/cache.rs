@@ -1,0 +1,146 @@
+//! REP: the cache answers.
+
+use std::time::Instant;
+
+use super::{Context, Crew, Duty, Running, start_alone};
+use crate::core::complaints::Complaints;
+use crate::error::{Error, Result};
+use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
+use crate::socket::{Bell, Kind, Socket, Want};
+use crate::store::SharedStore;
+
+/// Answers cache calls from a store (a REP socket that binds).
+///
+/// `set` answers the key, a fresh uuid for an empty one; `get` the value, empty for a key that
+/// is not there; `delete` the key, there or not. Whatever it cannot do it answers with nothing.
+#[derive(Clone)]
+pub struct CacheService {
+    address: String,
+    store: SharedStore,
+    max_message: usize,
+}
+
+impl CacheService {
+    /// A service that will bind this address.
+    pub fn new(address: impl Into<String>, store: SharedStore) -> Self {
+        Self {
+            address: address.into(),
+            store,
+            max_message: DEFAULT_MAX_MESSAGE,
+        }
+    }
+
+    /// The largest value to take, in bytes. Larger ones are refused.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Starts it, as a part named `Cache`, with a thread of its own.
+    ///
+    /// # Errors
+    /// When the address is malformed, in use or not to be bound.
+    pub fn start(self) -> Result<Running> {
+        start_alone("Cache", |crew| self.spawn(crew))
+    }
+
+    pub(crate) fn spawn(self, crew: &mut Crew) -> Result<()> {
+        let bell = Bell::new()?;
+        crew.spawn("Cache", Duty::Serves, move |context| {
+            context.wake_by(&bell);
+            let mut socket = Socket::open(Kind::Rep, "Cache", self.max_message)?;
+            let bound = socket.bind(&self.address)?;
+            context.ready(Some(bound))?;
+            let mut answering = Answering {
+                config: &self,
+                context,
+                complaints: Complaints::default(),
+            };
+            answering.run(&mut socket, &bell)
+        });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for CacheService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("CacheService").field(&self.address).finish()
+    }
+}
+
+struct Answering<'a> {
+    config: &'a CacheService,
+    context: &'a Context,
+    complaints: Complaints,
+}
+
+impl Answering<'_> {
+    fn run(&mut self, socket: &mut Socket, bell: &Bell) -> Result<()> {
+        let mut parts = Vec::new();
+        while !self.context.hard.is_raised() {
+            if socket.try_recv(&mut parts)? {
+                let reply = self.reply(&mut parts).unwrap_or_else(|error| {
+                    let peer = socket.peer();
+                    if let Some(line) = self.complaints.note(peer, error, Instant::now()) {
+                        log::warn!(target: &self.context.component, "Cache {line}");
+                    }
+                    Vec::new()
+                });
+                self.answer(socket, bell, &reply)?;
+            } else {
+                let stop = || self.context.hard.is_raised();
+                bell.sleep(stop, || socket.wait(Want::Read, bell, None))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, socket: &Socket, bell: &Bell, reply: &[u8]) -> Result<()> {
+        while !socket.try_send(reply)? {
+            if self.context.hard.is_raised() {
+                break;
+            }
+            let stop = || self.context.hard.is_raised();
+            bell.sleep(stop, || socket.wait(Want::Write, bell, None))?;
+        }
+        Ok(())
+    }
+
+    fn reply(&self, parts: &mut [Vec<u8>]) -> Result<Vec<u8>> {
+        let [frame] = parts else {
+            return Err(Error::Malformed {
+                reason: "it has more than one frame",
+            });
+        };
+        let limit = self.config.max_message.saturating_add(ENVELOPE);
+        let frame = Frame::parse(std::mem::take(frame), limit)?;
+        let store = &self.config.store;
+        match frame.path()?.step(0)?.function {
+            "set" => {
+                let key = match frame.cache() {
+                    "" => uuid::Uuid::new_v4().to_string(),
+                    key => key.to_owned(),
+                };
+                store.set(&key, frame.payload())?;
+                log::debug!(target: &self.context.component, "Cache set '{key}'");
+                Ok(key.into_bytes())
+            }
+            "get" => Ok(store.get(key_of(&frame)?)?.unwrap_or_default()),
+            "delete" => {
+                let key = key_of(&frame)?;
+                store.delete(key)?;
+                log::debug!(target: &self.context.component, "Cache deleted '{key}'");
+                Ok(key.as_bytes().to_vec())
+            }
+            _ => Err(Error::Malformed {
+                reason: "a cache knows set, get and delete",
+            }),
+        }
+    }
+}
+
+fn key_of(frame: &Frame) -> Result<&str> {
+    std::str::from_utf8(frame.payload()).map_err(|_| Error::Malformed {
+        reason: "a key is not UTF-8",
+    })
+}

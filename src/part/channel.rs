@@ -1,0 +1,354 @@
+//! Bounded channels between parts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Select, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    select,
+};
+
+use super::signal::Signal;
+use crate::error::Result;
+use crate::message::Frame;
+use crate::socket::Bell;
+
+/// How many batches a channel holds.
+const BATCHES: usize = 8;
+
+/// The most messages that a part puts into a batch.
+const BATCH_MESSAGES: usize = 256;
+
+/// A part closes its batch when it has this many bytes: so a channel holds at most
+/// [`BATCHES`] times this, or that many messages that are larger.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A message between parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parcel {
+    /// What a publisher publishes it under; `None` stands for the id of its client.
+    pub topic: Option<String>,
+    /// The message.
+    pub frame: Frame,
+}
+
+impl From<Frame> for Parcel {
+    fn from(frame: Frame) -> Self {
+        Self { topic: None, frame }
+    }
+}
+
+/// Several messages that go from part to part together: one hand-over, one wake-up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    parcels: Vec<Parcel>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// A batch of none.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a message.
+    pub fn push(&mut self, parcel: impl Into<Parcel>) {
+        let parcel = parcel.into();
+        self.bytes += parcel.frame.len();
+        self.parcels.push(parcel);
+    }
+
+    /// Takes the first `most` messages out.
+    pub(super) fn take(&mut self, most: usize) -> Self {
+        if self.parcels.len() <= most {
+            return std::mem::take(self);
+        }
+        let rest: Self = self.parcels.split_off(most).into_iter().collect();
+        self.bytes -= rest.bytes;
+        std::mem::replace(self, rest)
+    }
+
+    /// Puts messages back before the others.
+    pub(super) fn put_back(&mut self, mut first: Self) {
+        first.bytes += self.bytes;
+        first.parcels.append(&mut self.parcels);
+        *self = first;
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.parcels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.parcels.is_empty()
+    }
+
+    /// Whether it has as much as a part sends at once: 256 messages or 256 KiB.
+    pub fn is_full(&self) -> bool {
+        self.parcels.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Parcel;
+    type IntoIter = std::vec::IntoIter<Parcel>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parcels.into_iter()
+    }
+}
+
+impl<P: Into<Parcel>> FromIterator<P> for Batch {
+    fn from_iter<I: IntoIterator<Item = P>>(parcels: I) -> Self {
+        let mut batch = Self::new();
+        parcels.into_iter().for_each(|parcel| batch.push(parcel));
+        batch
+    }
+}
+
+/// A channel between two parts, or a part and its user. It holds 8 batches; when it is full,
+/// whoever sends waits: that is how back-pressure travels from part to part.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) when the process has no file descriptors left.
+pub fn channel() -> Result<(Outlet, Inlet)> {
+    channel_of(BATCHES)
+}
+
+/// A channel that holds so many batches.
+pub(crate) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
+    let (sender, receiver) = crossbeam_channel::bounded(batches);
+    let bell = Bell::new()?;
+    let outlet = Outlet {
+        sender,
+        bell: RingOnDrop(bell.clone()),
+    };
+    Ok((outlet, Inlet { receiver, bell }))
+}
+
+/// The end of a channel that messages go into. The receiver ends when all clones are dropped.
+#[derive(Clone)]
+pub struct Outlet {
+    // In this order: the receiver looks when the bell rings, so first the end, then the bell.
+    sender: Sender<Batch>,
+    bell: RingOnDrop,
+}
+
+#[derive(Clone)]
+struct RingOnDrop(Arc<Bell>);
+
+impl Drop for RingOnDrop {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
+/// A batch that could not be sent, given back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// There was no room, or not in time.
+    Full(Batch),
+    /// Nobody receives any more.
+    Closed(Batch),
+}
+
+impl Outlet {
+    /// Sends a batch; waits while the channel is full.
+    ///
+    /// # Errors
+    /// [`NotSent::Closed`] when the receiver is gone.
+    pub fn send(&self, batch: Batch) -> Result<(), NotSent> {
+        let sent = self.sender.send(batch);
+        self.ring();
+        sent.map_err(|error| NotSent::Closed(error.0))
+    }
+
+    /// Sends a batch if there is room.
+    ///
+    /// # Errors
+    /// [`NotSent`] when there is no room, or the receiver is gone.
+    pub fn try_send(&self, batch: Batch) -> Result<(), NotSent> {
+        let sent = self.sender.try_send(batch);
+        self.ring();
+        sent.map_err(|error| match error {
+            TrySendError::Full(batch) => NotSent::Full(batch),
+            TrySendError::Disconnected(batch) => NotSent::Closed(batch),
+        })
+    }
+
+    /// Sends a batch; waits while the channel is full, until `deadline` at the longest.
+    ///
+    /// # Errors
+    /// [`NotSent`] when there was no room in time, or the receiver is gone.
+    pub fn send_deadline(&self, batch: Batch, deadline: Instant) -> Result<(), NotSent> {
+        let sent = self.sender.send_deadline(batch, deadline);
+        self.ring();
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(batch) => NotSent::Full(batch),
+            SendTimeoutError::Disconnected(batch) => NotSent::Closed(batch),
+        })
+    }
+
+    /// Sends a batch; waits while the channel is full, until `stop` is raised at the longest.
+    pub(crate) fn send_until(&self, batch: Batch, stop: &Signal) -> Result<(), NotSent> {
+        let mut batch = batch;
+        loop {
+            batch = match self.try_send(batch) {
+                Err(NotSent::Full(batch)) if !stop.is_raised() => batch,
+                done => return done,
+            };
+            let mut select = Select::new();
+            select.send(&self.sender);
+            select.recv(stop.raised());
+            select.ready();
+        }
+    }
+
+    /// Adds the wait for room to a select.
+    pub(super) fn select<'a>(&'a self, select: &mut Select<'a>) {
+        select.send(&self.sender);
+    }
+
+    fn ring(&self) {
+        self.bell.0.ring();
+    }
+}
+
+/// The end of a channel that messages come out of. Clones share what comes.
+#[derive(Clone)]
+pub struct Inlet {
+    receiver: Receiver<Batch>,
+    bell: Arc<Bell>,
+}
+
+/// What came of an attempt to receive.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A batch.
+    Batch(Batch),
+    /// Nothing, so far.
+    Nothing,
+    /// Nothing, and nothing will come: all senders are gone.
+    End,
+}
+
+impl Inlet {
+    /// The next batch, after waiting for it; `None` when all senders are gone.
+    pub fn recv(&self) -> Option<Batch> {
+        self.receiver.recv().ok()
+    }
+
+    /// The next batch, if it is there.
+    pub fn try_recv(&self) -> Received {
+        match self.receiver.try_recv() {
+            Ok(batch) => Received::Batch(batch),
+            Err(TryRecvError::Empty) => Received::Nothing,
+            Err(TryRecvError::Disconnected) => Received::End,
+        }
+    }
+
+    /// The next batch, after waiting for it for at most `timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Received {
+        match self.receiver.recv_timeout(timeout) {
+            Ok(batch) => Received::Batch(batch),
+            Err(RecvTimeoutError::Timeout) => Received::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Received::End,
+        }
+    }
+
+    /// The next batch; waits for it until `stop` is raised. `None` when there will be none.
+    pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
+        if let Received::Batch(batch) = self.try_recv() {
+            return Some(batch);
+        }
+        select! {
+            recv(self.receiver) -> batch => batch.ok(),
+            recv(stop.raised()) -> _ => None,
+        }
+    }
+
+    /// Whether [`try_recv`](Self::try_recv) has something to say: a batch, or the end.
+    pub(crate) fn is_ready(&self) -> bool {
+        let mut select = Select::new();
+        select.recv(&self.receiver);
+        select.try_ready().is_ok()
+    }
+
+    /// Adds the wait for a batch, or the end, to a select.
+    pub(super) fn select<'a>(&'a self, select: &mut Select<'a>) {
+        select.recv(&self.receiver);
+    }
+
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(payload: &[u8]) -> Batch {
+        [Frame::new("", "", "s.f", "", payload)]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_full_channel_gives_the_batch_back() {
+        let (outlet, inlet) = channel().unwrap();
+        for _ in 0..BATCHES {
+            outlet.try_send(batch(b"x")).unwrap();
+        }
+        assert_eq!(
+            outlet.try_send(batch(b"y")),
+            Err(NotSent::Full(batch(b"y")))
+        );
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(
+            outlet.send_deadline(batch(b"y"), soon),
+            Err(NotSent::Full(batch(b"y")))
+        );
+        assert_eq!(inlet.try_recv(), Received::Batch(batch(b"x")));
+        outlet.send(batch(b"y")).unwrap();
+    }
+
+    #[test]
+    fn a_raised_signal_ends_every_wait() {
+        let (outlet, inlet) = channel().unwrap();
+        let stop = Signal::new();
+        std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| inlet.recv_until(&stop));
+            stop.raise();
+            assert_eq!(receiving.join().unwrap(), None);
+        });
+        for _ in 0..BATCHES {
+            outlet.send_until(batch(b"x"), &stop).unwrap();
+        }
+        assert_eq!(
+            outlet.send_until(batch(b"y"), &stop),
+            Err(NotSent::Full(batch(b"y")))
+        );
+    }
+
+    #[test]
+    fn the_end_comes_after_what_was_sent() {
+        let (outlet, inlet) = channel().unwrap();
+        outlet.clone().send(batch(b"x")).unwrap();
+        drop(outlet);
+        assert!(inlet.is_ready());
+        assert_eq!(inlet.try_recv(), Received::Batch(batch(b"x")));
+        assert_eq!(inlet.try_recv(), Received::End);
+        assert_eq!(inlet.recv(), None);
+    }
+
+    #[test]
+    fn a_batch_is_full_by_number_or_by_bytes() {
+        let small = |count| (0..count).map(|_| Frame::default()).collect::<Batch>();
+        assert!(!small(BATCH_MESSAGES - 1).is_full());
+        assert!(small(BATCH_MESSAGES).is_full());
+        assert!(batch(&[0; BATCH_BYTES]).is_full());
+    }
+}

@@ -1,0 +1,162 @@
+//! PUSH: messages go out, each to one of those who pull.
+
+use super::{Context, Crew, Duty, Inlet, Place, Received, Running, start_alone};
+use crate::error::Result;
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+use crate::socket::{Bell, Kind, Socket, Want};
+
+/// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
+/// busy worker hoards, and what is lost with it.
+pub(crate) const PREFETCH: u16 = 16;
+
+/// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
+/// none has room, it takes no more.
+#[derive(Clone, Debug)]
+pub struct WorkerPushService {
+    address: String,
+}
+
+impl WorkerPushService {
+    /// A service that will bind this address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+        }
+    }
+
+    /// Starts it, as a part named `WorkerPush`, with a thread of its own.
+    ///
+    /// # Errors
+    /// When the address is malformed, in use or not to be bound.
+    pub fn start(self, inlet: Inlet) -> Result<Running> {
+        start_alone("WorkerPush", |crew| self.spawn(crew, inlet))
+    }
+
+    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) -> Result<()> {
+        let push = Push {
+            name: "WorkerPush",
+            place: Place::Bind(self.address),
+            high_water: Some(PREFETCH),
+            ends_when_idle: false,
+        };
+        push.spawn(crew, inlet);
+        Ok(())
+    }
+}
+
+/// What all parts with a PUSH socket are.
+pub(crate) struct Push {
+    pub(crate) name: &'static str,
+    pub(crate) place: Place,
+    /// The most messages in libzmq's queue for a peer, if not the usual number.
+    pub(crate) high_water: Option<u16>,
+    /// Whether a stop ends it as soon as its channel is empty, though more could come.
+    pub(crate) ends_when_idle: bool,
+}
+
+impl Push {
+    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) {
+        let name = self.name;
+        crew.spawn(name, Duty::Carries, move |context| {
+            let bell = inlet.bell().clone();
+            context.wake_by(&bell);
+            self.place.rings(&bell);
+            let version = self.place.version();
+            let (socket, bound) = self.open()?;
+            context.ready(bound)?;
+            let mut pushing = Pushing {
+                config: self,
+                context,
+                socket,
+                version,
+                bell: &bell,
+            };
+            pushing.run(&inlet)
+        });
+    }
+
+    fn open(&self) -> Result<(Socket, Option<String>)> {
+        let mut socket = Socket::open(Kind::Push, self.name, DEFAULT_MAX_MESSAGE)?;
+        if let Some(messages) = self.high_water {
+            socket.set_high_water(messages)?;
+        }
+        let bound = self.place.attach(&mut socket)?;
+        Ok((socket, bound))
+    }
+}
+
+struct Pushing<'a> {
+    config: Push,
+    context: &'a Context,
+    socket: Socket,
+    version: u64,
+    bell: &'a Bell,
+}
+
+impl Pushing<'_> {
+    fn run(&mut self, inlet: &Inlet) -> Result<()> {
+        loop {
+            self.follow()?;
+            match inlet.try_recv() {
+                Received::Batch(batch) => {
+                    let mut parcels = batch.into_iter();
+                    for parcel in parcels.by_ref() {
+                        if !self.send(&parcel.frame)? {
+                            self.say_lost(1 + parcels.len());
+                            return Ok(());
+                        }
+                    }
+                }
+                Received::End => return Ok(()),
+                Received::Nothing => {
+                    if self.shall_end() {
+                        return Ok(());
+                    }
+                    let ready = || inlet.is_ready() || self.news() || self.shall_end();
+                    self.bell
+                        .sleep(ready, || self.socket.wait(Want::Read, self.bell, None))?;
+                }
+            }
+        }
+    }
+
+    /// Sends a message, after waiting until somebody has room for it. False when everybody
+    /// shall end before.
+    fn send(&mut self, frame: &Frame) -> Result<bool> {
+        while !self.socket.try_send(frame.as_bytes())? {
+            if self.context.hard.is_raised() {
+                return Ok(false);
+            }
+            self.follow()?;
+            let wait = || self.socket.wait(Want::Write, self.bell, None);
+            self.bell.sleep(|| self.news(), wait)?;
+        }
+        Ok(true)
+    }
+
+    fn shall_end(&self) -> bool {
+        let soft = self.config.ends_when_idle && self.context.soft.is_raised();
+        soft || self.context.hard.is_raised()
+    }
+
+    fn news(&self) -> bool {
+        self.context.hard.is_raised() || self.config.place.version() != self.version
+    }
+
+    /// Connects anew when the target has changed.
+    fn follow(&mut self) -> Result<()> {
+        let version = self.config.place.version();
+        if version != self.version {
+            self.version = version;
+            self.socket = self.config.open()?.0;
+        }
+        Ok(())
+    }
+
+    fn say_lost(&self, messages: usize) {
+        log::warn!(
+            target: &self.context.component,
+            "{} ended with at least {messages} messages that nobody took", self.config.name
+        );
+    }
+}

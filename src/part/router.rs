@@ -1,0 +1,214 @@
+//! The router: the one thread of a component that decides where each message goes.
+//!
+//! Each route takes from one inlet, has a hook turn each message into none, one or many, and
+//! gives them to outlets. A route whose outlet is full takes no more until there is room: that
+//! is the back-pressure, by route, so that a route which is stuck does not stop another.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::Select;
+
+use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel, Received};
+use crate::message::Frame;
+
+/// What a route does with a message: gives what comes of it to [`Deliveries`].
+pub(crate) type Hook = Box<dyn FnMut(Frame, &mut Deliveries<'_>) + Send>;
+
+/// A component's router while it is being put together.
+#[derive(Default)]
+pub(crate) struct Router {
+    routes: Vec<Route>,
+    exits: Vec<Exit>,
+}
+
+struct Route {
+    name: &'static str,
+    inlet: Inlet,
+    hook: Hook,
+    exits: Vec<usize>,
+    backlog: VecDeque<Parcel>,
+    open: bool,
+}
+
+struct Exit {
+    name: &'static str,
+    /// `None` when nothing will come for it any more.
+    outlet: Option<Outlet>,
+    pending: Batch,
+    /// The most messages to hand over at once.
+    most: usize,
+}
+
+/// Which exit of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExitId(usize);
+
+/// Takes what a hook makes of a message.
+pub(crate) struct Deliveries<'a> {
+    exits: &'a mut [Exit],
+}
+
+impl Deliveries<'_> {
+    pub(crate) fn deliver(&mut self, exit: ExitId, parcel: impl Into<Parcel>) {
+        if let Some(exit) = self.exits.get_mut(exit.0) {
+            exit.pending.push(parcel);
+        }
+    }
+}
+
+impl Router {
+    /// Adds an outlet, which is given at most `most` messages at once.
+    pub(crate) fn exit(&mut self, name: &'static str, outlet: Outlet, most: usize) -> ExitId {
+        self.exits.push(Exit {
+            name,
+            outlet: Some(outlet),
+            pending: Batch::new(),
+            most,
+        });
+        ExitId(self.exits.len() - 1)
+    }
+
+    /// Adds a route from an inlet to the exits that its hook may deliver to.
+    pub(crate) fn route(
+        &mut self,
+        name: &'static str,
+        inlet: Inlet,
+        exits: &[ExitId],
+        hook: impl FnMut(Frame, &mut Deliveries<'_>) + Send + 'static,
+    ) {
+        self.routes.push(Route {
+            name,
+            inlet,
+            hook: Box::new(hook),
+            exits: exits.iter().map(|exit| exit.0).collect(),
+            backlog: VecDeque::new(),
+            open: true,
+        });
+    }
+
+    pub(crate) fn spawn(mut self, crew: &mut Crew) {
+        crew.spawn("Router", Duty::Carries, move |context| {
+            context.ready(None)?;
+            for route in &self.routes {
+                for exit in &route.exits {
+                    let (from, to) = (route.name, self.exits[*exit].name);
+                    log::info!(target: &context.component, "{from} connects to {to}");
+                }
+            }
+            self.run(context);
+            Ok(())
+        });
+    }
+
+    fn run(&mut self, context: &Context) {
+        loop {
+            let mut worked = false;
+            for index in 0..self.routes.len() {
+                worked |= self.step(index);
+            }
+            self.close_finished();
+            let over = self.exits.iter().all(|exit| exit.outlet.is_none());
+            if over || context.hard.is_raised() {
+                return;
+            }
+            if !worked {
+                self.wait(context);
+            }
+        }
+    }
+
+    /// Moves a batch along a route, as far as there is room. Whether anything moved.
+    fn step(&mut self, index: usize) -> bool {
+        let route = &mut self.routes[index];
+        if !route.open || !route.exits.iter().all(|&exit| self.exits[exit].flush()) {
+            return false;
+        }
+        if route.backlog.is_empty() {
+            match route.inlet.try_recv() {
+                Received::Batch(batch) => route.backlog.extend(batch),
+                Received::Nothing => return false,
+                Received::End => {
+                    route.open = false;
+                    return true;
+                }
+            }
+        }
+        while let Some(parcel) = route.backlog.pop_front() {
+            let mut deliveries = Deliveries {
+                exits: &mut self.exits,
+            };
+            (route.hook)(parcel.frame, &mut deliveries);
+            let room = route.exits.iter().fold(true, |room, &exit| {
+                let exit = &mut self.exits[exit];
+                room & (!exit.is_full() || exit.flush())
+            });
+            if !room {
+                break;
+            }
+        }
+        for &exit in &route.exits {
+            self.exits[exit].flush();
+        }
+        true
+    }
+
+    /// Lets go of the outlets that nothing can come for any more: so the parts behind them end.
+    fn close_finished(&mut self) {
+        for index in 0..self.exits.len() {
+            let fed = |route: &Route| {
+                route.exits.contains(&index) && (route.open || !route.backlog.is_empty())
+            };
+            if self.exits[index].flush() && !self.routes.iter().any(fed) {
+                self.exits[index].outlet = None;
+            }
+        }
+    }
+
+    /// Waits until a route has something to take and room to give it, or a full exit has room.
+    fn wait(&self, context: &Context) {
+        let mut select = Select::new();
+        select.recv(context.hard.raised());
+        for exit in self.exits.iter().filter(|exit| !exit.pending.is_empty()) {
+            if let Some(outlet) = &exit.outlet {
+                outlet.select(&mut select);
+            }
+        }
+        for route in self.routes.iter().filter(|route| route.open) {
+            if route
+                .exits
+                .iter()
+                .all(|&exit| self.exits[exit].pending.is_empty())
+            {
+                route.inlet.select(&mut select);
+            }
+        }
+        select.ready();
+    }
+}
+
+impl Exit {
+    fn is_full(&self) -> bool {
+        self.pending.len() >= self.most || self.pending.is_full()
+    }
+
+    /// Hands over what is pending. Whether nothing is left.
+    fn flush(&mut self) -> bool {
+        while !self.pending.is_empty() {
+            let Some(outlet) = &self.outlet else {
+                self.pending = Batch::new();
+                break;
+            };
+            let now = self.pending.take(self.most);
+            match outlet.try_send(now) {
+                Ok(()) => {}
+                Err(NotSent::Full(batch)) => {
+                    self.pending.put_back(batch);
+                    return false;
+                }
+                // The part has died; the component ends, and says why.
+                Err(NotSent::Closed(_)) => self.outlet = None,
+            }
+        }
+        true
+    }
+}

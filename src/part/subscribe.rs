@@ -1,0 +1,141 @@
+//! SUB: what a client gets back.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Crew, Duty, Target, WELCOME};
+use crate::core::complaints::Complaints;
+use crate::error::{Error, Result};
+use crate::message::{ENVELOPE, Frame};
+use crate::socket::{Bell, Kind, Monitor, Socket, Want};
+
+/// How long a peer that has answered at all may take to say that it is a palm peer. One that
+/// says nothing may be one that publishes to nobody while our subscription is on its way.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Receives what is published under the topics that begin with `prefix`.
+///
+/// It is ready when the subscription is: a palm publisher says so; of another, it is taken to
+/// be a little after the connection was made.
+pub(crate) struct Subscribe {
+    pub(crate) target: Target,
+    pub(crate) prefix: String,
+    pub(crate) max_message: usize,
+    /// How long to wait for the subscription.
+    pub(crate) timeout: Duration,
+}
+
+impl Subscribe {
+    /// Calls `take` with each topic and message. It must not block for long.
+    pub(crate) fn spawn(
+        self,
+        crew: &mut Crew,
+        take: impl FnMut(&str, Frame) + Send + 'static,
+    ) -> Result<()> {
+        let bell = Bell::new()?;
+        crew.spawn("Sub", Duty::Serves, move |context| {
+            context.wake_by(&bell);
+            let mut subscription = Subscription::open(&self, context)?;
+            subscription.settle(&bell)?;
+            context.ready(None)?;
+            subscription.run(&bell, take)
+        });
+        Ok(())
+    }
+}
+
+struct Subscription<'a> {
+    config: &'a Subscribe,
+    context: &'a Context,
+    socket: Socket,
+    monitor: Monitor,
+    complaints: Complaints,
+    parts: Vec<Vec<u8>>,
+}
+
+impl<'a> Subscription<'a> {
+    fn open(config: &'a Subscribe, context: &'a Context) -> Result<Self> {
+        let mut socket = Socket::open(Kind::Sub, "Sub", config.max_message)?;
+        socket.subscribe(&config.prefix)?;
+        socket.subscribe(WELCOME)?;
+        let monitor = socket.monitor()?;
+        socket.connect(&config.target.address())?;
+        Ok(Self {
+            config,
+            context,
+            socket,
+            monitor,
+            complaints: Complaints::default(),
+            parts: Vec::new(),
+        })
+    }
+
+    /// Waits for the publisher's welcome, or until one that gives none must have heard us.
+    fn settle(&mut self, bell: &Bell) -> Result<()> {
+        let start = Instant::now();
+        let mut connected = None;
+        loop {
+            if self.socket.try_recv(&mut self.parts)? {
+                return Ok(());
+            }
+            if self.context.hard.is_raised() {
+                return Err(self.context.stopped());
+            }
+            let now = Instant::now();
+            if connected.is_none() && self.monitor.connected() {
+                connected = Some(now);
+            }
+            match connected {
+                Some(at) if now.duration_since(at) >= SETTLE => return Ok(()),
+                None if now.duration_since(start) >= self.config.timeout => {
+                    return Err(Error::Unreachable {
+                        what: "the publisher (pub)",
+                        address: self.config.target.address(),
+                        waited: self.config.timeout,
+                    });
+                }
+                _ => {}
+            }
+            // The monitor is another socket: so look at both, every few milliseconds.
+            let pause = Some(Duration::from_millis(5));
+            let wait = || self.socket.wait(Want::Read, bell, pause);
+            bell.sleep(|| self.context.hard.is_raised(), wait)?;
+        }
+    }
+
+    fn run(&mut self, bell: &Bell, mut take: impl FnMut(&str, Frame)) -> Result<()> {
+        while !self.context.hard.is_raised() {
+            if !self.socket.try_recv(&mut self.parts)? {
+                let wait = || self.socket.wait(Want::Read, bell, None);
+                bell.sleep(|| self.context.hard.is_raised(), wait)?;
+                continue;
+            }
+            if self.parts.len() == 1 && self.parts[0] == WELCOME.as_bytes() {
+                continue; // After a reconnection.
+            }
+            match self.accept() {
+                Ok((topic, frame)) => take(&topic, frame),
+                Err(error) => {
+                    let peer = self.socket.peer();
+                    if let Some(line) = self.complaints.note(peer, error, Instant::now()) {
+                        log::warn!(target: &self.context.component, "Sub {line}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> Result<(String, Frame)> {
+        let [topic, frame] = self.parts.as_mut_slice() else {
+            return Err(Error::Malformed {
+                reason: "a published message has a topic and a message",
+            });
+        };
+        let limit = self.config.max_message.saturating_add(ENVELOPE);
+        let frame = Frame::parse(std::mem::take(frame), limit)?;
+        let topic = String::from_utf8(std::mem::take(topic)).map_err(|_| Error::Malformed {
+            reason: "its topic is not UTF-8",
+        })?;
+        Ok((topic, frame))
+    }
+}

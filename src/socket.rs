@@ -1,0 +1,536 @@
+//! Sockets: the only file that knows of libzmq, and the only one with `unsafe`.
+//!
+//! A [`Socket`] is made, used and closed by one thread. None of its calls blocks but
+//! [`Socket::wait`], which a [`Bell`] or its time-out ends.
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::address::{self, Purpose};
+use crate::error::{Error, Result};
+use crate::message::{ENVELOPE, HEADROOM};
+
+/// How long a closed socket may go on to hand over what it has, in milliseconds.
+const LINGER: i32 = 400;
+
+/// How many messages libzmq keeps for one peer on each side. It counts messages, not bytes:
+/// so the number is small.
+const HIGH_WATER: i32 = 128;
+
+/// A peer that is silent for this long, in milliseconds, although it was asked every
+/// [`HEARTBEAT`], is gone, whatever its connection says.
+const HEARTBEAT_TIMEOUT: i32 = 20_000;
+const HEARTBEAT: i32 = 5_000;
+
+/// More frames than any message of ours has: the rest of a longer one is thrown away unread.
+const MAX_PARTS: usize = 4;
+
+/// One libzmq context for the process, as long as a socket is open; `inproc://` needs it to be
+/// one. When the last socket is closed, the context waits until all have handed over what they
+/// had, or their linger is over.
+struct Context(zmq::Context);
+
+static CONTEXT: Mutex<Weak<Context>> = Mutex::new(Weak::new());
+
+fn context() -> Arc<Context> {
+    let mut shared = CONTEXT.lock();
+    shared.upgrade().unwrap_or_else(|| {
+        let context = Arc::new(Context(zmq::Context::new()));
+        *shared = Arc::downgrade(&context);
+        context
+    })
+}
+
+/// The kinds of sockets that the pylm wire has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pull,
+    Push,
+    Pub,
+    Sub,
+    Rep,
+    Dealer,
+}
+
+impl Kind {
+    fn raw(self) -> zmq::SocketType {
+        match self {
+            Self::Pull => zmq::PULL,
+            Self::Push => zmq::PUSH,
+            Self::Pub => zmq::XPUB,
+            Self::Sub => zmq::SUB,
+            Self::Rep => zmq::REP,
+            Self::Dealer => zmq::DEALER,
+        }
+    }
+}
+
+/// What a thread waits for at its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A message to read.
+    Read,
+    /// Room to write a message. (Always there on [`Kind::Pub`], which knows it by topic only.)
+    Write,
+    /// A message to read, or any news from a peer, such as that it has read something.
+    ReadOrNews,
+}
+
+/// One socket, owned by one thread.
+pub(crate) struct Socket {
+    // In this order: the socket is closed before the context may be.
+    inner: zmq::Socket,
+    received: zmq::Message,
+    part: String,
+    _context: Arc<Context>,
+}
+
+impl Socket {
+    /// Opens a socket for a part. Frames far above `max_message` cut the connection that they
+    /// come over; those just above are let in, to be refused by name.
+    pub(crate) fn open(kind: Kind, part: &str, max_message: usize) -> Result<Self> {
+        let context = context();
+        let set_up = || -> zmq::Result<zmq::Socket> {
+            let socket = context.0.socket(kind.raw())?;
+            let limit = max_message.saturating_add(ENVELOPE).saturating_mul(2);
+            socket.set_maxmsgsize(i64::try_from(limit).unwrap_or(i64::MAX))?;
+            socket.set_linger(LINGER)?;
+            socket.set_sndhwm(HIGH_WATER)?;
+            socket.set_rcvhwm(HIGH_WATER)?;
+            socket.set_heartbeat_ivl(HEARTBEAT)?;
+            socket.set_heartbeat_timeout(HEARTBEAT_TIMEOUT)?;
+            socket.set_reconnect_ivl_max(1_000)?;
+            Ok(socket)
+        };
+        let inner = set_up().map_err(|error| Error::System {
+            what: "a socket cannot be opened",
+            source: io::Error::other(error.message()),
+        })?;
+        let mut socket = Self {
+            inner,
+            received: zmq::Message::new(),
+            part: part.to_owned(),
+            _context: context,
+        };
+        if kind == Kind::Pub {
+            socket.never_drop()?;
+        }
+        Ok(socket)
+    }
+
+    /// Makes a full subscriber an `EAGAIN` of its topic, where the default is to drop.
+    fn never_drop(&mut self) -> Result<()> {
+        let on: c_int = 1;
+        // SAFETY: the socket is open (it is closed on drop only), and the option takes a C int,
+        // of which the pointer and the size are those of a live one.
+        let code = unsafe {
+            zmq_sys::zmq_setsockopt(
+                self.inner.as_mut_ptr(),
+                zmq_sys::ZMQ_XPUB_NODROP as c_int,
+                (&raw const on).cast::<c_void>(),
+                size_of::<c_int>(),
+            )
+        };
+        match code {
+            0 => Ok(()),
+            _ => Err(Error::system("XPUB_NODROP cannot be set")(last_error())),
+        }
+    }
+
+    /// What every new subscriber gets first, if it subscribed to the beginning of it.
+    pub(crate) fn set_welcome(&mut self, welcome: &[u8]) -> Result<()> {
+        // SAFETY: the socket is open (it is closed on drop only), and libzmq copies the option's
+        // bytes before it returns, of which the pointer and the size are those of a live slice.
+        let code = unsafe {
+            zmq_sys::zmq_setsockopt(
+                self.inner.as_mut_ptr(),
+                zmq_sys::ZMQ_XPUB_WELCOME_MSG as c_int,
+                welcome.as_ptr().cast::<c_void>(),
+                welcome.len(),
+            )
+        };
+        match code {
+            0 => Ok(()),
+            _ => Err(Error::system("XPUB_WELCOME_MSG cannot be set")(last_error())),
+        }
+    }
+
+    /// How many messages libzmq keeps for one peer on each side. Before it is bound or connected.
+    pub(crate) fn set_high_water(&self, messages: u16) -> Result<()> {
+        let messages = i32::from(messages);
+        self.inner
+            .set_sndhwm(messages)
+            .and_then(|()| self.inner.set_rcvhwm(messages))
+            .map_err(|error| Error::system("a high-water mark cannot be set")(text(error)))
+    }
+
+    /// Binds an address, and tells what was bound: the port in place of `*`.
+    pub(crate) fn bind(&mut self, address: &str) -> Result<String> {
+        address::check(address, Purpose::Bind)?;
+        let refused = |source| Error::Bind {
+            part: self.part.clone(),
+            address: address.to_owned(),
+            source,
+        };
+        if address::ipc_is_taken(address) {
+            return Err(refused(io::ErrorKind::AddrInUse.into()));
+        }
+        self.prepare(address).map_err(refused)?;
+        // SAFETY: see `attach`.
+        unsafe { self.attach(zmq_sys::zmq_bind, address) }.map_err(|source| Error::Bind {
+            part: self.part.clone(),
+            address: address.to_owned(),
+            source,
+        })?;
+        match self.inner.get_last_endpoint() {
+            Ok(Ok(bound)) if !bound.is_empty() => Ok(bound),
+            _ => Ok(address.to_owned()),
+        }
+    }
+
+    /// Connects to an address, whether or not somebody is there yet.
+    pub(crate) fn connect(&mut self, address: &str) -> Result<()> {
+        address::check(address, Purpose::Connect)?;
+        let connected = self.prepare(address).and_then(|()| {
+            // SAFETY: see `attach`.
+            unsafe { self.attach(zmq_sys::zmq_connect, address) }
+        });
+        connected.map_err(|source| Error::Connect {
+            part: self.part.clone(),
+            address: address.to_owned(),
+            source,
+        })
+    }
+
+    fn prepare(&self, address: &str) -> io::Result<()> {
+        if address.contains('[') {
+            self.inner.set_ipv6(true).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `zmq_bind` or `zmq_connect`. Not by way of the zmq crate, because it panics on
+    /// error codes that it does not know, which the file system can give (`ipc://`).
+    ///
+    /// # Safety
+    /// `call` must be one of the two: functions that take an open socket, which `self.inner` is
+    /// until it is dropped, and a C string that they do not keep.
+    unsafe fn attach(
+        &mut self,
+        call: unsafe extern "C" fn(*mut c_void, *const std::ffi::c_char) -> c_int,
+        address: &str,
+    ) -> io::Result<()> {
+        let address = CString::new(address)?;
+        // SAFETY: as the caller promises.
+        match unsafe { call(self.inner.as_mut_ptr(), address.as_ptr()) } {
+            0 => Ok(()),
+            _ => Err(last_error()),
+        }
+    }
+
+    /// Subscribes to every topic that begins with `prefix`.
+    pub(crate) fn subscribe(&self, prefix: &str) -> Result<()> {
+        self.inner
+            .set_subscribe(prefix.as_bytes())
+            .map_err(|error| Error::system("a subscription failed")(text(error)))
+    }
+
+    /// Receives a message into `parts`, if one is there. Of one with more frames than any of
+    /// ours has, some are left out, but it still has too many.
+    pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {
+        parts.clear();
+        loop {
+            match self.inner.recv(&mut self.received, zmq::DONTWAIT) {
+                Ok(()) => {}
+                Err(zmq::Error::EAGAIN) if parts.is_empty() => return Ok(false),
+                Err(zmq::Error::EINTR) => continue,
+                Err(error) => return Err(self.broken(error)),
+            }
+            if parts.len() < MAX_PARTS {
+                let mut part = Vec::with_capacity(self.received.len() + HEADROOM);
+                part.extend_from_slice(&self.received);
+                parts.push(part);
+            }
+            if !self.received.get_more() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Where the message that was received last came from, as far as that is known.
+    pub(crate) fn peer(&mut self) -> String {
+        let peer = self.received.gets("Peer-Address");
+        peer.filter(|peer| !peer.is_empty())
+            .unwrap_or("a peer")
+            .to_owned()
+    }
+
+    /// Sends one frame, if there is room; else nothing of it is sent.
+    pub(crate) fn try_send(&self, frame: &[u8]) -> Result<bool> {
+        self.send(frame, zmq::DONTWAIT)
+    }
+
+    /// Sends several frames as one message, if there is room; else nothing of them is sent.
+    pub(crate) fn try_send_parts(&self, parts: &[&[u8]]) -> Result<bool> {
+        let Some((last, first)) = parts.split_last() else {
+            return Ok(true);
+        };
+        for (index, part) in first.iter().enumerate() {
+            // Room is a matter of the first frame: the others belong to it.
+            let wait = if index == 0 { zmq::DONTWAIT } else { 0 };
+            if !self.send(part, wait | zmq::SNDMORE)? {
+                return Ok(false);
+            }
+        }
+        self.send(last, if first.is_empty() { zmq::DONTWAIT } else { 0 })
+    }
+
+    fn send(&self, frame: &[u8], flags: i32) -> Result<bool> {
+        loop {
+            match self.inner.send(frame, flags) {
+                Ok(()) => return Ok(true),
+                Err(zmq::Error::EAGAIN) => return Ok(false),
+                Err(zmq::Error::EINTR) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+    }
+
+    /// Waits for the socket, the bell, or the time-out. May return early.
+    ///
+    /// A thread that also waits for something that is announced by the bell calls this from
+    /// within [`Bell::sleep`].
+    pub(crate) fn wait(&self, want: Want, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+        let events = match want {
+            Want::Read | Want::ReadOrNews => zmq::POLLIN,
+            Want::Write => zmq::POLLOUT,
+        };
+        let mut items = [
+            self.inner.as_poll_item(events),
+            zmq::PollItem::from_fd(bell.reader.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
+        ];
+        let mut used = 2;
+        if want == Want::ReadOrNews {
+            let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
+            items[2] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
+            used = 3;
+        }
+        // Rounded up: a wait of less than a millisecond must not become a busy loop.
+        let timeout = timeout.map_or(-1, |time| {
+            i64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i64::MAX)
+        });
+        match zmq::poll(&mut items[..used], timeout) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Has libzmq look at what its peers did, so that the next send knows of it.
+    pub(crate) fn catch_up(&self) -> Result<()> {
+        match self.inner.get_events() {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Reports to `monitor`, a socket of this process, when a connection is made.
+    pub(crate) fn monitor(&self) -> Result<Monitor> {
+        let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
+        let events = i32::from(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw());
+        let open = || -> zmq::Result<zmq::Socket> {
+            self.inner.monitor(&address, events)?;
+            let pair = self._context.0.socket(zmq::PAIR)?;
+            pair.set_linger(0)?;
+            pair.connect(&address)?;
+            Ok(pair)
+        };
+        open()
+            .map(Monitor)
+            .map_err(|error| Error::system("a monitor cannot be opened")(text(error)))
+    }
+
+    fn broken(&self, error: zmq::Error) -> Error {
+        Error::died(&self.part, format_args!("its socket failed: {error}"))
+    }
+}
+
+/// Tells when a socket's connection is made.
+pub(crate) struct Monitor(zmq::Socket);
+
+impl Monitor {
+    /// Whether a connection was made since the last call.
+    pub(crate) fn connected(&self) -> bool {
+        let mut connected = false;
+        while self.0.recv_multipart(zmq::DONTWAIT).is_ok() {
+            connected = true;
+        }
+        connected
+    }
+}
+
+fn text(error: zmq::Error) -> io::Error {
+    io::Error::other(error.message())
+}
+
+/// What the last failed call of libzmq on this thread says.
+fn last_error() -> io::Error {
+    // SAFETY: both calls have no preconditions, and the text is a static C string.
+    let (code, message) = unsafe {
+        let code = zmq_sys::zmq_errno();
+        (code, CStr::from_ptr(zmq_sys::zmq_strerror(code)))
+    };
+    match code {
+        // libzmq's own codes are above this; the others are the system's.
+        156_384_712.. => io::Error::other(message.to_string_lossy()),
+        _ => io::Error::from_raw_os_error(code),
+    }
+}
+
+/// Wakes a thread that waits at its socket for something else than its socket.
+///
+/// Whoever has something for the thread makes it visible first and rings then. The thread
+/// says that it is going to sleep first and looks then. So one of the two sees the other.
+pub(crate) struct Bell {
+    asleep: AtomicBool,
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
+        Ok(Arc::new(Self {
+            asleep: AtomicBool::new(false),
+            reader,
+            writer,
+        }))
+    }
+
+    /// Wakes the thread, if it sleeps. Costs a system call only then.
+    pub(crate) fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            // One byte for each time that the thread went to sleep: the pipe cannot fill up, and
+            // it cannot be closed while `self` holds both ends.
+            let _ = (&self.writer).write(&[1]);
+        }
+    }
+
+    /// Calls `wait`, which should end when the bell rings, unless `ready` says that there is
+    /// something to do already.
+    pub(crate) fn sleep(
+        &self,
+        ready: impl FnOnce() -> bool,
+        wait: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let result = if ready() { Ok(()) } else { wait() };
+        if !self.asleep.swap(false, Ordering::SeqCst) {
+            // It rang, so there is a byte, or will be at once.
+            let mut rung = [0];
+            (&self.reader)
+                .read_exact(&mut rung)
+                .map_err(Error::system("a pipe cannot be read"))?;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Socket, Socket) {
+        let mut pull = Socket::open(Kind::Pull, "pull", 1 << 20).unwrap();
+        let address = pull.bind("tcp://127.0.0.1:*").unwrap();
+        let mut push = Socket::open(Kind::Push, "push", 1 << 20).unwrap();
+        push.connect(&address).unwrap();
+        (pull, push)
+    }
+
+    #[test]
+    fn a_bell_ends_every_sleep_that_it_is_rung_for() {
+        use std::sync::atomic::AtomicUsize;
+
+        const TIMES: usize = 2_000;
+        let (pull, _push) = pair();
+        let bell = Bell::new().unwrap();
+        let said = Arc::new(AtomicUsize::new(0));
+        let ringer = std::thread::spawn({
+            let (bell, said) = (bell.clone(), said.clone());
+            move || {
+                for _ in 0..TIMES {
+                    said.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                }
+            }
+        });
+        let mut heard = 0;
+        while heard < TIMES {
+            // Without a time-out: a ring that is missed would hang the test.
+            let wait = || pull.wait(Want::Read, &bell, None);
+            bell.sleep(|| said.load(Ordering::Relaxed) > heard, wait)
+                .unwrap();
+            heard = said.load(Ordering::Relaxed);
+        }
+        ringer.join().unwrap();
+    }
+
+    #[test]
+    fn extra_frames_are_counted_but_not_kept() {
+        let (mut pull, push) = pair();
+        let bell = Bell::new().unwrap();
+        let frames: Vec<&[u8]> = vec![b"x"; 50];
+        assert!(push.try_send_parts(&frames).unwrap());
+        assert!(push.try_send(b"single").unwrap());
+        let mut parts = Vec::new();
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            if pull.try_recv(&mut parts).unwrap() {
+                seen.push(parts.len());
+            } else {
+                pull.wait(Want::Read, &bell, Some(Duration::from_secs(5)))
+                    .unwrap();
+            }
+        }
+        assert_eq!(seen, [MAX_PARTS, 1]);
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let mut first = Socket::open(Kind::Pull, "first", 1).unwrap();
+        let address = first.bind("tcp://127.0.0.1:*").unwrap();
+        let mut second = Socket::open(Kind::Pull, "second", 1).unwrap();
+        let error = second.bind(&address).unwrap_err().to_string();
+        assert!(
+            error.contains(&address) && error.contains("second"),
+            "{error}"
+        );
+        assert!(error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn a_live_ipc_socket_is_not_stolen() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("ipc://{}/socket", folder.path().display());
+        let mut first = Socket::open(Kind::Pull, "first", 1).unwrap();
+        first.bind(&address).unwrap();
+        let mut second = Socket::open(Kind::Pull, "second", 1).unwrap();
+        assert!(matches!(second.bind(&address), Err(Error::Bind { .. })));
+        drop(first);
+        // Closing is finished by a thread of libzmq's.
+        let end = std::time::Instant::now() + Duration::from_secs(5);
+        while second.bind(&address).is_err() {
+            assert!(std::time::Instant::now() < end, "the file stays taken");
+            std::thread::yield_now();
+        }
+    }
+}

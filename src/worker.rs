@@ -1,0 +1,231 @@
+//! A worker: runs functions for a master in another process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+
+use crate::address::{Addresses, seen_from};
+use crate::cache::RemoteCache;
+use crate::error::{BoxError, Result};
+use crate::handler::{Call, Functions, Handler, Reply, Runner};
+use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::part::{
+    Context, Crew, Duty, Place, Pull, Push, Running, Signal, Target, channel, channel_of,
+    spawn_functions,
+};
+
+/// How many messages libzmq and the worker each keep ready: what a busy worker hoards.
+const PREFETCH: u16 = 16;
+
+/// How often a worker looks whether its master has moved.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A worker of a master.
+///
+/// # Building
+/// [`Worker::new`] with the address of the master's cache (db), where it learns the others.
+/// Then functions: what follows the dot in a call names the one to run, the server's name
+/// before it is not looked at.
+///
+/// # Functions
+/// As a [`Server`](crate::Server)'s, and the same ones. They run one after another in a thread
+/// of their own. [`Call::cache`] reaches the master's cache.
+///
+/// # Lifecycle
+/// [`start`](Self::start) waits for the master, for 10 s by default. A worker whose master ends
+/// waits for it to come back at the same db, reads its configuration again and goes on. On a
+/// stop the running function is finished. What the master had sent ahead is lost on the pylm
+/// wire: at most some tens of messages and what the network holds.
+///
+/// ```no_run
+/// use palm::Worker;
+///
+/// Worker::new("tcp://127.0.0.1:5559")
+///     .function("foo", |call| Ok([b"processed ", call.payload()].concat()))
+///     .start()?
+///     .wait()?;
+/// # Ok::<(), palm::Error>(())
+/// ```
+pub struct Worker {
+    name: String,
+    db: String,
+    functions: Functions,
+    timeout: Duration,
+    max_message: usize,
+}
+
+impl Worker {
+    /// A worker of the master whose cache is at `db`. Its name is a fresh uuid.
+    pub fn new(db: impl Into<String>) -> Self {
+        Self {
+            name: uuid::Uuid::new_v4().to_string(),
+            db: db.into(),
+            functions: Functions::new(),
+            timeout: Duration::from_secs(10),
+            max_message: DEFAULT_MAX_MESSAGE,
+        }
+    }
+
+    /// Sets its name: for its functions and the log.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Adds a function.
+    pub fn function<F, R>(mut self, name: impl Into<String>, function: F) -> Self
+    where
+        F: Fn(&Call<'_>) -> Result<R, BoxError> + Send + Sync + 'static,
+        R: Into<Reply> + 'static,
+    {
+        self.functions = self.functions.function(name, function);
+        self
+    }
+
+    /// Adds a function that is a trait object.
+    pub fn handler(mut self, name: impl Into<String>, handler: Arc<dyn Handler>) -> Self {
+        self.functions = self.functions.handler(name, handler);
+        self
+    }
+
+    /// Sets all functions at once.
+    pub fn functions(mut self, functions: Functions) -> Self {
+        self.functions = functions;
+        self
+    }
+
+    /// How long to wait for the master when starting, and in each cache call: 10 s by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The largest payload to take and to give, in bytes: 64 MiB by default.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Starts it. Returns when it has found its master.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for a malformed address, [`Error::Unreachable`] when nobody answers
+    /// at db in time, [`Error::NotConfigured`] when whoever does is no master.
+    pub fn start(self) -> Result<Running> {
+        let master = Master {
+            cache: self.remote_cache(),
+            timeout: self.timeout,
+        };
+        let (from_master, to_master) = master.addresses(&|| false)?;
+        log::info!(target: &self.name, "pulls from {from_master}, pushes to {to_master}");
+        let addresses = Addresses {
+            pull: String::new(),
+            publish: String::new(),
+            worker_push: from_master.clone(),
+            worker_pull: to_master.clone(),
+            db: self.db.clone(),
+        };
+        let (from_master, to_master) = (Target::new(from_master), Target::new(to_master));
+
+        let mut crew = Crew::new(&self.name);
+        let (pulled, work) = channel_of(1)?;
+        let (done, results) = channel()?;
+        let pull = Pull {
+            name: "Pull",
+            place: Place::Connect(from_master.clone()),
+            max_message: self.max_message,
+            fill_id: false,
+            high_water: Some(PREFETCH),
+        };
+        pull.spawn(&mut crew, pulled)?;
+        let runner = Runner {
+            cache: Arc::new(self.remote_cache()),
+            functions: self.functions,
+            component: self.name,
+            only_own_name: false,
+            max_message: self.max_message,
+        };
+        spawn_functions(&mut crew, 1, runner, &work, &done);
+        drop((work, done));
+        let push = Push {
+            name: "Push",
+            place: Place::Connect(to_master.clone()),
+            high_water: None,
+            ends_when_idle: false,
+        };
+        push.spawn(&mut crew, results);
+        crew.spawn("Watch", Duty::Serves, move |context| {
+            context.ready(None)?;
+            watch(context, &master, &from_master, &to_master);
+            Ok(())
+        });
+        crew.start(|_| Ok(addresses))
+    }
+
+    fn remote_cache(&self) -> RemoteCache {
+        RemoteCache::new(&self.name, "_", &self.db, self.timeout, self.max_message)
+    }
+}
+
+/// The master, as far as it tells where it is.
+struct Master {
+    cache: RemoteCache,
+    timeout: Duration,
+}
+
+impl Master {
+    /// Where to pull from and to push to.
+    fn addresses(&self, give_up: &dyn Fn() -> bool) -> Result<(String, String)> {
+        let read = |key| {
+            let told = self.cache.preset(key, self.timeout, give_up)?;
+            Ok(seen_from(&told, self.cache.address()))
+        };
+        Ok((read("worker_push_address")?, read("worker_pull_address")?))
+    }
+}
+
+/// Follows the master: when it tells other addresses, the parts connect there.
+fn watch(context: &Context, master: &Master, from_master: &Target, to_master: &Target) {
+    let name = &context.component;
+    let mut lost = false;
+    while !over(&context.soft, WATCH) {
+        match master.addresses(&|| context.soft.is_raised()) {
+            Ok((from, to)) => {
+                let moved = from_master.set(&from) | to_master.set(&to);
+                if moved {
+                    log::info!(target: name, "the master has moved: pulls from {from}, pushes to {to}");
+                } else if lost {
+                    log::info!(target: name, "the master is back");
+                }
+                lost = false;
+            }
+            Err(_) if context.soft.is_raised() => return,
+            Err(error) => {
+                if !lost {
+                    log::warn!(target: name, "the master is gone: {error}; waiting for it");
+                }
+                lost = true;
+            }
+        }
+    }
+}
+
+/// Waits for some time. True when the worker shall end.
+fn over(soft: &Signal, time: Duration) -> bool {
+    !matches!(
+        soft.raised().recv_timeout(time),
+        Err(RecvTimeoutError::Timeout)
+    )
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .field("db", &self.db)
+            .field("functions", &self.functions)
+            .finish_non_exhaustive()
+    }
+}
