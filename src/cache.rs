@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::handler::Cache;
-use crate::message::Frame;
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Bell, Kind, Socket, Want};
 use crate::store::SharedStore;
 
@@ -45,8 +45,21 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a caller that waits is asked whether it still wants to.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Access to a server's cache over the wire. Calls of several threads take turns.
-pub(crate) struct RemoteCache {
+/// Access to a server's cache over the wire, without being a client of its functions.
+///
+/// Calls wait for the answer, for 10 s by default; those of several threads take turns. The
+/// calls are those of the trait [`Cache`].
+///
+/// ```
+/// use palm::{Addresses, Cache, CacheClient, Server};
+///
+/// let server = Server::new("my_server", Addresses::ephemeral()).start()?;
+/// let cache = CacheClient::new(&server.addresses().db);
+/// cache.set("key", b"value")?;
+/// assert_eq!(cache.get("key")?.as_deref(), Some(&b"value"[..]));
+/// # Ok::<(), palm::Error>(())
+/// ```
+pub struct CacheClient {
     /// Who asks, for the log and the wire.
     client: String,
     /// The server's name; `_` for a worker.
@@ -63,8 +76,21 @@ struct Connection {
     last_id: u64,
 }
 
-impl RemoteCache {
-    pub(crate) fn new(
+impl CacheClient {
+    /// Access to the cache at `db`. Nothing is opened before the first call.
+    pub fn new(db: impl Into<String>) -> Self {
+        let timeout = Duration::from_secs(10);
+        Self::of("palm", "_", &db.into(), timeout, DEFAULT_MAX_MESSAGE)
+    }
+
+    /// How long a call waits for its answer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The access of a worker, or of a client of the named server.
+    pub(crate) fn of(
         client: &str,
         server: &str,
         address: &str,
@@ -201,7 +227,7 @@ impl Connection {
     }
 }
 
-impl Cache for RemoteCache {
+impl Cache for CacheClient {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let value = self.call("get", "", key.as_bytes())?;
         Ok(Some(value).filter(|value| !value.is_empty()))
@@ -220,5 +246,11 @@ impl Cache for RemoteCache {
             true => Ok(()),
             false => Err(self.refused("delete", key)),
         }
+    }
+}
+
+impl std::fmt::Debug for CacheClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("CacheClient").field(&self.address).finish()
     }
 }

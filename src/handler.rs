@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
+use parking_lot::Mutex;
+
+use crate::core::complaints::Complaints;
 use crate::error::{BoxError, Result};
 use crate::message::{Failure, FailureKind, Frame};
 
@@ -229,6 +233,7 @@ pub(crate) struct Runner {
     pub(crate) only_own_name: bool,
     pub(crate) max_message: usize,
     pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) complaints: Mutex<Complaints>,
 }
 
 impl Runner {
@@ -243,9 +248,19 @@ impl Runner {
                 }
             }
             Err(failure) => {
-                log::error!(target: &self.component, "{}", failure.cause);
+                self.log(frame, &failure);
                 emit(frame.with_failure(&failure));
             }
+        }
+    }
+
+    /// Logs a failure of a function always; what was never one of ours to run, now and then.
+    fn log(&self, frame: &Frame, failure: &Failure) {
+        if failure.kind() == FailureKind::Function {
+            log::error!(target: &self.component, "{} failed: {}", frame.function(), failure.cause);
+        } else {
+            let mut complaints = self.complaints.lock();
+            complain(&mut complaints, &self.component, frame, &failure.cause);
         }
     }
 
@@ -264,7 +279,7 @@ impl Runner {
         };
         let call = Call::new(frame, &self.component, &*self.cache);
         let failed = |what: String| {
-            let cause = format!("{step} at '{}': {what}", self.component);
+            let cause = format!("{what} (at '{}')", self.component);
             Failure::new(FailureKind::Function, cause)
         };
         match catch_unwind(AssertUnwindSafe(|| handler.call(&call))) {
@@ -291,6 +306,14 @@ impl Runner {
     }
 }
 
+/// Logs that a message was refused, unless its client has had such a line just now.
+pub(crate) fn complain(complaints: &mut Complaints, component: &str, frame: &Frame, cause: &str) {
+    let client: String = frame.client().chars().take(80).collect();
+    if let Some(line) = complaints.note(format!("client '{client}'"), cause, Instant::now()) {
+        log::error!(target: component, "{line}");
+    }
+}
+
 /// What a panic said.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
@@ -313,6 +336,7 @@ mod tests {
             only_own_name,
             max_message: 100,
             cache: Arc::new(StoreCache::new(Arc::new(Memory::new()))),
+            complaints: Mutex::default(),
         }
     }
 

@@ -6,6 +6,8 @@ mod client;
 mod core;
 mod error;
 mod handler;
+#[cfg(feature = "cli")]
+pub mod logging;
 pub mod message;
 pub mod part;
 mod socket;
@@ -14,6 +16,7 @@ mod template;
 mod worker;
 
 pub use address::Addresses;
+pub use cache::CacheClient;
 pub use client::{Client, ClientBuilder, Job, Request};
 pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::address::{Addresses, seen_from};
-use crate::cache::RemoteCache;
+use crate::cache::CacheClient;
 use crate::error::{BoxError, Result};
 use crate::handler::{Call, Functions, Handler, Reply, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
@@ -51,6 +51,8 @@ const WATCH: Duration = Duration::from_secs(1);
 pub struct Worker {
     name: String,
     db: String,
+    worker_push: Option<String>,
+    worker_pull: Option<String>,
     functions: Functions,
     timeout: Duration,
     max_message: usize,
@@ -62,6 +64,8 @@ impl Worker {
         Self {
             name: uuid::Uuid::new_v4().to_string(),
             db: db.into(),
+            worker_push: None,
+            worker_pull: None,
             functions: Functions::new(),
             timeout: Duration::from_secs(10),
             max_message: DEFAULT_MAX_MESSAGE,
@@ -71,6 +75,18 @@ impl Worker {
     /// Sets its name: for its functions and the log.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Where the master gives out work, in place of what it tells at db.
+    pub fn worker_push(mut self, address: impl Into<String>) -> Self {
+        self.worker_push = Some(address.into());
+        self
+    }
+
+    /// Where the master takes results, in place of what it tells at db.
+    pub fn worker_pull(mut self, address: impl Into<String>) -> Self {
+        self.worker_pull = Some(address.into());
         self
     }
 
@@ -116,6 +132,8 @@ impl Worker {
     pub fn start(self) -> Result<Running> {
         let master = Master {
             cache: self.remote_cache(),
+            worker_push: self.worker_push.clone(),
+            worker_pull: self.worker_pull.clone(),
             timeout: self.timeout,
         };
         let (from_master, to_master) = master.addresses(&|| false)?;
@@ -146,6 +164,7 @@ impl Worker {
             component: self.name,
             only_own_name: false,
             max_message: self.max_message,
+            complaints: Default::default(),
         };
         spawn_functions(&mut crew, 1, runner, &work, &done);
         drop((work, done));
@@ -164,25 +183,33 @@ impl Worker {
         crew.start(|_| Ok(addresses))
     }
 
-    fn remote_cache(&self) -> RemoteCache {
-        RemoteCache::new(&self.name, "_", &self.db, self.timeout, self.max_message)
+    fn remote_cache(&self) -> CacheClient {
+        CacheClient::of(&self.name, "_", &self.db, self.timeout, self.max_message)
     }
 }
 
 /// The master, as far as it tells where it is.
 struct Master {
-    cache: RemoteCache,
+    cache: CacheClient,
+    worker_push: Option<String>,
+    worker_pull: Option<String>,
     timeout: Duration,
 }
 
 impl Master {
     /// Where to pull from and to push to.
     fn addresses(&self, give_up: &dyn Fn() -> bool) -> Result<(String, String)> {
-        let read = |key| {
-            let told = self.cache.preset(key, self.timeout, give_up)?;
-            Ok(seen_from(&told, self.cache.address()))
+        let read = |given: &Option<String>, key| match given {
+            Some(address) => Ok(address.clone()),
+            None => {
+                let told = self.cache.preset(key, self.timeout, give_up)?;
+                Ok(seen_from(&told, self.cache.address()))
+            }
         };
-        Ok((read("worker_push_address")?, read("worker_pull_address")?))
+        Ok((
+            read(&self.worker_push, "worker_push_address")?,
+            read(&self.worker_pull, "worker_pull_address")?,
+        ))
     }
 }
 

@@ -12,7 +12,7 @@ pub use request::{Job, Request};
 use calls::Calls;
 
 use crate::address::{Addresses, seen_from};
-use crate::cache::RemoteCache;
+use crate::cache::CacheClient;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
 use crate::message::DEFAULT_MAX_MESSAGE;
@@ -49,7 +49,7 @@ pub struct Client {
     server: String,
     pipeline: String,
     has_session: bool,
-    cache: RemoteCache,
+    cache: CacheClient,
     calls: Arc<Calls>,
     outlet: Outlet,
     max_message: usize,
@@ -111,7 +111,7 @@ impl ClientBuilder {
     pub fn connect(self) -> Result<Client> {
         let id = uuid::Uuid::new_v4().to_string();
         let deadline = Instant::now() + self.timeout;
-        let cache = RemoteCache::new(&id, &self.server, &self.db, self.timeout, self.max_message);
+        let cache = CacheClient::of(&id, &self.server, &self.db, self.timeout, self.max_message);
         let preset = |key: &str| {
             let left = deadline.saturating_duration_since(Instant::now());
             cache

@@ -97,11 +97,12 @@ impl Outbox {
         now: Instant,
         send: &mut S,
     ) -> Result<(), S::Error> {
-        let subscribed = self.subscriptions.cover(topic);
-        if self.given_up.knows(topic) {
+        // No client has no name: what came without one is garbage, and its answer for nobody.
+        if topic.is_empty() || self.given_up.knows(topic) {
             self.dropped += 1;
             return Ok(());
         }
+        let subscribed = self.subscriptions.cover(topic);
         if let Some(held) = self.held.get_mut(topic) {
             // Behind what is held already, so that the order stays.
             self.bytes += cost(&frame);

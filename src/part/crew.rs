@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
+use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::{Condvar, Mutex};
 
 use super::signal::Signal;
@@ -47,6 +47,12 @@ impl Context {
     /// # Errors
     /// [`Error::Stopped`] when another could not be opened.
     pub(crate) fn ready(&self, bound: Option<String>) -> Result<()> {
+        match &bound {
+            Some(address) => {
+                log::info!(target: &self.component, "starting part {} at {address}", self.part);
+            }
+            None => log::info!(target: &self.component, "starting part {}", self.part),
+        }
         let part = self.part.clone();
         let _ = self.events.send(Event::Ready { part, bound });
         select! {
@@ -56,7 +62,6 @@ impl Context {
         if self.hard.is_raised() {
             return Err(self.stopped());
         }
-        log::info!(target: &self.component, "{} is ready", self.part);
         Ok(())
     }
 
@@ -275,10 +280,7 @@ impl Crew {
                 recv(self.soft.raised()) -> _ => None,
             },
             Some(_) if self.hard.is_raised() => self.events.1.recv().ok(),
-            Some(at) => match self.events.1.recv_deadline(at) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Some(at) => self.events.1.recv_deadline(at).ok(),
         }
     }
 

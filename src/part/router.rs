@@ -90,8 +90,9 @@ impl Router {
         crew.spawn("Router", Duty::Carries, move |context| {
             context.ready(None)?;
             for route in &self.routes {
-                for exit in &route.exits {
-                    let (from, to) = (route.name, self.exits[*exit].name);
+                // The first is the way of its messages, the others are for what it refuses.
+                if let Some(&exit) = route.exits.first() {
+                    let (from, to) = (route.name, self.exits[exit].name);
                     log::info!(target: &context.component, "{from} connects to {to}");
                 }
             }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::server::check_name;
 use super::{Choose, Spread, WayOut, bound_addresses, preset, spread, spread_each};
 use crate::address::Addresses;
+use crate::core::complaints::Complaints;
 use crate::error::Result;
+use crate::handler::complain;
 use crate::message::{DEFAULT_MAX_MESSAGE, Failure, FailureKind, Frame, PalmMessage};
 use crate::part::{
     CacheService, Crew, PubService, PullService, Router, Running, WorkerPullService,
@@ -162,13 +164,14 @@ impl Master {
         let workers = router.exit("WorkerPush", work, usize::MAX);
         let publisher = router.exit("Pub", publish, usize::MAX);
         let (component, mut scatter) = (name.clone(), self.scatter);
+        let mut complaints = Complaints::default();
         router.route(
             "Pull",
             inbound,
             &[workers, publisher],
             move |frame, deliveries| {
                 if let Err(failure) = runnable(&frame) {
-                    log::error!(target: &component, "{}", failure.cause);
+                    complain(&mut complaints, &component, &frame, &failure.cause);
                     return deliveries.deliver(publisher, frame.with_failure(&failure));
                 }
                 spread_each(

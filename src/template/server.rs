@@ -156,6 +156,7 @@ impl Server {
             only_own_name: true,
             max_message: self.max_message,
             cache: Arc::new(StoreCache::new(self.store.clone())),
+            complaints: Default::default(),
         };
         spawn_functions(&mut crew, self.threads, runner, &to_functions, &done);
         drop((to_functions, done));

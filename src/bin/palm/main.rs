@@ -1,1 +1,83 @@
-fn main() {}
+//! The command line: components as processes, and calls from a shell.
+
+mod cache;
+mod call;
+mod common;
+mod job;
+mod master;
+mod signals;
+mod worker;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use common::{Failure, USAGE};
+
+/// Clusters of high-performance components over ZeroMQ, on pylm's wire.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help", "help"))]
+struct Palm {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Master(master::Master),
+    Worker(worker::Worker),
+    Call(call::Call),
+    Job(job::Job),
+    Cache(cache::Cache),
+}
+
+fn main() -> ExitCode {
+    let Ok(args) = std::env::args_os()
+        .map(|arg| arg.into_string())
+        .collect::<Result<Vec<_>, _>>()
+    else {
+        eprintln!("palm: an argument is not UTF-8");
+        return ExitCode::from(USAGE);
+    };
+    let args: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    if matches!(args.as_slice(), ["--version" | "-V"]) {
+        println!("palm {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    match Palm::from_args(&["palm"], &args) {
+        Ok(palm) => run(palm.command),
+        Err(exit) if exit.status.is_ok() => {
+            println!("{}", exit.output.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(exit) => {
+            eprintln!("palm: {}", exit.output.trim_end());
+            eprintln!("palm: see 'palm --help', or 'palm COMMAND --help'");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    if let Err(error) = signals::install() {
+        eprintln!("palm: signals cannot be handled: {error}");
+        return ExitCode::FAILURE;
+    }
+    let result = match command {
+        Command::Master(master) => master.run(),
+        Command::Worker(worker) => worker.run(),
+        Command::Call(call) => call.run(),
+        Command::Job(job) => job.run(),
+        Command::Cache(cache) => cache.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => {
+            if let Some(message) = message {
+                eprintln!("palm: {message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}

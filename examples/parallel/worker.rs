@@ -1,0 +1,19 @@
+//! A worker. Start as many as there are cores.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use log::LevelFilter;
+use palm::Worker;
+
+fn main() -> Result<(), palm::Error> {
+    common::log(LevelFilter::Info);
+    let flags: common::WorkerFlags = argh::from_env();
+    Worker::new(flags.db)
+        .name(flags.name)
+        .function("foo", |call| {
+            Ok([call.component().as_bytes(), b" processed ", call.payload()].concat())
+        })
+        .start()?
+        .wait()
+}

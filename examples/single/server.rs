@@ -1,0 +1,20 @@
+//! A server that runs a function itself.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use log::LevelFilter;
+use palm::Server;
+
+fn main() -> Result<(), palm::Error> {
+    common::log(LevelFilter::Debug);
+    let flags: common::ServerFlags = argh::from_env();
+    let (name, addresses) = flags.with_defaults("my_server", common::single_addresses());
+    Server::new(name, addresses)
+        .function("foo", |call| {
+            log::warn!(target: call.component(), "Got a message");
+            Ok([b"you sent me ", call.payload()].concat())
+        })
+        .start()?
+        .wait()
+}

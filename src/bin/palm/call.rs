@@ -1,0 +1,51 @@
+//! `palm call`
+
+use argh::FromArgs;
+
+use crate::common::{Outcome, log_level, payload, print, timeout};
+use crate::job::connect;
+
+/// Call a function with one payload and print the result.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "call", help_triggers("-h", "--help", "help"))]
+pub struct Call {
+    /// address of the server's cache (default: tcp://127.0.0.1:5559)
+    #[argh(option, default = "String::from(\"tcp://127.0.0.1:5559\")")]
+    db: String,
+    /// where to push the message (default: as the server tells at db)
+    #[argh(option)]
+    pull: Option<String>,
+    /// where to subscribe for the result (default: as the server tells at db)
+    #[argh(option, long = "pub")]
+    publish: Option<String>,
+    /// how many seconds to wait for the server, and then for the result, 0 for as long as it
+    /// takes (default: 10 for the server, 300 for the result)
+    #[argh(option)]
+    timeout: Option<f64>,
+    /// log what it does, on standard error
+    #[argh(switch, short = 'i')]
+    info: bool,
+    /// log everything
+    #[argh(switch, short = 'd')]
+    debug: bool,
+    /// what to call: SERVER.FUNCTION
+    #[argh(positional, arg_name = "SERVER.FUNCTION")]
+    function: String,
+    /// the payload; - for standard input, nothing for an empty one
+    #[argh(positional, arg_name = "PAYLOAD")]
+    payload: Option<String>,
+}
+
+impl Call {
+    pub fn run(self) -> Outcome {
+        log_level(self.debug, self.info);
+        let timeout = self.timeout.map(timeout).transpose()?;
+        let client = connect(&self.function, self.db, self.pull, self.publish, timeout)?;
+        let payload = payload(self.payload.as_deref())?;
+        let mut request = client.request(&self.function);
+        if let Some(timeout) = timeout {
+            request = request.timeout(timeout);
+        }
+        print(&request.eval(payload)?)
+    }
+}

@@ -1,0 +1,152 @@
+//! What the subcommands share: failures, addresses, input and output.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::time::Duration;
+
+use log::LevelFilter;
+use palm::Addresses;
+use palm::logging::{self, Output};
+
+/// The exit code of a wrong command line.
+pub const USAGE: u8 = 2;
+
+/// Why a subcommand ends with another exit code than 0.
+#[derive(Debug)]
+pub struct Failure {
+    /// The line to print, if it is not said already.
+    pub message: Option<String>,
+    pub code: u8,
+}
+
+impl Failure {
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            code: USAGE,
+        }
+    }
+
+    /// A failure that needs no more words.
+    pub fn silent() -> Self {
+        Self {
+            message: None,
+            code: 1,
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self {
+            message: Some(message),
+            code: 1,
+        }
+    }
+}
+
+impl From<palm::Error> for Failure {
+    fn from(error: palm::Error) -> Self {
+        // What the user typed wrongly is usage; what the world answers is failure.
+        let code = match error {
+            palm::Error::Path { .. } | palm::Error::Setup { .. } => USAGE,
+            _ => 1,
+        };
+        Self {
+            message: Some(error.to_string()),
+            code,
+        }
+    }
+}
+
+/// What a subcommand comes to.
+pub type Outcome = Result<(), Failure>;
+
+/// Sets up the log on standard error.
+pub fn log_level(debug: bool, info: bool) {
+    let level = match (debug, info) {
+        (true, _) => LevelFilter::Debug,
+        (_, true) => LevelFilter::Info,
+        _ => LevelFilter::Warn,
+    };
+    logging::init(level, Output::Stderr);
+}
+
+/// Reads a time-out as `--timeout` gives it: 0 stands for none.
+pub fn timeout(seconds: f64) -> Result<Option<Duration>, Failure> {
+    if seconds == 0.0 {
+        return Ok(None);
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) => Ok(Some(time)),
+        Err(_) => Err(Failure::usage(format!(
+            "a time-out of {seconds} seconds makes no sense"
+        ))),
+    }
+}
+
+/// How long to wait where there is no time-out. Longer than any process lives, and short enough
+/// to be added to any time.
+pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The payload that an argument stands for: `-` is standard input.
+pub fn payload(argument: Option<&str>) -> Result<Vec<u8>, Failure> {
+    match argument {
+        None => Ok(Vec::new()),
+        Some("-") => {
+            let mut bytes = Vec::new();
+            io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .map_err(|error| format!("standard input cannot be read: {error}"))?;
+            Ok(bytes)
+        }
+        Some(text) => Ok(text.as_bytes().to_vec()),
+    }
+}
+
+/// Opens what lines are read from.
+pub fn input(file: Option<&str>) -> Result<Box<dyn Read + Send>, Failure> {
+    match file {
+        None | Some("-") => Ok(Box::new(io::stdin())),
+        Some(path) => match File::open(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => Err(format!("{path} cannot be opened: {error}").into()),
+        },
+    }
+}
+
+/// Writes a result as it is; on a terminal, with a newline where it has none.
+pub fn print(result: &[u8]) -> Outcome {
+    let mut out = io::stdout().lock();
+    let newline = out.is_terminal() && !result.ends_with(b"\n");
+    out.write_all(result)
+        .and_then(|()| {
+            if newline {
+                out.write_all(b"\n")
+            } else {
+                Ok(())
+            }
+        })
+        .and_then(|()| out.flush())
+        .map_err(|error| unwritable(&error))
+}
+
+/// Standard output does not take what we have. That its reader has had enough is said by no
+/// program, and by none here.
+pub fn unwritable(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(),
+        _ => format!("standard output cannot be written: {error}").into(),
+    }
+}
+
+/// Says where a component can be reached, for a person and for a script.
+pub fn announce(addresses: &Addresses, name: &str) {
+    log::info!(
+        target: name,
+        "pull {}, pub {}, wpush {}, wpull {}, db {}",
+        addresses.pull, addresses.publish, addresses.worker_push, addresses.worker_pull,
+        addresses.db
+    );
+}

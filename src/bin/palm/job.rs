@@ -1,0 +1,267 @@
+//! `palm job`
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use argh::FromArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+use palm::Client;
+use palm::message::Path;
+
+use crate::common::{FOREVER, Failure, Outcome, input, log_level, timeout, unwritable};
+use crate::signals;
+
+/// How many errors are printed; more are counted.
+const ERRORS_SHOWN: u64 = 20;
+
+/// Send each line of the input as a message, and print each result as a line.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "job", help_triggers("-h", "--help", "help"))]
+pub struct Job {
+    /// address of the server's cache (default: tcp://127.0.0.1:5559)
+    #[argh(option, default = "String::from(\"tcp://127.0.0.1:5559\")")]
+    db: String,
+    /// where to push the messages (default: as the server tells at db)
+    #[argh(option)]
+    pull: Option<String>,
+    /// where to subscribe for the results (default: as the server tells at db)
+    #[argh(option, long = "pub")]
+    publish: Option<String>,
+    /// file to read lines from (default: standard input)
+    #[argh(option)]
+    input: Option<String>,
+    /// how many results to expect in all (default: one for each line)
+    #[argh(option)]
+    expect: Option<usize>,
+    /// how many seconds to wait for the server, and then while no result comes, 0 for as long
+    /// as it takes (default: 10 for the server, 300 for a result)
+    #[argh(option)]
+    timeout: Option<f64>,
+    /// log what it does, on standard error
+    #[argh(switch, short = 'i')]
+    info: bool,
+    /// log everything
+    #[argh(switch, short = 'd')]
+    debug: bool,
+    /// what to call: SERVER.FUNCTION
+    #[argh(positional, arg_name = "SERVER.FUNCTION")]
+    function: String,
+}
+
+/// How a job ends.
+enum End {
+    Done(Outcome),
+    Signal(i32),
+}
+
+impl Job {
+    pub fn run(self) -> Outcome {
+        log_level(self.debug, self.info);
+        let wait = self.timeout.map(timeout).transpose()?;
+        let input = input(self.input.as_deref())?;
+        let client = connect(&self.function, self.db, self.pull, self.publish, wait)?;
+        let (lines, broken) = Lines::new(input);
+        let mut request = client.request(&self.function);
+        if let Some(wait) = wait {
+            request = request.timeout(wait);
+        }
+        if let Some(results) = self.expect {
+            request = request.expect(results);
+        }
+        let results = request.job(lines)?;
+
+        let (ended, end) = mpsc::channel();
+        let progress = Arc::new(Progress::new());
+        on_signal(&ended);
+        print_results(results, progress.clone(), ended);
+        let outcome = wait_for(&end);
+        progress.finish();
+        outcome?;
+        if let Some(error) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(format!("the input cannot be read: {error}").into());
+        }
+        match progress.counts().errors {
+            0 => Ok(()),
+            _ => Err(Failure::silent()),
+        }
+    }
+}
+
+/// Connects to the server that a function path names.
+pub fn connect(
+    function: &str,
+    db: String,
+    pull: Option<String>,
+    publish: Option<String>,
+    timeout: Option<Option<Duration>>,
+) -> Result<Client, Failure> {
+    let server = Path::parse(function)?.step(0)?.server;
+    let mut client = Client::builder(server, db);
+    if let Some(timeout) = timeout {
+        client = client.timeout(timeout.unwrap_or(FOREVER));
+    }
+    if let Some(address) = pull {
+        client = client.pull(address);
+    }
+    if let Some(address) = publish {
+        client = client.publish(address);
+    }
+    Ok(client.connect()?)
+}
+
+fn on_signal(ended: &Sender<End>) {
+    let ended = ended.clone();
+    signals::on_first(move |signal| {
+        let _ = ended.send(End::Signal(signal));
+    });
+}
+
+/// Prints from a thread of its own: so a signal ends a job that waits for a result.
+fn print_results(results: palm::Job, progress: Arc<Progress>, ended: Sender<End>) {
+    std::thread::spawn(move || {
+        let _ = ended.send(End::Done(print_all(results, &progress)));
+    });
+}
+
+fn print_all(results: palm::Job, progress: &Progress) -> Outcome {
+    let mut out = io::stdout().lock();
+    for result in results {
+        match result {
+            Ok(line) => {
+                write_line(&mut out, &line).map_err(|error| unwritable(&error))?;
+                progress.result();
+            }
+            Err(error) if is_of_one_message(&error) => progress.error(&error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    out.flush().map_err(|error| unwritable(&error))
+}
+
+fn write_line(out: &mut impl Write, line: &[u8]) -> io::Result<()> {
+    out.write_all(line)?;
+    if line.ends_with(b"\n") {
+        return Ok(());
+    }
+    out.write_all(b"\n")
+}
+
+fn is_of_one_message(error: &palm::Error) -> bool {
+    use palm::Error::{Function, Refused, UnknownFunction};
+    matches!(
+        error,
+        Function { .. } | UnknownFunction { .. } | Refused { .. }
+    )
+}
+
+fn wait_for(end: &Receiver<End>) -> Outcome {
+    match end.recv() {
+        Ok(End::Done(outcome)) => outcome,
+        Ok(End::Signal(signal)) => Err(Failure {
+            message: Some("interrupted; what had not come back by then is lost".to_owned()),
+            code: u8::try_from(signals::exit_code(signal)).unwrap_or(1),
+        }),
+        Err(_) => Err("the printing thread died".to_owned().into()),
+    }
+}
+
+/// The lines of the input. A read error ends them, and is left where it can be found.
+struct Lines {
+    input: BufReader<Box<dyn Read + Send>>,
+    broken: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Lines {
+    fn new(input: Box<dyn Read + Send>) -> (Self, Arc<Mutex<Option<io::Error>>>) {
+        let broken = Arc::new(Mutex::new(None));
+        let lines = Self {
+            input: BufReader::with_capacity(64 << 10, input),
+            broken: broken.clone(),
+        };
+        (lines, broken)
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        match self.input.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                line.pop_if(|last| *last == b'\n');
+                Some(line)
+            }
+            Err(error) => {
+                let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+                *broken = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// Counts, a bar where standard error is a terminal, and the closing line.
+struct Progress {
+    bar: ProgressBar,
+    start: Instant,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    results: u64,
+    errors: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {pos} results, {per_sec}, {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            start: Instant::now(),
+            counts: Mutex::default(),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn result(&self) {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .results += 1;
+        self.bar.inc(1);
+    }
+
+    fn error(&self, error: &palm::Error) {
+        let errors = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.errors += 1;
+            counts.errors
+        };
+        let say = |line: String| self.bar.suspend(|| eprintln!("palm: {line}"));
+        match errors {
+            ..=ERRORS_SHOWN => say(error.to_string()),
+            more if more == ERRORS_SHOWN + 1 => say("more errors are counted only".to_owned()),
+            _ => {}
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+        let Counts { results, errors } = self.counts();
+        let seconds = self.start.elapsed().as_secs_f64();
+        eprintln!("palm: {results} results, {errors} errors, {seconds:.2} s");
+    }
+}
