@@ -166,6 +166,7 @@ impl CacheClient {
                     waited: timeout,
                 });
             }
+            log::debug!(target: &self.client, "still waiting for the cache at {}", self.address);
         }
     }
 

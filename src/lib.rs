@@ -1,5 +1,69 @@
+//! palm builds clusters of components over ZeroMQ: clients, servers, masters with workers, and
+//! a key-value cache beside each. It speaks the wire of pylm, the Python implementation, so
+//! that every pylm client, server and worker works with it.
+//!
+//! # Hello, world
+//!
+//! A master, a worker and a client. Here they are in one process; in earnest each is one of its
+//! own, on any machine, and needs to know nothing but the address of the master's cache (db).
+//!
+//! ```
+//! use palm::{Addresses, Client, Master, Worker};
+//!
+//! // Free ports of the loopback interface; `Addresses::default()` has pylm's usual ones.
+//! let master = Master::new("server", Addresses::ephemeral()).start()?;
+//! let db = &master.addresses().db;
+//!
+//! let worker = Worker::new(db)
+//!     .function("shout", |call| Ok(call.payload().to_ascii_uppercase()))
+//!     .start()?;
+//!
+//! let client = Client::connect("server", db)?;
+//! assert_eq!(client.eval("server.shout", "hello")?, b"HELLO");
+//! for result in client.job("server.shout", ["one", "two", "three"])? {
+//!     println!("{}", String::from_utf8_lossy(&result?));
+//! }
+//! # Ok::<(), palm::Error>(())
+//! ```
+//!
+//! # Templates
+//!
+//! | template | messages come from | the work is done by | results go to |
+//! |----------|--------------------|---------------------|---------------|
+//! | [`Server`] | clients | its own functions | clients |
+//! | [`Master`] | clients | workers in other processes | clients |
+//! | [`Worker`] | its master | its own functions | its master |
+//!
+//! A [`Client`] calls either kind of server. A function is a closure, or a [`Handler`], from a
+//! [`Call`] to a [`Reply`] of nothing, one payload or several, or an error; the same one runs
+//! in a server and in a worker. What fails, or panics, is the error of that call, and no more.
+//!
+//! # Parts
+//!
+//! Templates are wirings of [parts](part), each a thread with a socket of its own, around a
+//! router. Another combination is made from the same parts.
+//!
+//! # What is promised
+//!
+//! The pylm wire is five ZeroMQ sockets and one message, and promises what ZeroMQ does. As far
+//! as one side alone can, palm does better:
+//!
+//! - A client's subscription stands before its first call, and a publisher holds each result
+//!   until its client has subscribed: no answer is missed for being early.
+//! - Nothing is dropped at a high-water mark. A reader that is slow holds up, in the end, the
+//!   one who sends; only one that takes nothing for 30 s is given up, which is counted and logged.
+//! - Every queue has a bound, and every wait an end.
+//! - Between palm peers an error tells its cause. (pylm's is the payload `0`.)
+//!
+//! Not yet: what a worker had been sent when it was killed is lost, as it is with pylm.
+//!
+//! # Features
+//!
+//! - `cli` (default): the binary `palm`, and [`logging`].
+//! - `rocksdb`: a cache that survives a restart, by [`store::open`]. It needs libclang, and
+//!   some minutes of C++ at the first build.
 #![warn(missing_docs)]
-//! palm
+
 mod address;
 mod cache;
 mod client;
@@ -22,5 +86,11 @@ pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage};
 pub use part::{Running, Stopper};
+pub use store::Store;
 pub use template::{Master, Server};
 pub use worker::Worker;
+
+/// The program in the README is one that runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -127,8 +127,8 @@ impl Worker {
     /// Starts it. Returns when it has found its master.
     ///
     /// # Errors
-    /// [`Error::Address`] for a malformed address, [`Error::Unreachable`] when nobody answers
-    /// at db in time, [`Error::NotConfigured`] when whoever does is no master.
+    /// [`Error::Address`](crate::Error::Address) for a malformed address, [`Error::Unreachable`](crate::Error::Unreachable) when nobody answers
+    /// at db in time, [`Error::NotConfigured`](crate::Error::NotConfigured) when whoever does is no master.
     pub fn start(self) -> Result<Running> {
         let master = Master {
             cache: self.remote_cache(),

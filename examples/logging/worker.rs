@@ -16,7 +16,7 @@ fn main() -> Result<(), palm::Error> {
         .name(flags.name)
         .function("foo", move |call| {
             let calls = calls.fetch_add(1, Ordering::Relaxed) + 1;
-            if calls % 10 == 0 {
+            if calls.is_multiple_of(10) {
                 log::info!(target: call.component(), "Processed {calls} messages");
             }
             let cached = call.cache().get("cached")?.unwrap_or_default();

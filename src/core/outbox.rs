@@ -64,6 +64,9 @@ pub(crate) struct Outbox {
     held: BTreeMap<String, Held>,
     bytes: usize,
     blocked: usize,
+    /// Nothing expires before. Progress only puts it off, and what is new expires last: so it is
+    /// worked out anew only when it has come.
+    earliest: Option<Instant>,
     given_up: Forgotten,
     dropped: u64,
 }
@@ -84,6 +87,7 @@ impl Outbox {
             held: BTreeMap::new(),
             bytes: 0,
             blocked: 0,
+            earliest: None,
             given_up: Forgotten::default(),
             dropped: 0,
         }
@@ -120,6 +124,7 @@ impl Outbox {
             blocked: subscribed,
         };
         self.held.insert(topic.to_owned(), held);
+        self.earliest.get_or_insert(now + self.bounds.patience);
         Ok(())
     }
 
@@ -156,6 +161,9 @@ impl Outbox {
     /// Nobody is subscribed to exactly `prefix` any more.
     pub(crate) fn unsubscribed(&mut self, prefix: &[u8], now: Instant) {
         self.subscriptions.remove(prefix);
+        if self.blocked == 0 {
+            return;
+        }
         for (topic, held) in &mut self.held {
             if held.blocked && !self.subscriptions.cover(topic) {
                 held.blocked = false;
@@ -206,6 +214,9 @@ impl Outbox {
 
     /// Gives up what has waited for too long.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<GivenUp> {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return Vec::new();
+        }
         let patience = self.bounds.patience;
         let late = |held: &Held| now.duration_since(held.progress) >= patience;
         let topics: Vec<String> = self
@@ -214,10 +225,13 @@ impl Outbox {
             .filter(|(_, held)| late(held))
             .map(|(topic, _)| topic.clone())
             .collect();
-        topics
+        let given_up = topics
             .into_iter()
             .filter_map(|topic| self.give_up(topic))
-            .collect()
+            .collect();
+        let oldest = self.held.values().map(|held| held.progress).min();
+        self.earliest = oldest.map(|progress| progress + patience);
+        given_up
     }
 
     fn give_up(&mut self, topic: String) -> Option<GivenUp> {
@@ -233,10 +247,9 @@ impl Outbox {
         })
     }
 
-    /// When [`expire`](Self::expire) will have something to do, if nothing happens until then.
+    /// When [`expire`](Self::expire) should be called, at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let oldest = self.held.values().map(|held| held.progress).min();
-        oldest.map(|progress| progress + self.bounds.patience)
+        self.earliest.filter(|_| !self.held.is_empty())
     }
 
     /// Whether the bound in bytes is reached: the owner should take no more.

@@ -13,6 +13,9 @@ use crate::socket::{Bell, Kind, Socket, Want};
 /// at once that it talks to another, which holds results until the subscription is there.
 pub(crate) const WELCOME: &str = "_.link";
 
+/// How often to look after subscribers that have no room, if nothing tells that they have.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How many subscriptions are taken in before the messages have their turn.
 const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 
@@ -169,10 +172,14 @@ impl Publishing<'_> {
             Want::Read
         };
         let now = Instant::now();
-        let until = self
+        let mut until = self
             .outbox
             .deadline()
             .map(|at| at.saturating_duration_since(now));
+        if want == Want::ReadOrNews {
+            // News that come just before the wait may be taken for read already.
+            until = Some(until.map_or(LOOK, |until| until.min(LOOK)));
+        }
         bell.sleep(ready, || self.socket.wait(want, bell, until))?;
         self.socket.catch_up()
     }

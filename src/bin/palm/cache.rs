@@ -49,7 +49,8 @@ struct Set {
     /// the key; an empty one stands for a new one
     #[argh(positional, arg_name = "KEY")]
     key: String,
-    /// the value; - for standard input, nothing for an empty one
+    /// the value; - for standard input, nothing for an empty one. One that begins with - is put
+    /// after --
     #[argh(positional, arg_name = "VALUE")]
     value: Option<String>,
 }

@@ -31,7 +31,8 @@ pub struct Call {
     /// what to call: SERVER.FUNCTION
     #[argh(positional, arg_name = "SERVER.FUNCTION")]
     function: String,
-    /// the payload; - for standard input, nothing for an empty one
+    /// the payload; - for standard input, nothing for an empty one. One that begins with - is
+    /// put after --
     #[argh(positional, arg_name = "PAYLOAD")]
     payload: Option<String>,
 }

@@ -89,11 +89,34 @@ pub fn timeout(seconds: f64) -> Result<Option<Duration>, Failure> {
 /// to be added to any time.
 pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// What stands for `-`, which argh takes for an option: an argument that nobody can type.
+const STDIN: &str = "\0-";
+
+/// Marks the arguments that stand for standard input. What follows `--` is nobody's business.
+pub fn mark_stdin<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut ended = false;
+    arguments
+        .map(|argument| {
+            ended |= argument == "--";
+            if argument == "-" && !ended {
+                STDIN
+            } else {
+                argument
+            }
+        })
+        .collect()
+}
+
+/// What argh says, with the arguments as they were typed.
+pub fn unmark_stdin(said: &str) -> String {
+    said.trim_end().replace(STDIN, "-")
+}
+
 /// The payload that an argument stands for: `-` is standard input.
 pub fn payload(argument: Option<&str>) -> Result<Vec<u8>, Failure> {
     match argument {
         None => Ok(Vec::new()),
-        Some("-") => {
+        Some(STDIN) => {
             let mut bytes = Vec::new();
             io::stdin()
                 .lock()
@@ -108,7 +131,7 @@ pub fn payload(argument: Option<&str>) -> Result<Vec<u8>, Failure> {
 /// Opens what lines are read from.
 pub fn input(file: Option<&str>) -> Result<Box<dyn Read + Send>, Failure> {
     match file {
-        None | Some("-") => Ok(Box::new(io::stdin())),
+        None | Some(STDIN) => Ok(Box::new(io::stdin())),
         Some(path) => match File::open(path) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) => Err(format!("{path} cannot be opened: {error}").into()),

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         eprintln!("palm: an argument is not UTF-8");
         return ExitCode::from(USAGE);
     };
-    let args: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    let args = common::mark_stdin(args.iter().skip(1).map(String::as_str));
     if matches!(args.as_slice(), ["--version" | "-V"]) {
         println!("palm {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
@@ -48,11 +48,11 @@ fn main() -> ExitCode {
     match Palm::from_args(&["palm"], &args) {
         Ok(palm) => run(palm.command),
         Err(exit) if exit.status.is_ok() => {
-            println!("{}", exit.output.trim_end());
+            println!("{}", common::unmark_stdin(&exit.output));
             ExitCode::SUCCESS
         }
         Err(exit) => {
-            eprintln!("palm: {}", exit.output.trim_end());
+            eprintln!("palm: {}", common::unmark_stdin(&exit.output));
             eprintln!("palm: see 'palm --help', or 'palm COMMAND --help'");
             ExitCode::from(USAGE)
         }
