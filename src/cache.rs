@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::socket::{Bell, Kind, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 use crate::store::SharedStore;
 
 /// A server's access to its own cache.

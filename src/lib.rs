@@ -65,6 +65,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod bell;
 mod cache;
 mod client;
 mod core;

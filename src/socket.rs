@@ -4,15 +4,15 @@
 //! [`Socket::wait`], which a [`Bell`] or its time-out ends.
 
 use std::ffi::{CStr, CString, c_int, c_void};
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::address::{self, Purpose};
+use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::message::{ENVELOPE, HEADROOM};
 
@@ -313,7 +313,7 @@ impl Socket {
         };
         let mut items = [
             self.inner.as_poll_item(events),
-            zmq::PollItem::from_fd(bell.reader.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN),
             zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
         ];
         let mut used = 2;
@@ -393,57 +393,6 @@ fn last_error() -> io::Error {
     }
 }
 
-/// Wakes a thread that waits at its socket for something else than its socket.
-///
-/// Whoever has something for the thread makes it visible first and rings then. The thread
-/// says that it is going to sleep first and looks then. So one of the two sees the other.
-pub(crate) struct Bell {
-    asleep: AtomicBool,
-    reader: PipeReader,
-    writer: PipeWriter,
-}
-
-impl Bell {
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
-        Ok(Arc::new(Self {
-            asleep: AtomicBool::new(false),
-            reader,
-            writer,
-        }))
-    }
-
-    /// Wakes the thread, if it sleeps. Costs a system call only then.
-    pub(crate) fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            // One byte for each time that the thread went to sleep: the pipe cannot fill up, and
-            // it cannot be closed while `self` holds both ends.
-            let _ = (&self.writer).write(&[1]);
-        }
-    }
-
-    /// Calls `wait`, which should end when the bell rings, unless `ready` says that there is
-    /// something to do already.
-    pub(crate) fn sleep(
-        &self,
-        ready: impl FnOnce() -> bool,
-        wait: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
-        self.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let result = if ready() { Ok(()) } else { wait() };
-        if !self.asleep.swap(false, Ordering::SeqCst) {
-            // It rang, so there is a byte, or will be at once.
-            let mut rung = [0];
-            (&self.reader)
-                .read_exact(&mut rung)
-                .map_err(Error::system("a pipe cannot be read"))?;
-        }
-        result
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,34 +403,6 @@ mod tests {
         let mut push = Socket::open(Kind::Push, "push", 1 << 20).unwrap();
         push.connect(&address).unwrap();
         (pull, push)
-    }
-
-    #[test]
-    fn a_bell_ends_every_sleep_that_it_is_rung_for() {
-        use std::sync::atomic::AtomicUsize;
-
-        const TIMES: usize = 2_000;
-        let (pull, _push) = pair();
-        let bell = Bell::new().unwrap();
-        let said = Arc::new(AtomicUsize::new(0));
-        let ringer = std::thread::spawn({
-            let (bell, said) = (bell.clone(), said.clone());
-            move || {
-                for _ in 0..TIMES {
-                    said.fetch_add(1, Ordering::Relaxed);
-                    bell.ring();
-                }
-            }
-        });
-        let mut heard = 0;
-        while heard < TIMES {
-            // Without a time-out: a ring that is missed would hang the test.
-            let wait = || pull.wait(Want::Read, &bell, None);
-            bell.sleep(|| said.load(Ordering::Relaxed) > heard, wait)
-                .unwrap();
-            heard = said.load(Ordering::Relaxed);
-        }
-        ringer.join().unwrap();
     }
 
     #[test]

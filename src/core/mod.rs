@@ -3,4 +3,5 @@
 
 pub(crate) mod complaints;
 pub(crate) mod outbox;
+mod subscriptions;
 pub(crate) mod window;

@@ -13,10 +13,11 @@
 //!        └── else ► held ── subscription or room ► sent            subscription ► held, sent
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use super::subscriptions::Subscriptions;
 use crate::message::Frame;
 
 /// What a held message costs beside its bytes, for the bound.
@@ -282,41 +283,6 @@ fn cost(frame: &Frame) -> usize {
     frame.len() + OVERHEAD
 }
 
-/// Who is subscribed, by the beginning of a topic.
-#[derive(Debug, Default)]
-struct Subscriptions {
-    prefixes: HashSet<Vec<u8>>,
-    /// How many prefixes there are of each length: a topic is looked up once for each.
-    lengths: BTreeMap<usize, usize>,
-}
-
-impl Subscriptions {
-    fn add(&mut self, prefix: &[u8]) {
-        if self.prefixes.insert(prefix.to_vec()) {
-            *self.lengths.entry(prefix.len()).or_default() += 1;
-        }
-    }
-
-    fn remove(&mut self, prefix: &[u8]) {
-        if !self.prefixes.remove(prefix) {
-            return;
-        }
-        if let Some(count) = self.lengths.get_mut(&prefix.len()) {
-            *count -= 1;
-            if *count == 0 {
-                self.lengths.remove(&prefix.len());
-            }
-        }
-    }
-
-    fn cover(&self, topic: &str) -> bool {
-        let topic = topic.as_bytes();
-        self.lengths
-            .range(..=topic.len())
-            .any(|(&length, _)| self.prefixes.contains(&topic[..length]))
-    }
-}
-
 /// Topics that were given up, so that each costs its patience only once.
 #[derive(Debug, Default)]
 struct Forgotten {
@@ -501,19 +467,6 @@ mod tests {
         assert!(peers.got.is_empty(), "nobody is there");
         outbox.subscribed(b"c", now, &mut peers).unwrap();
         assert_eq!(got(&peers, "c"), [1, 2]);
-    }
-
-    #[test]
-    fn only_beginnings_of_a_topic_cover_it() {
-        let mut subscriptions = Subscriptions::default();
-        subscriptions.add(b"ab");
-        subscriptions.add(b"ab");
-        subscriptions.add(b"\xff");
-        assert!(subscriptions.cover("ab") && subscriptions.cover("abc"));
-        assert!(!subscriptions.cover("a") && !subscriptions.cover("b"));
-        subscriptions.remove(b"ab");
-        subscriptions.remove(b"never there");
-        assert!(!subscriptions.cover("ab"));
     }
 
     #[test]

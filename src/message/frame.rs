@@ -1,8 +1,8 @@
 //! A message as it stands on the wire.
 
 use std::fmt;
-use std::ops::Range;
 
+use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
 use super::{Failure, PalmMessage, Path};
 use crate::error::{Error, Result};
 
@@ -24,18 +24,6 @@ pub struct Frame {
     fields: Fields,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: usize,
-    end: usize,
-}
-
-impl Span {
-    fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fields {
     pipeline: Span,
@@ -54,11 +42,6 @@ const FUNCTION: u64 = 4;
 const CACHE: u64 = 5;
 const PAYLOAD: u64 = 6;
 const FAILURE: u64 = 15;
-
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const FIXED32: u64 = 5;
 
 /// What a stage and a cache key (a uuid) may add to a frame; a buffer with this much room to
 /// spare is not moved by it.
@@ -176,7 +159,7 @@ impl Frame {
     /// Sets the stage.
     pub fn set_stage(&mut self, stage: i64) {
         let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
-        writer.stage(stage);
+        write_stage(&mut writer, stage);
         self.bytes = writer.out;
         self.fields.stage = stage;
     }
@@ -207,7 +190,7 @@ impl Frame {
         let fields = Fields {
             pipeline: writer.bytes(PIPELINE, self.slice(self.fields.pipeline)),
             client: writer.bytes(CLIENT, self.slice(self.fields.client)),
-            stage: writer.stage(self.fields.stage),
+            stage: write_stage(&mut writer, self.fields.stage),
             function: writer.bytes(FUNCTION, self.slice(self.fields.function)),
             cache: writer.bytes(CACHE, self.slice(self.fields.cache)),
             payload: writer.bytes(PAYLOAD, payload),
@@ -277,7 +260,7 @@ impl Fields {
                 (FUNCTION, BYTES) => fields.function = reader.text()?,
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
-                (FAILURE, BYTES) => fields.failure = Some(reader.failure()?),
+                (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
                 (PIPELINE..=PAYLOAD | FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
@@ -288,133 +271,19 @@ impl Fields {
     }
 }
 
-fn malformed<T>(reason: &'static str) -> Result<T> {
-    Err(Error::Malformed { reason })
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn varint(&mut self) -> Result<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let Some(&byte) = self.bytes.get(self.at) else {
-                return malformed("it ends within a number");
-            };
-            self.at += 1;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        malformed("a number has more than 64 bits")
-    }
-
-    fn take(&mut self, length: u64) -> Result<Span> {
-        let left = self.bytes.len() - self.at;
-        match usize::try_from(length) {
-            Ok(length) if length <= left => {
-                let start = self.at;
-                self.at += length;
-                Ok(Span {
-                    start,
-                    end: self.at,
-                })
-            }
-            _ => malformed("it ends within a field"),
-        }
-    }
-
-    fn value(&mut self) -> Result<Span> {
-        let length = self.varint()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Result<Span> {
-        let span = self.value()?;
-        match std::str::from_utf8(&self.bytes[span.range()]) {
-            Ok(_) => Ok(span),
-            Err(_) => malformed("a text is not UTF-8"),
-        }
-    }
-
-    fn failure(&mut self) -> Result<Span> {
-        let span = self.value()?;
-        match <Failure as prost::Message>::decode(&self.bytes[span.range()]) {
-            Ok(_) => Ok(span),
-            Err(_) => malformed("its failure cannot be read"),
-        }
-    }
-
-    fn skip(&mut self, number: u64, kind: u64) -> Result<()> {
-        if number == 0 || number > u64::from(u32::MAX >> 3) {
-            return malformed("a field has no valid number");
-        }
-        match kind {
-            VARINT => self.varint().map(drop),
-            FIXED64 => self.take(8).map(drop),
-            BYTES => self.value().map(drop),
-            FIXED32 => self.take(4).map(drop),
-            _ => malformed("a field has no valid type"),
-        }
+/// Where a failure stands that can be read.
+fn failure(reader: &mut Reader<'_>) -> Result<Span> {
+    let span = reader.value()?;
+    match <Failure as prost::Message>::decode(&reader.bytes[span.range()]) {
+        Ok(_) => Ok(span),
+        Err(_) => malformed("its failure cannot be read"),
     }
 }
 
-struct Writer {
-    out: Vec<u8>,
-}
-
-impl Writer {
-    fn with_capacity(content: usize) -> Self {
-        Self::append_to(Vec::with_capacity(content + 2 * HEADROOM))
-    }
-
-    fn append_to(out: Vec<u8>) -> Self {
-        Self { out }
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
-    }
-
-    fn key(&mut self, number: u64, kind: u64) {
-        self.varint(number << 3 | kind);
-    }
-
-    fn value(&mut self, value: &[u8]) -> Span {
-        self.varint(value.len() as u64);
-        let start = self.out.len();
-        self.out.extend_from_slice(value);
-        Span {
-            start,
-            end: self.out.len(),
-        }
-    }
-
-    /// A field with its key; as everywhere in proto3, an empty one is left out.
-    fn bytes(&mut self, number: u64, value: &[u8]) -> Span {
-        if value.is_empty() {
-            return Span::default();
-        }
-        self.key(number, BYTES);
-        self.value(value)
-    }
-
-    fn stage(&mut self, stage: i64) -> i64 {
-        self.key(STAGE, VARINT);
-        self.varint(stage as u64);
-        stage
-    }
+fn write_stage(writer: &mut Writer, stage: i64) -> i64 {
+    writer.key(STAGE, VARINT);
+    writer.varint(stage as u64);
+    stage
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod frame;
 mod path;
+mod wire;
 
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/palm.rs"));

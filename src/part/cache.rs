@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::{Context, Crew, Duty, Running, start_alone};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
-use crate::socket::{Bell, Kind, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 use crate::store::SharedStore;
 
 /// Answers cache calls from a store (a REP socket that binds).

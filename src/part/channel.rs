@@ -9,9 +9,9 @@ use crossbeam_channel::{
 };
 
 use super::signal::Signal;
+use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::Frame;
-use crate::socket::Bell;
 
 /// How many batches a channel holds.
 const BATCHES: usize = 8;

@@ -18,13 +18,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
-use parking_lot::{Condvar, Mutex};
 
+use super::running::{Cause, Running, Shared};
 use super::signal::Signal;
 use crate::address::Addresses;
+use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
-use crate::socket::Bell;
 
 /// How long what is inside a component may take to get out when it is stopped.
 const GRACE: Duration = Duration::from_millis(400);
@@ -212,13 +212,9 @@ impl Crew {
         addresses: Addresses,
         bound: BTreeMap<String, String>,
     ) -> Result<Running> {
-        let shared = Arc::new(Shared {
-            name: self.name.clone(),
-            soft: self.soft.clone(),
-            end: Mutex::new(End::default()),
-            ended: Condvar::new(),
-        });
+        let shared = Shared::new(&self.name, self.soft.clone());
         let (soft, hard) = (self.soft.clone(), self.hard.clone());
+        let name = format!("palm:{}", self.name);
         drop(std::mem::replace(
             &mut self.go.0,
             crossbeam_channel::bounded(0).0,
@@ -227,18 +223,10 @@ impl Crew {
         let body = move || {
             let cause = self.watch();
             self.join();
-            let mut end = ending.end.lock();
-            end.cause = cause;
-            end.is_over = true;
-            ending.ended.notify_all();
+            ending.end(cause);
         };
-        let name = format!("palm:{}", shared.name);
         match std::thread::Builder::new().name(name).spawn(body) {
-            Ok(_) => Ok(Running {
-                shared,
-                addresses,
-                bound,
-            }),
+            Ok(_) => Ok(Running::new(shared, addresses, bound)),
             Err(error) => {
                 soft.raise();
                 hard.raise();
@@ -305,124 +293,6 @@ impl Crew {
         };
         log::error!(target: &self.name, "part {part} died: {reason}");
         cause.get_or_insert(Cause { part, reason });
-    }
-}
-
-#[derive(Clone)]
-struct Cause {
-    part: String,
-    reason: String,
-}
-
-#[derive(Default)]
-struct End {
-    is_over: bool,
-    cause: Option<Cause>,
-}
-
-struct Shared {
-    name: String,
-    soft: Signal,
-    end: Mutex<End>,
-    ended: Condvar,
-}
-
-impl Shared {
-    fn wait(&self) -> Result<()> {
-        let mut end = self.end.lock();
-        while !end.is_over {
-            self.ended.wait(&mut end);
-        }
-        match &end.cause {
-            None => Ok(()),
-            Some(cause) => Err(Error::died(&cause.part, &cause.reason)),
-        }
-    }
-}
-
-/// A running component, or a running part. Dropping it stops it.
-pub struct Running {
-    shared: Arc<Shared>,
-    addresses: Addresses,
-    bound: BTreeMap<String, String>,
-}
-
-impl Running {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.shared.name
-    }
-
-    /// The addresses as they were bound, with the port in place of `*`. Those of roles that
-    /// it does not have are empty.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
-    /// What the part of this name bound.
-    pub fn address_of(&self, part: &str) -> Option<&str> {
-        self.bound.get(part).map(String::as_str)
-    }
-
-    /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
-        self.shared.end.lock().is_over
-    }
-
-    /// Stops it, and waits until it has ended. It takes no more messages; those inside have
-    /// 0.4 s to get out. A function that runs is waited for, however long it takes. Any number
-    /// of calls, from any thread, are one stop.
-    ///
-    /// # Errors
-    /// As [`wait`](Self::wait).
-    pub fn stop(&self) -> Result<()> {
-        self.shared.soft.raise();
-        self.shared.wait()
-    }
-
-    /// Waits until it ends: by a [`stop`](Self::stop) elsewhere, or because a part died.
-    ///
-    /// # Errors
-    /// [`Error::Died`] with the first part that died and its cause.
-    pub fn wait(&self) -> Result<()> {
-        self.shared.wait()
-    }
-
-    /// Something to stop it with, from another thread or a signal handler's.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.shared.soft.clone())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.stop();
-    }
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running")
-            .field("name", &self.shared.name)
-            .field("bound", &self.bound)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Stops a running component without waiting for its end.
-#[derive(Clone)]
-pub struct Stopper(Signal);
-
-impl Stopper {
-    /// Asks the component to stop. Does not block; again is no harm.
-    pub fn stop(&self) {
-        self.0.raise();
-    }
-}
-
-impl std::fmt::Debug for Stopper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Stopper").field(&self.0.is_raised()).finish()
     }
 }
 

@@ -44,15 +44,16 @@ mod publish;
 mod pull;
 mod push;
 mod router;
+mod running;
 mod signal;
 mod subscribe;
 
 pub use cache::CacheService;
 pub use channel::{Batch, Inlet, NotSent, Outlet, Parcel, Received, channel};
-pub use crew::{Running, Stopper};
 pub use publish::PubService;
 pub use pull::{PullService, WorkerPullService};
 pub use push::WorkerPushService;
+pub use running::{Running, Stopper};
 
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
@@ -70,8 +71,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::address::Addresses;
+use crate::bell::Bell;
 use crate::error::Result;
-use crate::socket::{Bell, Socket};
+use crate::socket::Socket;
 
 /// Where a part's socket belongs.
 #[derive(Clone)]

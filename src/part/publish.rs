@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::outbox::{Bounds, GivenUp, Outbox};
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::socket::{Bell, Kind, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// What a publisher sends to each new subscriber that subscribed to it: so a palm peer knows
 /// at once that it talks to another, which holds results until the subscription is there.

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::{Batch, Context, Crew, Duty, Outlet, Place, Running, start_alone};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
-use crate::socket::{Bell, Kind, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// Takes in what clients push (a PULL socket that binds). A message without an id in its
 /// `cache` field gets a fresh uuid there.

@@ -1,9 +1,10 @@
 //! PUSH: messages go out, each to one of those who pull.
 
 use super::{Context, Crew, Duty, Inlet, Place, Received, Running, start_alone};
+use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::socket::{Bell, Kind, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.

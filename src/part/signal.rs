@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use crate::socket::Bell;
+use crate::bell::Bell;
 
 /// Raised once and for good. Threads look ([`is_raised`](Self::is_raised)), wait with a
 /// `select` ([`raised`](Self::raised)), or are rung awake ([`rings`](Self::rings)).

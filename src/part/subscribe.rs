@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, Crew, Duty, Target, WELCOME};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{ENVELOPE, Frame};
-use crate::socket::{Bell, Kind, Monitor, Socket, Want};
+use crate::socket::{Kind, Monitor, Socket, Want};
 
 /// How long a peer that has answered at all may take to say that it is a palm peer. One that
 /// says nothing may be one that publishes to nobody while our subscription is on its way.

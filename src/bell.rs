@@ -1,0 +1,100 @@
+//! How a thread that waits at its socket is woken by another.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crate::error::{Error, Result};
+
+/// Wakes a thread that waits at its socket for something else than its socket.
+///
+/// Whoever has something for the thread makes it visible first and rings then. The thread
+/// says that it is going to sleep first and looks then. So one of the two sees the other.
+pub(crate) struct Bell {
+    asleep: AtomicBool,
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl AsRawFd for Bell {
+    /// Readable when it has rung.
+    fn as_raw_fd(&self) -> RawFd {
+        self.reader.as_raw_fd()
+    }
+}
+
+impl Bell {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
+        Ok(Arc::new(Self {
+            asleep: AtomicBool::new(false),
+            reader,
+            writer,
+        }))
+    }
+
+    /// Wakes the thread, if it sleeps. Costs a system call only then.
+    pub(crate) fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            // One byte for each time that the thread went to sleep: the pipe cannot fill up, and
+            // it cannot be closed while `self` holds both ends.
+            let _ = (&self.writer).write(&[1]);
+        }
+    }
+
+    /// Calls `wait`, which should end when the bell rings, unless `ready` says that there is
+    /// something to do already.
+    pub(crate) fn sleep(
+        &self,
+        ready: impl FnOnce() -> bool,
+        wait: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let result = if ready() { Ok(()) } else { wait() };
+        if !self.asleep.swap(false, Ordering::SeqCst) {
+            // It rang, so there is a byte, or will be at once.
+            let mut rung = [0];
+            (&self.reader)
+                .read_exact(&mut rung)
+                .map_err(Error::system("a pipe cannot be read"))?;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::socket::{Kind, Socket, Want};
+
+    #[test]
+    fn a_bell_ends_every_sleep_that_it_is_rung_for() {
+        const TIMES: usize = 2_000;
+        let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
+        let bell = Bell::new().unwrap();
+        let said = Arc::new(AtomicUsize::new(0));
+        let ringer = std::thread::spawn({
+            let (bell, said) = (bell.clone(), said.clone());
+            move || {
+                for _ in 0..TIMES {
+                    said.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                }
+            }
+        });
+        let mut heard = 0;
+        while heard < TIMES {
+            // Without a time-out: a ring that is missed would hang the test.
+            let wait = || socket.wait(Want::Read, &bell, None);
+            bell.sleep(|| said.load(Ordering::Relaxed) > heard, wait)
+                .unwrap();
+            heard = said.load(Ordering::Relaxed);
+        }
+        ringer.join().unwrap();
+    }
+}
