@@ -100,8 +100,10 @@ impl<'a> Request<'a> {
         let feeder = self.feeder(&job);
         let frame = feeder.frame(payload)?;
         job.state.acquire(payload.len());
-        if !feeder.send(frame) {
-            return Err(stopped());
+        match feeder.send(frame, self.timeout.map(|timeout| Instant::now() + timeout)) {
+            Handed::Over => {}
+            Handed::Late => return Err(job.timed_out(self.timeout.unwrap_or_default())),
+            Handed::Closed => return Err(stopped()),
         }
         job.next().unwrap_or_else(|| Err(stopped()))
     }
@@ -215,7 +217,8 @@ impl Feeder {
         for payload in payloads {
             let payload = payload.as_ref();
             let frame = self.frame(payload)?;
-            if !self.state.acquire(payload.len()) || !self.send(frame) {
+            let room = self.state.acquire(payload.len());
+            if !room || self.send(frame, None) != Handed::Over {
                 break;
             }
             sent += 1;
@@ -239,18 +242,33 @@ impl Feeder {
         ))
     }
 
-    /// Hands a message to the socket's thread. False when the call or the client is over.
-    fn send(&self, frame: Frame) -> bool {
+    /// Hands a message to the socket's thread, by `deadline` if there is one.
+    fn send(&self, frame: Frame, deadline: Option<Instant>) -> Handed {
         let mut batch: Batch = [frame].into_iter().collect();
         loop {
-            match self.outlet.send_deadline(batch, Instant::now() + LOOK) {
-                Ok(()) => return true,
-                Err(NotSent::Closed(_)) => return false,
-                Err(NotSent::Full(_)) if self.state.is_closed() => return false,
+            let look = Instant::now() + LOOK;
+            let until = deadline.map_or(look, |deadline| deadline.min(look));
+            match self.outlet.send_deadline(batch, until) {
+                Ok(()) => return Handed::Over,
+                Err(NotSent::Closed(_)) => return Handed::Closed,
+                Err(NotSent::Full(_)) if self.state.is_closed() => return Handed::Closed,
+                Err(NotSent::Full(_)) if deadline.is_some_and(|at| at <= until) => {
+                    return Handed::Late;
+                }
                 Err(NotSent::Full(back)) => batch = back,
             }
         }
     }
+}
+
+/// What came of handing a message to the socket's thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    Over,
+    /// There was no room in time.
+    Late,
+    /// The call or the client is over.
+    Closed,
 }
 
 /// The results of a call, as they come. Dropping it ends the job: no more is sent, and what

@@ -1,7 +1,7 @@
-//! What is to be published, and when: nothing is sent that nobody would get.
+//! What is to be published, and when: nothing is sent that the one who waits for it would miss.
 //!
-//! A message goes out at once when its topic has a subscriber with room. Otherwise it is held,
-//! in order, until there is one: until the subscription comes (there is no slow joiner), or
+//! A message goes out at once when its topic has its subscriber, and that has room. Otherwise it
+//! is held, in order, until then: until the subscription comes (there is no slow joiner), or
 //! until a subscriber that is slow has read on. Bounds: in bytes over all topics, after which
 //! the owner takes no more (that is the back-pressure); and in time by topic, after which what
 //! is held for it is given up, counted and said, and its later messages with it, until somebody
@@ -12,26 +12,53 @@
 //!  offer ───────────────────────► sent    held ────────────────────────────► given up
 //!        └── else ► held ── subscription or room ► sent            subscription ► held, sent
 //! ```
+//!
+//! Whose subscription? ZeroMQ delivers a topic to whoever subscribed to a beginning of it. A
+//! client subscribes to its id, but a message for it must not go out because somebody else
+//! listens to everything. So for a topic that is a client's id, only a subscription to that id
+//! counts at once; one to a shorter beginning counts after [`PROBATION`], when the client's own,
+//! if there were one, would have come.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Cover, Subscriptions};
 use crate::message::Frame;
 
 /// What a held message costs beside its bytes, for the bound.
 const OVERHEAD: usize = 200;
 
-/// How many topics are remembered as given up; of more, the oldest are forgotten, and wait
-/// their time again.
+/// How many topics are remembered as given up, or as listened to; of more, the oldest are
+/// forgotten, and wait their time again.
 const REMEMBERED: usize = 4_096;
+
+/// How long a client's topic waits for the client's own subscription while somebody listens to
+/// a beginning of it.
+const PROBATION: Duration = Duration::from_secs(1);
 
 /// How much is held, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     pub(crate) patience: Duration,
+}
+
+/// Under what a message is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic<'a> {
+    /// The id of a client.
+    Client(&'a str),
+    /// Something that a hook chose: a name that next steps subscribe to.
+    Chosen(&'a str),
+}
+
+impl<'a> Topic<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Self::Client(text) | Self::Chosen(text) => text,
+        }
+    }
 }
 
 /// Tries to send a message under a topic: `Ok(false)` when its subscriber has no room.
@@ -65,19 +92,31 @@ pub(crate) struct Outbox {
     held: BTreeMap<String, Held>,
     bytes: usize,
     blocked: usize,
-    /// Nothing expires before. Progress only puts it off, and what is new expires last: so it is
-    /// worked out anew only when it has come.
+    /// No deadline is before. It is worked out anew when it has come.
     earliest: Option<Instant>,
-    given_up: Forgotten,
+    given_up: Remembered,
+    listened: Remembered,
     dropped: u64,
 }
 
 #[derive(Debug)]
 struct Held {
     frames: VecDeque<Frame>,
-    progress: Instant,
-    /// Has a subscriber, which has no room.
-    blocked: bool,
+    of_client: bool,
+    waits: Waits,
+    /// When it waits no longer, unless something happens.
+    deadline: Instant,
+}
+
+/// What a held topic waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// A subscription.
+    Subscription,
+    /// The client's own subscription: somebody else listens already.
+    OwnSubscription,
+    /// Room at its subscriber.
+    Room,
 }
 
 impl Outbox {
@@ -89,7 +128,8 @@ impl Outbox {
             bytes: 0,
             blocked: 0,
             earliest: None,
-            given_up: Forgotten::default(),
+            given_up: Remembered::default(),
+            listened: Remembered::default(),
             dropped: 0,
         }
     }
@@ -97,36 +137,65 @@ impl Outbox {
     /// A message to publish.
     pub(crate) fn offer<S: Publish>(
         &mut self,
-        topic: &str,
+        topic: Topic<'_>,
         frame: Frame,
         now: Instant,
         send: &mut S,
     ) -> Result<(), S::Error> {
+        let text = topic.text();
         // No client has no name: what came without one is garbage, and its answer for nobody.
-        if topic.is_empty() || self.given_up.knows(topic) {
+        if text.is_empty() || self.given_up.knows(text) {
             self.dropped += 1;
             return Ok(());
         }
-        let subscribed = self.subscriptions.cover(topic);
-        if let Some(held) = self.held.get_mut(topic) {
+        if let Some(held) = self.held.get_mut(text) {
             // Behind what is held already, so that the order stays.
             self.bytes += cost(&frame);
             held.frames.push_back(frame);
             return Ok(());
         }
-        if subscribed && send.send(topic, &frame)? {
+        let of_client = matches!(topic, Topic::Client(_));
+        let waits = self.would_wait(text, of_client);
+        if waits == Waits::Room && send.send(text, &frame)? {
             return Ok(());
         }
         self.bytes += cost(&frame);
-        self.blocked += usize::from(subscribed);
         let held = Held {
             frames: VecDeque::from([frame]),
-            progress: now,
-            blocked: subscribed,
+            of_client,
+            waits: Waits::Subscription,
+            deadline: now,
         };
-        self.held.insert(topic.to_owned(), held);
-        self.earliest.get_or_insert(now + self.bounds.patience);
+        self.held.insert(text.to_owned(), held);
+        self.wait(text, waits, now);
         Ok(())
+    }
+
+    /// What a message of this topic waits for, if it does: for room at the most, if there is
+    /// whoever it should go to.
+    fn would_wait(&self, topic: &str, of_client: bool) -> Waits {
+        match self.subscriptions.cover(topic) {
+            Cover::None => Waits::Subscription,
+            Cover::Beginning if of_client && !self.listened.knows(topic) => Waits::OwnSubscription,
+            Cover::Beginning | Cover::Own => Waits::Room,
+        }
+    }
+
+    /// Has a held topic wait for something, from now on.
+    fn wait(&mut self, topic: &str, waits: Waits, now: Instant) {
+        let Some(held) = self.held.get_mut(topic) else {
+            return;
+        };
+        self.blocked -= usize::from(held.waits == Waits::Room);
+        self.blocked += usize::from(waits == Waits::Room);
+        held.waits = waits;
+        held.deadline = now
+            + match waits {
+                Waits::OwnSubscription => PROBATION.min(self.bounds.patience),
+                Waits::Subscription | Waits::Room => self.bounds.patience,
+            };
+        let earliest = self.earliest.get_or_insert(held.deadline);
+        *earliest = held.deadline.min(*earliest);
     }
 
     /// Somebody subscribed to all topics that begin with `prefix`.
@@ -141,19 +210,12 @@ impl Outbox {
             return Ok(()); // No topic of ours begins with it.
         };
         self.given_up.forget(prefix);
-        let topics: Vec<String> = self
-            .held
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .map(|(topic, _)| topic)
-            .take_while(|topic| topic.starts_with(prefix))
-            .cloned()
-            .collect();
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let begins = self.held.range::<str, _>(from);
+        let begins = begins.take_while(|(topic, _)| topic.starts_with(prefix));
+        let topics: Vec<String> = begins.map(|(topic, _)| topic.clone()).collect();
         for topic in topics {
-            if let Some(held) = self.held.get_mut(&topic) {
-                self.blocked += usize::from(!held.blocked);
-                held.blocked = true;
-                held.progress = now;
-            }
+            self.look_again(&topic, now);
             self.flush_topic(&topic, now, send)?;
         }
         Ok(())
@@ -162,35 +224,44 @@ impl Outbox {
     /// Nobody is subscribed to exactly `prefix` any more.
     pub(crate) fn unsubscribed(&mut self, prefix: &[u8], now: Instant) {
         self.subscriptions.remove(prefix);
-        if self.blocked == 0 {
-            return;
+        if let Ok(prefix) = std::str::from_utf8(prefix) {
+            self.listened.forget(prefix);
         }
-        for (topic, held) in &mut self.held {
-            if held.blocked && !self.subscriptions.cover(topic) {
-                held.blocked = false;
-                held.progress = now;
-                self.blocked -= 1;
+        for topic in self.blocked_topics() {
+            self.look_again(&topic, now);
+        }
+    }
+
+    /// The subscriptions have changed: what does a held topic wait for now?
+    fn look_again(&mut self, topic: &str, now: Instant) {
+        if let Some(held) = self.held.get(topic) {
+            let waits = self.would_wait(topic, held.of_client);
+            if waits != held.waits {
+                self.wait(topic, waits, now);
             }
         }
     }
 
     /// Tries again to send what waits for subscribers with no room.
     pub(crate) fn flush<S: Publish>(&mut self, now: Instant, send: &mut S) -> Result<(), S::Error> {
-        if self.blocked == 0 {
-            return Ok(());
-        }
-        let topics: Vec<String> = self
-            .held
-            .iter()
-            .filter(|(_, held)| held.blocked)
-            .map(|(topic, _)| topic.clone())
-            .collect();
-        for topic in topics {
+        for topic in self.blocked_topics() {
             self.flush_topic(&topic, now, send)?;
         }
         Ok(())
     }
 
+    fn blocked_topics(&self) -> Vec<String> {
+        if self.blocked == 0 {
+            return Vec::new();
+        }
+        let blocked = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.waits == Waits::Room);
+        blocked.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Sends what is held for a topic as far as there is room, if it waits for no more.
     fn flush_topic<S: Publish>(
         &mut self,
         topic: &str,
@@ -200,51 +271,61 @@ impl Outbox {
         let Some(held) = self.held.get_mut(topic) else {
             return Ok(());
         };
+        if held.waits != Waits::Room {
+            return Ok(());
+        }
         while let Some(frame) = held.frames.front() {
             if !send.send(topic, frame)? {
                 return Ok(());
             }
             self.bytes -= cost(frame);
             held.frames.pop_front();
-            held.progress = now;
+            held.deadline = now + self.bounds.patience;
         }
-        self.blocked -= usize::from(held.blocked);
+        self.blocked -= 1;
         self.held.remove(topic);
         Ok(())
     }
 
-    /// Gives up what has waited for too long.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<GivenUp> {
+    /// Does what is due: sends to listeners what waited for a client's own subscription, and
+    /// gives up what has waited for too long.
+    pub(crate) fn expire<S: Publish>(
+        &mut self,
+        now: Instant,
+        send: &mut S,
+    ) -> Result<Vec<GivenUp>, S::Error> {
         if self.earliest.is_none_or(|earliest| now < earliest) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let patience = self.bounds.patience;
-        let late = |held: &Held| now.duration_since(held.progress) >= patience;
-        let topics: Vec<String> = self
-            .held
-            .iter()
-            .filter(|(_, held)| late(held))
-            .map(|(topic, _)| topic.clone())
+        let due = self.held.iter().filter(|(_, held)| held.deadline <= now);
+        let due: Vec<(String, Waits)> = due
+            .map(|(topic, held)| (topic.clone(), held.waits))
             .collect();
-        let given_up = topics
-            .into_iter()
-            .filter_map(|topic| self.give_up(topic))
-            .collect();
-        let oldest = self.held.values().map(|held| held.progress).min();
-        self.earliest = oldest.map(|progress| progress + patience);
-        given_up
+        let mut given_up = Vec::new();
+        for (topic, waits) in due {
+            if waits == Waits::OwnSubscription {
+                self.listened.remember(&topic);
+                self.wait(&topic, Waits::Room, now);
+                self.flush_topic(&topic, now, send)?;
+            } else {
+                given_up.extend(self.give_up(topic));
+            }
+        }
+        self.earliest = self.held.values().map(|held| held.deadline).min();
+        Ok(given_up)
     }
 
     fn give_up(&mut self, topic: String) -> Option<GivenUp> {
         let held = self.held.remove(&topic)?;
-        self.blocked -= usize::from(held.blocked);
+        let subscribed = held.waits == Waits::Room;
+        self.blocked -= usize::from(subscribed);
         self.bytes -= held.frames.iter().map(cost).sum::<usize>();
         self.dropped += held.frames.len() as u64;
         self.given_up.remember(&topic);
         Some(GivenUp {
             topic,
             messages: held.frames.len(),
-            subscribed: held.blocked,
+            subscribed,
         })
     }
 
@@ -263,7 +344,7 @@ impl Outbox {
         self.held.is_empty()
     }
 
-    /// Whether something waits for a subscriber that is there.
+    /// Whether something waits for room at a subscriber.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked > 0
     }
@@ -283,15 +364,15 @@ fn cost(frame: &Frame) -> usize {
     frame.len() + OVERHEAD
 }
 
-/// Topics that were given up, so that each costs its patience only once.
+/// The topics that something was decided of last, so that each costs its time only once.
 #[derive(Debug, Default)]
-struct Forgotten {
+struct Remembered {
     order: VecDeque<(String, u64)>,
     topics: HashMap<String, u64>,
     next: u64,
 }
 
-impl Forgotten {
+impl Remembered {
     fn knows(&self, topic: &str) -> bool {
         !self.topics.is_empty() && self.topics.contains_key(topic)
     }
@@ -365,12 +446,14 @@ mod tests {
         let now = Instant::now();
         for number in 0..3 {
             outbox
-                .offer("client/1", frame(number), now, &mut peers)
+                .offer(Topic::Client("client/1"), frame(number), now, &mut peers)
                 .unwrap();
         }
         assert!(peers.got.is_empty());
         outbox.subscribed(b"client", now, &mut peers).unwrap();
-        outbox.offer("client/1", frame(3), now, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("client/1"), frame(3), now, &mut peers)
+            .unwrap();
         assert_eq!(got(&peers, "client/1"), [0, 1, 2, 3]);
         assert!(outbox.is_empty() && outbox.bytes == 0);
     }
@@ -379,14 +462,15 @@ mod tests {
     fn a_slow_reader_holds_up_only_itself_and_loses_nothing() {
         let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
         let now = Instant::now();
-        outbox.subscribed(b"", now, &mut peers).unwrap();
+        outbox.subscribed(b"slow", now, &mut peers).unwrap();
+        outbox.subscribed(b"fast", now, &mut peers).unwrap();
         peers.room.insert("slow".into(), 1);
         for number in 0..5 {
             outbox
-                .offer("slow", frame(number), now, &mut peers)
+                .offer(Topic::Client("slow"), frame(number), now, &mut peers)
                 .unwrap();
             outbox
-                .offer("fast", frame(number), now, &mut peers)
+                .offer(Topic::Client("fast"), frame(number), now, &mut peers)
                 .unwrap();
         }
         assert_eq!(got(&peers, "slow"), [0]);
@@ -406,7 +490,9 @@ mod tests {
         let (mut outbox, mut peers) = (outbox(1_000), Peers::default());
         let now = Instant::now();
         while !outbox.is_full() {
-            outbox.offer("late", frame(1), now, &mut peers).unwrap();
+            outbox
+                .offer(Topic::Client("late"), frame(1), now, &mut peers)
+                .unwrap();
         }
         assert!(outbox.waiting() >= 3);
         outbox.subscribed(b"late", now, &mut peers).unwrap();
@@ -417,18 +503,29 @@ mod tests {
     fn patience_ends_and_costs_only_once_until_somebody_subscribes() {
         let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
         let start = Instant::now();
-        outbox.offer("gone", frame(1), start, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("gone"), frame(1), start, &mut peers)
+            .unwrap();
         assert_eq!(outbox.deadline(), Some(start + PATIENCE));
-        assert!(outbox.expire(start + PATIENCE / 2).is_empty());
-        let given_up = outbox.expire(start + PATIENCE);
+        assert!(
+            outbox
+                .expire(start + PATIENCE / 2, &mut peers)
+                .unwrap()
+                .is_empty()
+        );
+        let given_up = outbox.expire(start + PATIENCE, &mut peers).unwrap();
         assert_eq!(given_up.len(), 1);
         assert_eq!((given_up[0].messages, given_up[0].subscribed), (1, false));
         let later = start + PATIENCE;
-        outbox.offer("gone", frame(2), later, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("gone"), frame(2), later, &mut peers)
+            .unwrap();
         assert!(outbox.is_empty());
         assert_eq!(outbox.dropped(), 2);
         outbox.subscribed(b"gone", later, &mut peers).unwrap();
-        outbox.offer("gone", frame(3), later, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("gone"), frame(3), later, &mut peers)
+            .unwrap();
         assert_eq!(got(&peers, "gone"), [3]);
     }
 
@@ -440,14 +537,14 @@ mod tests {
         peers.room.insert("slow".into(), 0);
         for number in 0..5 {
             outbox
-                .offer("slow", frame(number), now, &mut peers)
+                .offer(Topic::Client("slow"), frame(number), now, &mut peers)
                 .unwrap();
         }
         for _ in 0..5 {
             now += PATIENCE * 2 / 3;
             peers.room.insert("slow".into(), 1);
             outbox.flush(now, &mut peers).unwrap();
-            assert!(outbox.expire(now).is_empty());
+            assert!(outbox.expire(now, &mut peers).unwrap().is_empty());
         }
         assert_eq!(got(&peers, "slow"), [0, 1, 2, 3, 4]);
     }
@@ -458,10 +555,14 @@ mod tests {
         let now = Instant::now();
         outbox.subscribed(b"c", now, &mut peers).unwrap();
         peers.room.insert("c".into(), 0);
-        outbox.offer("c", frame(1), now, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("c"), frame(1), now, &mut peers)
+            .unwrap();
         outbox.unsubscribed(b"c", now);
         assert!(!outbox.is_blocked());
-        outbox.offer("c", frame(2), now, &mut peers).unwrap();
+        outbox
+            .offer(Topic::Client("c"), frame(2), now, &mut peers)
+            .unwrap();
         peers.room.insert("c".into(), 9);
         outbox.flush(now, &mut peers).unwrap();
         assert!(peers.got.is_empty(), "nobody is there");
@@ -470,8 +571,43 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_to_everything_does_not_take_a_clients_result_away() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let now = Instant::now();
+        outbox.subscribed(b"", now, &mut peers).unwrap();
+        let topic = Topic::Client("client/1");
+        outbox.offer(topic, frame(1), now, &mut peers).unwrap();
+        assert!(peers.got.is_empty());
+        outbox.subscribed(b"client", now, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client/1"), [1]);
+        // What a hook chose has no owner.
+        let chosen = Topic::Chosen("even");
+        outbox.offer(chosen, frame(2), now, &mut peers).unwrap();
+        assert_eq!(got(&peers, "even"), [2]);
+    }
+
+    #[test]
+    fn who_listens_to_everything_gets_results_that_no_client_claims() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let now = Instant::now();
+        let topic = Topic::Client("client");
+        outbox.offer(topic, frame(1), now, &mut peers).unwrap();
+        outbox.subscribed(b"cl", now, &mut peers).unwrap();
+        assert_eq!(outbox.deadline(), Some(now + PROBATION));
+        let later = now + PROBATION;
+        assert!(outbox.expire(later, &mut peers).unwrap().is_empty());
+        assert_eq!(got(&peers, "client"), [1]);
+        // From then on at once, until the listener goes.
+        outbox.offer(topic, frame(2), later, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client"), [1, 2]);
+        outbox.unsubscribed(b"cl", later);
+        outbox.offer(topic, frame(3), later, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client"), [1, 2]);
+    }
+
+    #[test]
     fn what_is_remembered_as_given_up_is_bounded() {
-        let mut given_up = Forgotten::default();
+        let mut given_up = Remembered::default();
         for number in 0..3 * REMEMBERED {
             given_up.remember(&number.to_string());
         }

@@ -29,12 +29,31 @@ impl Subscriptions {
         }
     }
 
-    pub(super) fn cover(&self, topic: &str) -> bool {
+    /// Whether somebody is subscribed to a topic.
+    pub(super) fn cover(&self, topic: &str) -> Cover {
         let topic = topic.as_bytes();
-        self.lengths
-            .range(..=topic.len())
-            .any(|(&length, _)| self.prefixes.contains(&topic[..length]))
+        let has = |length: usize| self.prefixes.contains(&topic[..length]);
+        let call = topic.iter().position(|&byte| byte == b'/');
+        if has(topic.len()) || call.is_some_and(has) {
+            return Cover::Own;
+        }
+        let mut lengths = self.lengths.range(..topic.len());
+        match lengths.any(|(&length, _)| has(length)) {
+            true => Cover::Beginning,
+            false => Cover::None,
+        }
     }
+}
+
+/// How a topic is subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// By nobody.
+    None,
+    /// By somebody who listens to a beginning of it.
+    Beginning,
+    /// By its own name; for `CLIENT/CALL`, also by the client's.
+    Own,
 }
 
 #[cfg(test)]
@@ -47,10 +66,13 @@ mod tests {
         subscriptions.add(b"ab");
         subscriptions.add(b"ab");
         subscriptions.add(b"\xff");
-        assert!(subscriptions.cover("ab") && subscriptions.cover("abc"));
-        assert!(!subscriptions.cover("a") && !subscriptions.cover("b"));
+        assert_eq!(subscriptions.cover("ab"), Cover::Own);
+        assert_eq!(subscriptions.cover("ab/17"), Cover::Own);
+        assert_eq!(subscriptions.cover("abc"), Cover::Beginning);
+        assert_eq!(subscriptions.cover("a"), Cover::None);
+        assert_eq!(subscriptions.cover("b"), Cover::None);
         subscriptions.remove(b"ab");
         subscriptions.remove(b"never there");
-        assert!(!subscriptions.cover("ab"));
+        assert_eq!(subscriptions.cover("ab"), Cover::None);
     }
 }

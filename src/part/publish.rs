@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
-use crate::core::outbox::{Bounds, GivenUp, Outbox};
+use crate::core::outbox::{Bounds, GivenUp, Outbox, Topic};
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Kind, Socket, Want};
@@ -122,7 +122,7 @@ impl Publishing<'_> {
             if ended && self.outbox.is_empty() {
                 break;
             }
-            self.give_up_late();
+            self.give_up_late()?;
             self.sleep(!ended, inlet, bell)?;
         }
         self.say_end();
@@ -133,8 +133,12 @@ impl Publishing<'_> {
         let now = Instant::now();
         let mut send = publish(&self.socket);
         for Parcel { topic, frame } in batch {
-            let topic = topic.unwrap_or_else(|| frame.client().to_owned());
-            self.outbox.offer(&topic, frame, now, &mut send)?;
+            let client = frame.client().to_owned();
+            let topic = match &topic {
+                Some(topic) if *topic != client => Topic::Chosen(topic),
+                _ => Topic::Client(&client),
+            };
+            self.outbox.offer(topic, frame, now, &mut send)?;
         }
         Ok(())
     }
@@ -185,8 +189,9 @@ impl Publishing<'_> {
         self.socket.catch_up()
     }
 
-    fn give_up_late(&mut self) {
-        for given_up in self.outbox.expire(Instant::now()) {
+    fn give_up_late(&mut self) -> Result<()> {
+        let mut send = publish(&self.socket);
+        for given_up in self.outbox.expire(Instant::now(), &mut send)? {
             let GivenUp {
                 topic,
                 messages,
@@ -201,6 +206,7 @@ impl Publishing<'_> {
                 "Pub gave up {messages} messages for '{topic}', and what comes for it later: {why}"
             );
         }
+        Ok(())
     }
 
     fn say_end(&self) {
