@@ -28,6 +28,10 @@ const HIGH_WATER: i32 = 128;
 const HEARTBEAT_TIMEOUT: i32 = 20_000;
 const HEARTBEAT: i32 = 5_000;
 
+/// The longest subscription that is let in. libzmq keeps a level of its tree for each byte of it,
+/// and walks down by recursion: some 30,000 overflow the stack.
+const MAX_TOPIC: usize = 4_096;
+
 /// More frames than any message of ours has: the rest of a longer one is thrown away unread.
 const MAX_PARTS: usize = 4;
 
@@ -98,7 +102,10 @@ impl Socket {
         let context = context();
         let set_up = || -> zmq::Result<zmq::Socket> {
             let socket = context.0.socket(kind.raw())?;
-            let limit = max_message.saturating_add(ENVELOPE).saturating_mul(2);
+            let limit = match kind {
+                Kind::Pub => MAX_TOPIC,
+                _ => max_message.saturating_add(ENVELOPE).saturating_mul(2),
+            };
             socket.set_maxmsgsize(i64::try_from(limit).unwrap_or(i64::MAX))?;
             socket.set_linger(LINGER)?;
             socket.set_sndhwm(HIGH_WATER)?;
@@ -119,46 +126,47 @@ impl Socket {
             _context: context,
         };
         if kind == Kind::Pub {
-            socket.never_drop()?;
+            socket.set_drops(false)?;
         }
         Ok(socket)
     }
 
-    /// Makes a full subscriber an `EAGAIN` of its topic, where the default is to drop.
-    fn never_drop(&mut self) -> Result<()> {
-        let on: c_int = 1;
-        // SAFETY: the socket is open (it is closed on drop only), and the option takes a C int,
-        // of which the pointer and the size are those of a live one.
-        let code = unsafe {
-            zmq_sys::zmq_setsockopt(
-                self.inner.as_mut_ptr(),
-                zmq_sys::ZMQ_XPUB_NODROP as c_int,
-                (&raw const on).cast::<c_void>(),
-                size_of::<c_int>(),
-            )
-        };
-        match code {
-            0 => Ok(()),
-            _ => Err(Error::system("XPUB_NODROP cannot be set")(last_error())),
-        }
+    /// Whether a subscriber without room is left out, or makes the send fail.
+    fn set_drops(&mut self, drops: bool) -> Result<()> {
+        let keep = c_int::from(!drops).to_ne_bytes();
+        self.set_option(zmq_sys::ZMQ_XPUB_NODROP, &keep, "XPUB_NODROP cannot be set")
     }
 
     /// What every new subscriber gets first, if it subscribed to the beginning of it.
     pub(crate) fn set_welcome(&mut self, welcome: &[u8]) -> Result<()> {
+        let what = "XPUB_WELCOME_MSG cannot be set";
+        self.set_option(zmq_sys::ZMQ_XPUB_WELCOME_MSG, welcome, what)
+    }
+
+    /// Sets an option that the zmq crate does not offer.
+    fn set_option(&mut self, option: u32, value: &[u8], what: &'static str) -> Result<()> {
         // SAFETY: the socket is open (it is closed on drop only), and libzmq copies the option's
         // bytes before it returns, of which the pointer and the size are those of a live slice.
         let code = unsafe {
             zmq_sys::zmq_setsockopt(
                 self.inner.as_mut_ptr(),
-                zmq_sys::ZMQ_XPUB_WELCOME_MSG as c_int,
-                welcome.as_ptr().cast::<c_void>(),
-                welcome.len(),
+                option as c_int,
+                value.as_ptr().cast::<c_void>(),
+                value.len(),
             )
         };
         match code {
             0 => Ok(()),
-            _ => Err(Error::system("XPUB_WELCOME_MSG cannot be set")(last_error())),
+            _ => Err(Error::system(what)(last_error())),
         }
+    }
+
+    /// Publishes to those subscribers that have room; the others miss it.
+    pub(crate) fn send_parts_to_who_has_room(&mut self, parts: &[&[u8]]) -> Result<()> {
+        self.set_drops(true)?;
+        let sent = self.try_send_parts(parts);
+        self.set_drops(false)?;
+        sent.map(drop)
     }
 
     /// How many messages libzmq keeps for one peer on each side. Before it is bound or connected.

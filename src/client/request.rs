@@ -219,7 +219,8 @@ impl Feeder {
             let frame = self.frame(payload)?;
             let room = self.state.acquire(payload.len());
             if !room || self.send(frame, None) != Handed::Over {
-                break;
+                // Not an end like that of the payloads: a job that is cut short must not look whole.
+                return Err(stopped());
             }
             sent += 1;
         }

@@ -3,21 +3,25 @@
 //! A message goes out at once when its topic has its subscriber, and that has room. Otherwise it
 //! is held, in order, until then: until the subscription comes (there is no slow joiner), or
 //! until a subscriber that is slow has read on. Bounds: in bytes over all topics, after which
-//! the owner takes no more (that is the back-pressure); and in time by topic, after which what
-//! is held for it is given up, counted and said, and its later messages with it, until somebody
-//! subscribes to it again.
+//! the owner takes no more (that is the back-pressure); and in time by topic, after which it is
+//! counted and said that
+//! - what nobody subscribed to is given up, and what comes later with it, until somebody does;
+//! - subscribers that read nothing are overrun: what they have no room for is lost to them, and
+//!   goes to the others, until they have room again.
 //!
 //! ```text
-//!            subscribed, room                      no progress for `patience`
+//!            subscribed, room                      no subscription for `patience`
 //!  offer ───────────────────────► sent    held ────────────────────────────► given up
-//!        └── else ► held ── subscription or room ► sent            subscription ► held, sent
+//!        └── else ► held ── subscription or room ► sent   no room for `patience` ► overrun
 //! ```
 //!
 //! Whose subscription? ZeroMQ delivers a topic to whoever subscribed to a beginning of it. A
 //! client subscribes to its id, but a message for it must not go out because somebody else
 //! listens to everything. So for a topic that is a client's id, only a subscription to that id
 //! counts at once; one to a shorter beginning counts after [`PROBATION`], when the client's own,
-//! if there were one, would have come.
+//! if there were one, would have come. Nor must somebody who listens to everything, and reads
+//! nothing, hold up all clients: libzmq cannot tell who has no room, but once a topic with such
+//! a listener had to be overrun, the others with one are after [`PROBATION`] too.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -61,27 +65,21 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// Tries to send a message under a topic: `Ok(false)` when its subscriber has no room.
+/// What sends.
 pub(crate) trait Publish {
     type Error;
+    /// Sends a message to all subscribers of a topic, if all have room: else `Ok(false)`.
     fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool, Self::Error>;
+    /// Sends a message to those subscribers of a topic that have room.
+    fn overrun(&mut self, topic: &str, frame: &Frame) -> Result<(), Self::Error>;
 }
 
-impl<F, E> Publish for F
-where
-    F: FnMut(&str, &Frame) -> Result<bool, E>,
-{
-    type Error = E;
-    fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool, E> {
-        self(topic, frame)
-    }
-}
-
-/// What was given up for a topic.
+/// A topic whose patience is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GivenUp {
     pub(crate) topic: String,
     pub(crate) messages: usize,
+    /// It has subscribers, which were overrun; else nobody got the messages.
     pub(crate) subscribed: bool,
 }
 
@@ -96,6 +94,10 @@ pub(crate) struct Outbox {
     earliest: Option<Instant>,
     given_up: Remembered,
     listened: Remembered,
+    /// Clients, and other topics, of which a subscriber had no room for too long.
+    overrun: Remembered,
+    /// One of those had somebody who listens to a beginning of it, perhaps the one to blame.
+    listener_is_stuck: bool,
     dropped: u64,
 }
 
@@ -130,6 +132,8 @@ impl Outbox {
             earliest: None,
             given_up: Remembered::default(),
             listened: Remembered::default(),
+            overrun: Remembered::default(),
+            listener_is_stuck: false,
             dropped: 0,
         }
     }
@@ -156,8 +160,15 @@ impl Outbox {
         }
         let of_client = matches!(topic, Topic::Client(_));
         let waits = self.would_wait(text, of_client);
-        if waits == Waits::Room && send.send(text, &frame)? {
-            return Ok(());
+        if waits == Waits::Room {
+            if send.send(text, &frame)? {
+                self.overrun.forget(client_of(text));
+                return Ok(());
+            }
+            if self.overrun.knows(client_of(text)) {
+                self.dropped += 1;
+                return send.overrun(text, &frame);
+            }
         }
         self.bytes += cost(&frame);
         let held = Held {
@@ -183,17 +194,20 @@ impl Outbox {
 
     /// Has a held topic wait for something, from now on.
     fn wait(&mut self, topic: &str, waits: Waits, now: Instant) {
+        let patience = match waits {
+            Waits::OwnSubscription => PROBATION,
+            Waits::Room if self.listener_is_stuck && self.subscriptions.cover_beginning(topic) => {
+                PROBATION
+            }
+            Waits::Subscription | Waits::Room => self.bounds.patience,
+        };
         let Some(held) = self.held.get_mut(topic) else {
             return;
         };
         self.blocked -= usize::from(held.waits == Waits::Room);
         self.blocked += usize::from(waits == Waits::Room);
         held.waits = waits;
-        held.deadline = now
-            + match waits {
-                Waits::OwnSubscription => PROBATION.min(self.bounds.patience),
-                Waits::Subscription | Waits::Room => self.bounds.patience,
-            };
+        held.deadline = now + patience.min(self.bounds.patience);
         let earliest = self.earliest.get_or_insert(held.deadline);
         *earliest = held.deadline.min(*earliest);
     }
@@ -210,6 +224,7 @@ impl Outbox {
             return Ok(()); // No topic of ours begins with it.
         };
         self.given_up.forget(prefix);
+        self.overrun.forget(prefix);
         let from = (Bound::Included(prefix), Bound::Unbounded);
         let begins = self.held.range::<str, _>(from);
         let begins = begins.take_while(|(topic, _)| topic.starts_with(prefix));
@@ -224,6 +239,7 @@ impl Outbox {
     /// Nobody is subscribed to exactly `prefix` any more.
     pub(crate) fn unsubscribed(&mut self, prefix: &[u8], now: Instant) {
         self.subscriptions.remove(prefix);
+        self.listener_is_stuck = false;
         if let Ok(prefix) = std::str::from_utf8(prefix) {
             self.listened.forget(prefix);
         }
@@ -303,30 +319,53 @@ impl Outbox {
             .collect();
         let mut given_up = Vec::new();
         for (topic, waits) in due {
-            if waits == Waits::OwnSubscription {
-                self.listened.remember(&topic);
-                self.wait(&topic, Waits::Room, now);
-                self.flush_topic(&topic, now, send)?;
-            } else {
-                given_up.extend(self.give_up(topic));
+            match waits {
+                Waits::OwnSubscription => {
+                    self.listened.remember(&topic);
+                    self.wait(&topic, Waits::Room, now);
+                    self.flush_topic(&topic, now, send)?;
+                }
+                Waits::Subscription => {
+                    self.given_up.remember(&topic);
+                    given_up.extend(self.let_go(topic).map(|(_, given_up)| given_up));
+                }
+                Waits::Room => given_up.extend(self.run_over(topic, send)?),
             }
         }
         self.earliest = self.held.values().map(|held| held.deadline).min();
         Ok(given_up)
     }
 
-    fn give_up(&mut self, topic: String) -> Option<GivenUp> {
+    /// Sends what is held for a topic to those who have room, and the others lose it.
+    fn run_over<S: Publish>(
+        &mut self,
+        topic: String,
+        send: &mut S,
+    ) -> Result<Option<GivenUp>, S::Error> {
+        self.overrun.remember(client_of(&topic));
+        self.listener_is_stuck |= self.subscriptions.cover_beginning(&topic);
+        let Some((frames, given_up)) = self.let_go(topic) else {
+            return Ok(None);
+        };
+        for frame in &frames {
+            send.overrun(&given_up.topic, frame)?;
+        }
+        Ok(Some(given_up))
+    }
+
+    /// Holds nothing for a topic any more.
+    fn let_go(&mut self, topic: String) -> Option<(VecDeque<Frame>, GivenUp)> {
         let held = self.held.remove(&topic)?;
         let subscribed = held.waits == Waits::Room;
         self.blocked -= usize::from(subscribed);
         self.bytes -= held.frames.iter().map(cost).sum::<usize>();
         self.dropped += held.frames.len() as u64;
-        self.given_up.remember(&topic);
-        Some(GivenUp {
+        let given_up = GivenUp {
             topic,
             messages: held.frames.len(),
             subscribed,
-        })
+        };
+        Some((held.frames, given_up))
     }
 
     /// When [`expire`](Self::expire) should be called, at the latest.
@@ -354,10 +393,15 @@ impl Outbox {
         self.held.values().map(|held| held.frames.len()).sum()
     }
 
-    /// How many messages were given up.
+    /// How many messages were given up, or came when a subscriber had no room for too long.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// The client of a topic, of which each call has a topic of its own (`CLIENT/CALL`).
+fn client_of(topic: &str) -> &str {
+    topic.split_once('/').map_or(topic, |(client, _)| client)
 }
 
 fn cost(frame: &Frame) -> usize {
@@ -409,6 +453,7 @@ mod tests {
     struct Peers {
         room: HashMap<String, usize>,
         got: Vec<(String, Vec<u8>)>,
+        overrun: Vec<(String, u8)>,
     }
 
     impl Publish for Peers {
@@ -421,6 +466,11 @@ mod tests {
             *room -= 1;
             self.got.push((topic.to_owned(), frame.payload().to_vec()));
             Ok(true)
+        }
+
+        fn overrun(&mut self, topic: &str, frame: &Frame) -> Result<(), Infallible> {
+            self.overrun.push((topic.to_owned(), frame.payload()[0]));
+            Ok(())
         }
     }
 
@@ -568,6 +618,59 @@ mod tests {
         assert!(peers.got.is_empty(), "nobody is there");
         outbox.subscribed(b"c", now, &mut peers).unwrap();
         assert_eq!(got(&peers, "c"), [1, 2]);
+    }
+
+    #[test]
+    fn a_subscriber_that_reads_nothing_is_overrun_until_it_has_room_again() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let start = Instant::now();
+        outbox.subscribed(b"c", start, &mut peers).unwrap();
+        peers.room.insert("c/1".into(), 0);
+        let topic = Topic::Client("c/1");
+        outbox.offer(topic, frame(1), start, &mut peers).unwrap();
+        let later = start + PATIENCE;
+        let given_up = outbox.expire(later, &mut peers).unwrap();
+        assert!(given_up[0].subscribed);
+        outbox.offer(topic, frame(2), later, &mut peers).unwrap();
+        assert_eq!(
+            peers.overrun,
+            [("c/1".to_owned(), 1), ("c/1".to_owned(), 2)]
+        );
+        assert_eq!(outbox.dropped(), 2);
+        peers.room.insert("c/1".into(), 1);
+        outbox.offer(topic, frame(3), later, &mut peers).unwrap();
+        assert_eq!(got(&peers, "c/1"), [3]);
+        // Forgiven: it is waited for again.
+        outbox.offer(topic, frame(4), later, &mut peers).unwrap();
+        assert!(outbox.is_blocked());
+    }
+
+    #[test]
+    fn a_listener_that_reads_nothing_costs_all_clients_together_one_patience() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let start = Instant::now();
+        outbox.subscribed(b"", start, &mut peers).unwrap();
+        for client in ["a", "b"] {
+            outbox
+                .subscribed(client.as_bytes(), start, &mut peers)
+                .unwrap();
+            peers.room.insert(client.into(), 0);
+        }
+        outbox
+            .offer(Topic::Client("a"), frame(1), start, &mut peers)
+            .unwrap();
+        let later = start + PATIENCE;
+        assert_eq!(outbox.expire(later, &mut peers).unwrap().len(), 1);
+        outbox
+            .offer(Topic::Client("a"), frame(2), later, &mut peers)
+            .unwrap();
+        outbox
+            .offer(Topic::Client("b"), frame(3), later, &mut peers)
+            .unwrap();
+        assert_eq!(outbox.deadline(), Some(later + PROBATION));
+        outbox.expire(later + PROBATION, &mut peers).unwrap();
+        assert_eq!(peers.overrun.len(), 3);
+        assert!(outbox.is_empty());
     }
 
     #[test]

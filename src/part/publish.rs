@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
-use crate::core::outbox::{Bounds, GivenUp, Outbox, Topic};
-use crate::error::Result;
+use crate::core::outbox::{Bounds, GivenUp, Outbox, Publish, Topic};
+use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Kind, Socket, Want};
 
@@ -23,8 +23,9 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 /// Publishes messages by topic (an XPUB socket that binds, which is a PUB socket to its peers).
 ///
 /// A message that has no subscriber yet, or whose subscriber has no room, is held, in order and
-/// without holding up the others. It is given up, counted and logged when its topic has made
-/// no progress for [`patience`](Self::patience). When [`hold`](Self::hold) bytes are held, the
+/// without holding up the others. When its topic has made no progress for
+/// [`patience`](Self::patience), it is given up, or goes to those of its subscribers that have
+/// room; that is counted and logged. When [`hold`](Self::hold) bytes are held, the
 /// part takes no more until there is room again.
 #[derive(Clone, Debug)]
 pub struct PubService {
@@ -107,8 +108,8 @@ impl Publishing<'_> {
         let mut ended = false;
         while !self.context.hard.is_raised() {
             self.take_subscriptions()?;
-            let socket = &self.socket;
-            self.outbox.flush(Instant::now(), &mut publish(socket))?;
+            let mut over = Over(&mut self.socket);
+            self.outbox.flush(Instant::now(), &mut over)?;
             if !ended && !self.outbox.is_full() {
                 match inlet.try_recv() {
                     Received::Batch(batch) => {
@@ -131,7 +132,7 @@ impl Publishing<'_> {
 
     fn offer(&mut self, batch: impl IntoIterator<Item = Parcel>) -> Result<()> {
         let now = Instant::now();
-        let mut send = publish(&self.socket);
+        let mut send = Over(&mut self.socket);
         for Parcel { topic, frame } in batch {
             let client = frame.client().to_owned();
             let topic = match &topic {
@@ -152,7 +153,7 @@ impl Publishing<'_> {
             match self.parts.first().and_then(|part| part.split_first()) {
                 Some((1, prefix)) => {
                     self.outbox
-                        .subscribed(prefix, now, &mut publish(&self.socket))?;
+                        .subscribed(prefix, now, &mut Over(&mut self.socket))?;
                 }
                 Some((0, prefix)) => self.outbox.unsubscribed(prefix, now),
                 _ => {
@@ -190,20 +191,20 @@ impl Publishing<'_> {
     }
 
     fn give_up_late(&mut self) -> Result<()> {
-        let mut send = publish(&self.socket);
+        let mut send = Over(&mut self.socket);
         for given_up in self.outbox.expire(Instant::now(), &mut send)? {
             let GivenUp {
                 topic,
                 messages,
                 subscribed,
             } = given_up;
-            let why = match subscribed {
-                true => "its subscriber reads nothing",
-                false => "nobody subscribes to it",
+            let what = match subscribed {
+                true => "could not be given to a subscriber that reads nothing",
+                false => "were given up: nobody subscribes to them",
             };
             log::warn!(
                 target: &self.context.component,
-                "Pub gave up {messages} messages for '{topic}', and what comes for it later: {why}"
+                "Pub: {messages} messages for '{topic}' {what}; what comes later is not waited for"
             );
         }
         Ok(())
@@ -214,12 +215,24 @@ impl Publishing<'_> {
         if waiting > 0 || dropped > 0 {
             log::warn!(
                 target: &self.context.component,
-                "Pub ended with {waiting} messages that nobody took, and {dropped} given up before"
+                "Pub ended with {waiting} messages that nobody took, and {dropped} before that were not waited for"
             );
         }
     }
 }
 
-fn publish(socket: &Socket) -> impl FnMut(&str, &Frame) -> Result<bool> {
-    |topic, frame| socket.try_send_parts(&[topic.as_bytes(), frame.as_bytes()])
+/// Sends over a socket.
+struct Over<'a>(&'a mut Socket);
+
+impl Publish for Over<'_> {
+    type Error = Error;
+
+    fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool> {
+        self.0.try_send_parts(&[topic.as_bytes(), frame.as_bytes()])
+    }
+
+    fn overrun(&mut self, topic: &str, frame: &Frame) -> Result<()> {
+        self.0
+            .send_parts_to_who_has_room(&[topic.as_bytes(), frame.as_bytes()])
+    }
 }
