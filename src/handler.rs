@@ -309,8 +309,8 @@ impl Runner {
 /// Logs that a message was refused, unless its client has had such a line just now.
 pub(crate) fn complain(complaints: &mut Complaints, component: &str, frame: &Frame, cause: &str) {
     let client: String = frame.client().chars().take(80).collect();
-    if let Some(line) = complaints.note(format!("client '{client}'"), cause, Instant::now()) {
-        log::error!(target: component, "{line}");
+    if let Some(more) = complaints.note(&client, Instant::now()) {
+        log::error!(target: component, "refused from client '{client}': {cause}{more}");
     }
 }
 

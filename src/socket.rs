@@ -108,6 +108,10 @@ impl Socket {
             };
             socket.set_maxmsgsize(i64::try_from(limit).unwrap_or(i64::MAX))?;
             socket.set_linger(LINGER)?;
+            // Whoever speaks no ZMTP 3 (libzmq 4.0, of 2013) is refused once there is a domain,
+            // though nobody is asked about it. Or any stray connection, such as a port scanner's,
+            // would be taken for a peer of the first ZMTP, and given messages.
+            socket.set_zap_domain("palm")?;
             socket.set_sndhwm(HIGH_WATER)?;
             socket.set_rcvhwm(HIGH_WATER)?;
             socket.set_heartbeat_ivl(HEARTBEAT)?;

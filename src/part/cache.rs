@@ -82,8 +82,9 @@ impl Answering<'_> {
             if socket.try_recv(&mut parts)? {
                 let reply = self.reply(&mut parts).unwrap_or_else(|error| {
                     let peer = socket.peer();
-                    if let Some(line) = self.complaints.note(peer, error, Instant::now()) {
-                        log::warn!(target: &self.context.component, "Cache {line}");
+                    if let Some(more) = self.complaints.note(&peer, Instant::now()) {
+                        let name = &self.context.component;
+                        log::warn!(target: name, "Cache refused from {peer}: {error}{more}");
                     }
                     Vec::new()
                 });

@@ -88,6 +88,7 @@ impl PubService {
                 socket,
                 outbox: Outbox::new(self.bounds),
                 complaints: Complaints::default(),
+                late: Complaints::default(),
                 parts: Vec::new(),
             };
             publishing.run(&inlet, &bell)
@@ -100,6 +101,7 @@ struct Publishing<'a> {
     socket: Socket,
     outbox: Outbox,
     complaints: Complaints,
+    late: Complaints,
     parts: Vec<Vec<u8>>,
 }
 
@@ -158,8 +160,9 @@ impl Publishing<'_> {
                 Some((0, prefix)) => self.outbox.unsubscribed(prefix, now),
                 _ => {
                     let peer = self.socket.peer();
-                    if let Some(line) = self.complaints.note(peer, "not a subscription", now) {
-                        log::warn!(target: &self.context.component, "Pub {line}");
+                    if let Some(more) = self.complaints.note(&peer, now) {
+                        let name = &self.context.component;
+                        log::warn!(target: name, "Pub refused from {peer}: no subscription{more}");
                     }
                 }
             }
@@ -191,21 +194,27 @@ impl Publishing<'_> {
     }
 
     fn give_up_late(&mut self) -> Result<()> {
-        let mut send = Over(&mut self.socket);
-        for given_up in self.outbox.expire(Instant::now(), &mut send)? {
-            let GivenUp {
-                topic,
-                messages,
-                subscribed,
-            } = given_up;
-            let what = match subscribed {
-                true => "could not be given to a subscriber that reads nothing",
-                false => "were given up: nobody subscribes to them",
+        let now = Instant::now();
+        let late = self.outbox.expire(now, &mut Over(&mut self.socket))?;
+        for subscribed in [false, true] {
+            let mut of_kind = late.iter().filter(|late| late.subscribed == subscribed);
+            let Some(GivenUp { topic, .. }) = of_kind.clone().next() else {
+                continue;
             };
-            log::warn!(
-                target: &self.context.component,
-                "Pub: {messages} messages for '{topic}' {what}; what comes later is not waited for"
-            );
+            let what = match subscribed {
+                true => "have no room at a subscriber that reads nothing: it loses them",
+                false => "are given up: nobody subscribes to them",
+            };
+            let topics = of_kind.clone().count();
+            let messages: usize = of_kind.by_ref().map(|late| late.messages).sum();
+            if let Some(more) = self.late.note(what, now) {
+                let topic: String = topic.chars().take(80).collect();
+                log::warn!(
+                    target: &self.context.component,
+                    "Pub: {messages} messages under {topics} topics such as '{topic}' {what}; \
+                     what comes later is not waited for{more}"
+                );
+            }
         }
         Ok(())
     }

@@ -187,8 +187,9 @@ impl Pulling<'_> {
 
     fn complain(&mut self, error: &Error) {
         let peer = self.socket.peer();
-        if let Some(line) = self.complaints.note(peer, error, Instant::now()) {
-            log::warn!(target: &self.context.component, "{} {line}", self.config.name);
+        if let Some(more) = self.complaints.note(&peer, Instant::now()) {
+            let part = self.config.name;
+            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
         }
     }
 }

@@ -117,8 +117,9 @@ impl<'a> Subscription<'a> {
                 Ok((topic, frame)) => take(&topic, frame),
                 Err(error) => {
                     let peer = self.socket.peer();
-                    if let Some(line) = self.complaints.note(peer, error, Instant::now()) {
-                        log::warn!(target: &self.context.component, "Sub {line}");
+                    if let Some(more) = self.complaints.note(&peer, Instant::now()) {
+                        let name = &self.context.component;
+                        log::warn!(target: name, "Sub refused from {peer}: {error}{more}");
                     }
                 }
             }
