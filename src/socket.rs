@@ -28,8 +28,8 @@ const HIGH_WATER: i32 = 128;
 const HEARTBEAT_TIMEOUT: i32 = 20_000;
 const HEARTBEAT: i32 = 5_000;
 
-/// The longest subscription that is let in. libzmq keeps a level of its tree for each byte of it,
-/// and walks down by recursion: some 30,000 overflow the stack.
+/// The longest subscription that is let in, in bytes: a topic is an id or a name, and libzmq
+/// keeps a level of a tree for each byte.
 const MAX_TOPIC: usize = 4_096;
 
 /// More frames than any message of ours has: the rest of a longer one is thrown away unread.
