@@ -2,14 +2,15 @@
 //! the memory of the master stays bounded.
 
 mod common;
+#[path = "cli/kit.rs"]
+mod kit;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Log, SOON, client, echo_server, eval, limit, message, peer, published, subscriber};
 use common::{timed, until, until_within};
-use palm::{Addresses, Client, Master, PalmMessage, Running, Worker};
+use kit::Palm;
+use palm::{Client, PalmMessage, Running, Worker};
 
 const RESULTS: u32 = 20_000;
 const SIZE: usize = 10_000;
@@ -21,55 +22,22 @@ const LATE: Duration = Duration::from_secs(5);
 /// code, its stacks, its queues).
 const BOUND: usize = 32 + 48;
 
-/// Told to the process that is to be the master.
-const IS_MASTER: &str = "PALM_TEST_MASTER";
-
-/// Not a test of its own: what the process runs that the tests start as their master.
-#[test]
-fn the_master_of_another_process() {
-    if std::env::var_os(IS_MASTER).is_none() {
-        return;
-    }
-    let master = Master::new("m", Addresses::ephemeral()).start().unwrap();
-    let mut out = std::io::stdout();
-    writeln!(out, "\ndb={}", master.addresses().db).unwrap();
-    out.flush().unwrap();
-    // Until the test that started it closes the pipe, or has ended.
-    let _ = std::io::stdin().read_line(&mut String::new());
-    assert!(!master.is_over());
-}
-
-/// A master in a process of its own.
-struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    db: String,
-}
+/// A master in a process of its own, so that its memory is nobody else's.
+struct Process(Palm);
 
 impl Process {
     fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_master_of_another_process", "--nocapture"])
-            .env(IS_MASTER, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut lines = lines.map_while(Result::ok);
-        let db = lines.find_map(|line| Some(line.strip_prefix("db=")?.to_owned()));
-        // What else it writes is read too, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            stdin: child.stdin.take(),
-            child,
-            db: db.expect("the master has ended"),
-        }
+        Self(Palm::master(&["--name", "m"]))
+    }
+
+    fn db(&self) -> &str {
+        self.0.db()
     }
 
     /// The most memory that it ever had, in MiB.
     fn peak(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.0.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let kib = line
             .and_then(|line| line.split_whitespace().nth(1))
@@ -78,17 +46,8 @@ impl Process {
     }
 
     /// Ends it, and checks that all was well there.
-    fn end(mut self) {
-        drop(self.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // After `end` there is nothing left to do, which is an error to ignore.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end(self) {
+        self.0.stop();
     }
 }
 
@@ -113,8 +72,8 @@ fn number(result: &[u8]) -> u32 {
 fn a_palm_client_that_reads_late_gets_all_and_the_master_stays_small() {
     let _limit = limit(120, "a palm client that reads late");
     let master = Process::start();
-    let _worker = worker(&master.db);
-    let client = Client::connect("m", &master.db).unwrap();
+    let _worker = worker(master.db());
+    let client = Client::connect("m", master.db()).unwrap();
     let job = client
         .job("m.grow", (0..RESULTS).map(u32::to_be_bytes))
         .unwrap();
@@ -131,9 +90,9 @@ fn a_palm_client_that_reads_late_gets_all_and_the_master_stays_small() {
 fn a_subscriber_that_reads_late_gets_all_and_the_master_stays_small() {
     let _limit = limit(120, "a subscriber that reads late");
     let master = Process::start();
-    let _worker = worker(&master.db);
+    let _worker = worker(master.db());
     let told = |key: &str| {
-        let value = common::cache_call(&master.db, "m.get", "", key.as_bytes());
+        let value = common::cache_call(master.db(), "m.get", "", key.as_bytes());
         String::from_utf8(value).unwrap()
     };
     let context = zmq::Context::new();
