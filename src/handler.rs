@@ -222,6 +222,37 @@ impl fmt::Debug for Functions {
     }
 }
 
+/// The methods to add functions to a component that has them in its field `functions`.
+macro_rules! function_settings {
+    () => {
+        /// Adds a function.
+        pub fn function<F, R>(mut self, name: impl Into<String>, function: F) -> Self
+        where
+            F: Fn(&$crate::Call<'_>) -> Result<R, $crate::BoxError> + Send + Sync + 'static,
+            R: Into<$crate::Reply> + 'static,
+        {
+            self.functions = self.functions.function(name, function);
+            self
+        }
+
+        /// Adds a function that is a trait object.
+        pub fn handler(
+            mut self,
+            name: impl Into<String>,
+            handler: std::sync::Arc<dyn $crate::Handler>,
+        ) -> Self {
+            self.functions = self.functions.handler(name, handler);
+            self
+        }
+
+        /// Sets all functions at once.
+        pub fn functions(mut self, functions: $crate::Functions) -> Self {
+            self.functions = functions;
+            self
+        }
+    };
+}
+
 /// Runs the step that a message asks for, and gives each result to `emit`.
 ///
 /// Nothing that a message or a handler does gets past this: every error, and every panic, is

@@ -64,13 +64,16 @@
 //!   some minutes of C++ at the first build.
 #![warn(missing_docs)]
 
+// First: the others use its macro.
+#[macro_use]
+mod handler;
+
 mod address;
 mod bell;
 mod cache;
 mod client;
 mod core;
 mod error;
-mod handler;
 #[cfg(feature = "cli")]
 pub mod logging;
 pub mod message;

@@ -8,8 +8,8 @@ use crossbeam_channel::RecvTimeoutError;
 
 use crate::address::{Addresses, seen_from};
 use crate::cache::CacheClient;
-use crate::error::{BoxError, Result};
-use crate::handler::{Call, Functions, Handler, Reply, Runner};
+use crate::error::Result;
+use crate::handler::{Functions, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
     Context, Crew, Duty, Place, Pull, Push, Running, Signal, Target, channel, channel_of,
@@ -31,7 +31,7 @@ const WATCH: Duration = Duration::from_secs(1);
 ///
 /// # Functions
 /// As a [`Server`](crate::Server)'s, and the same ones. They run one after another in a thread
-/// of their own. [`Call::cache`] reaches the master's cache.
+/// of their own. [`Call::cache`](crate::Call::cache) reaches the master's cache.
 ///
 /// # Lifecycle
 /// [`start`](Self::start) waits for the master, for 10 s by default. A worker whose master ends
@@ -90,27 +90,7 @@ impl Worker {
         self
     }
 
-    /// Adds a function.
-    pub fn function<F, R>(mut self, name: impl Into<String>, function: F) -> Self
-    where
-        F: Fn(&Call<'_>) -> Result<R, BoxError> + Send + Sync + 'static,
-        R: Into<Reply> + 'static,
-    {
-        self.functions = self.functions.function(name, function);
-        self
-    }
-
-    /// Adds a function that is a trait object.
-    pub fn handler(mut self, name: impl Into<String>, handler: Arc<dyn Handler>) -> Self {
-        self.functions = self.functions.handler(name, handler);
-        self
-    }
-
-    /// Sets all functions at once.
-    pub fn functions(mut self, functions: Functions) -> Self {
-        self.functions = functions;
-        self
-    }
+    function_settings!();
 
     /// How long to wait for the master when starting, and in each cache call: 10 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -61,7 +61,7 @@ pub(crate) use functions::spawn_functions;
 pub(crate) use publish::WELCOME;
 pub(crate) use pull::Pull;
 pub(crate) use push::Push;
-pub(crate) use router::{Deliveries, Router};
+pub(crate) use router::{Deliveries, ExitId, Router};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::Subscribe;
 

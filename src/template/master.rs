@@ -1,21 +1,17 @@
 //! A master, whose workers run the functions.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
-use super::server::check_name;
-use super::{Choose, Spread, WayOut, bound_addresses, preset, spread, spread_each};
+use super::common::{Common, WayOut};
+use super::{Spread, spread, spread_each};
 use crate::address::Addresses;
 use crate::core::complaints::Complaints;
 use crate::error::Result;
 use crate::handler::complain;
-use crate::message::{DEFAULT_MAX_MESSAGE, Failure, FailureKind, Frame, PalmMessage};
+use crate::message::{Failure, FailureKind, Frame, PalmMessage};
 use crate::part::{
-    CacheService, Crew, PubService, PullService, Router, Running, WorkerPullService,
-    WorkerPushService, channel,
+    Crew, Deliveries, ExitId, Router, Running, WorkerPullService, WorkerPushService, channel,
 };
-use crate::store::{Memory, SharedStore};
 
 /// A master: messages come in, workers in other processes run the functions, results go out.
 ///
@@ -55,37 +51,19 @@ use crate::store::{Memory, SharedStore};
 /// # Ok::<(), palm::Error>(())
 /// ```
 pub struct Master {
-    name: String,
-    addresses: Addresses,
-    store: SharedStore,
+    common: Common,
     scatter: Option<Spread>,
     gather: Option<Spread>,
-    route: Option<Choose>,
-    max_message: usize,
-    hold: usize,
-    patience: Duration,
 }
 
 impl Master {
     /// A master of this name that will bind these addresses.
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
-            name: name.into(),
-            addresses,
-            store: Arc::new(Memory::new()),
+            common: Common::new(name.into(), addresses),
             scatter: None,
             gather: None,
-            route: None,
-            max_message: DEFAULT_MAX_MESSAGE,
-            hold: PubService::DEFAULT_HOLD,
-            patience: PubService::DEFAULT_PATIENCE,
         }
-    }
-
-    /// The store behind its cache: by default one in memory.
-    pub fn store(mut self, store: SharedStore) -> Self {
-        self.store = store;
-        self
     }
 
     /// A hook that makes none, one or many messages for the workers of each that comes in.
@@ -108,31 +86,7 @@ impl Master {
         self
     }
 
-    /// A hook that chooses the topic of each result, and may change the result. By default it
-    /// is the id of its client. (pylm's `handle_stream`.)
-    pub fn route(mut self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
-        self.route = Some(Box::new(hook));
-        self
-    }
-
-    /// The largest payload to take, in bytes: 64 MiB by default.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// How many bytes of results to hold for clients that have not subscribed yet or read
-    /// slowly: 32 MiB by default. When it is full, no more results are taken.
-    pub fn hold(mut self, bytes: usize) -> Self {
-        self.hold = bytes;
-        self
-    }
-
-    /// How long to hold results for a client that takes none: 30 s by default.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
+    common_settings!();
 
     /// Starts it. Returns when all parts are ready.
     ///
@@ -140,90 +94,84 @@ impl Master {
     /// An address that is malformed, in use or not to be bound; a name that is none; a store
     /// that cannot be written.
     pub fn start(self) -> Result<Running> {
-        check_name(&self.name)?;
-        let name = self.name;
-        let mut crew = Crew::new(&name);
+        let mut common = self.common;
+        common.check()?;
+        let mut crew = Crew::new(&common.name);
         let (pulled, inbound) = channel()?;
         let (work, to_workers) = channel()?;
         let (done, results) = channel()?;
         let (publish, to_publish) = channel()?;
 
-        PullService::new(self.addresses.pull)
-            .max_message(self.max_message)
-            .spawn(&mut crew, pulled)?;
-        WorkerPushService::new(self.addresses.worker_push).spawn(&mut crew, to_workers)?;
-        WorkerPullService::new(self.addresses.worker_pull)
-            .max_message(self.max_message)
+        common.spawn_pull(&mut crew, pulled)?;
+        WorkerPushService::new(&common.addresses.worker_push).spawn(&mut crew, to_workers)?;
+        WorkerPullService::new(&common.addresses.worker_pull)
+            .max_message(common.max_message)
             .spawn(&mut crew, done)?;
-        PubService::new(self.addresses.publish)
-            .hold(self.hold)
-            .patience(self.patience)
-            .spawn(&mut crew, to_publish);
+        common.spawn_pub(&mut crew, to_publish);
 
         let mut router = Router::default();
         let workers = router.exit("WorkerPush", work, usize::MAX);
         let publisher = router.exit("Pub", publish, usize::MAX);
-        let (component, mut scatter) = (name.clone(), self.scatter);
-        let mut complaints = Complaints::default();
-        router.route(
-            "Pull",
-            inbound,
-            &[workers, publisher],
-            move |frame, deliveries| {
-                if let Err(failure) = runnable(&frame) {
-                    complain(&mut complaints, &component, &frame, &failure.cause);
-                    return deliveries.deliver(publisher, frame.with_failure(&failure));
-                }
-                spread_each(
-                    &component,
-                    "scatter",
-                    &mut scatter,
-                    frame,
-                    deliveries,
-                    |frame, deliveries| deliveries.deliver(workers, frame),
-                    |failed, deliveries| deliveries.deliver(publisher, failed),
-                );
-            },
-        );
-        let (component, mut gather) = (name.clone(), self.gather);
-        let mut way_out = WayOut {
-            component: name.clone(),
-            route: self.route,
-        };
-        router.route(
-            "WorkerPull",
-            results,
-            &[publisher],
-            move |frame, deliveries| {
-                spread_each(
-                    &component,
-                    "gather",
-                    &mut gather,
-                    frame,
-                    deliveries,
-                    |frame, deliveries| deliveries.deliver(publisher, way_out.parcel(frame)),
-                    |failed, deliveries| deliveries.deliver(publisher, failed),
-                );
-            },
-        );
+        let way_in = way_in(common.name.clone(), self.scatter, workers, publisher);
+        router.route("Pull", inbound, &[workers, publisher], way_in);
+        let way_out = way_out(common.take_way_out(), self.gather, publisher);
+        router.route("WorkerPull", results, &[publisher], way_out);
         router.spawn(&mut crew);
+        common.start(
+            crew,
+            &[
+                ("db_address", |bound| &bound.db),
+                ("pull_address", |bound| &bound.pull),
+                ("pub_address", |bound| &bound.publish),
+                ("worker_pull_address", |bound| &bound.worker_pull),
+                ("worker_push_address", |bound| &bound.worker_push),
+            ],
+        )
+    }
+}
 
-        CacheService::new(self.addresses.db, self.store.clone())
-            .max_message(self.max_message)
-            .spawn(&mut crew)?;
-        crew.start(|bound| {
-            let bound = bound_addresses(bound);
-            let keys = [
-                ("name", name.as_str()),
-                ("db_address", &bound.db),
-                ("pull_address", &bound.pull),
-                ("pub_address", &bound.publish),
-                ("worker_pull_address", &bound.worker_pull),
-                ("worker_push_address", &bound.worker_push),
-            ];
-            preset(&*self.store, &keys)?;
-            Ok(bound)
-        })
+/// From the clients to the workers: what makes no sense is answered at once, the rest scattered.
+fn way_in(
+    component: String,
+    mut scatter: Option<Spread>,
+    workers: ExitId,
+    publisher: ExitId,
+) -> impl FnMut(Frame, &mut Deliveries<'_>) {
+    let mut complaints = Complaints::default();
+    move |frame, deliveries| {
+        if let Err(failure) = runnable(&frame) {
+            complain(&mut complaints, &component, &frame, &failure.cause);
+            return deliveries.deliver(publisher, frame.with_failure(&failure));
+        }
+        spread_each(
+            &component,
+            "scatter",
+            &mut scatter,
+            frame,
+            deliveries,
+            |frame, deliveries| deliveries.deliver(workers, frame),
+            |failed, deliveries| deliveries.deliver(publisher, failed),
+        );
+    }
+}
+
+/// From the workers to the clients: gathered, and under the topic that the route gives.
+fn way_out(
+    mut way_out: WayOut,
+    mut gather: Option<Spread>,
+    publisher: ExitId,
+) -> impl FnMut(Frame, &mut Deliveries<'_>) {
+    let component = way_out.component.clone();
+    move |frame, deliveries| {
+        spread_each(
+            &component,
+            "gather",
+            &mut gather,
+            frame,
+            deliveries,
+            |frame, deliveries| deliveries.deliver(publisher, way_out.parcel(frame)),
+            |failed, deliveries| deliveries.deliver(publisher, failed),
+        );
     }
 }
 
@@ -239,8 +187,8 @@ fn runnable(frame: &Frame) -> Result<(), Failure> {
 impl fmt::Debug for Master {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Master")
-            .field("name", &self.name)
-            .field("addresses", &self.addresses)
+            .field("name", &self.common.name)
+            .field("addresses", &self.common.addresses)
             .finish_non_exhaustive()
     }
 }

@@ -1,20 +1,18 @@
 //! The templates: wiring of parts, and nothing else.
 
+#[macro_use]
+mod common;
 mod master;
 mod server;
 
 pub use master::Master;
 pub use server::Server;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::address::Addresses;
-use crate::error::Result;
 use crate::handler::panic_text;
 use crate::message::{Failure, FailureKind, Frame, PalmMessage};
-use crate::part::{Deliveries, Parcel};
-use crate::store::Store;
+use crate::part::Deliveries;
 
 /// A hook that makes none, one or many messages of one.
 pub(crate) type Spread = Box<dyn FnMut(PalmMessage) -> Vec<PalmMessage> + Send>;
@@ -40,29 +38,6 @@ fn guarded<T>(component: &str, hook: &str, call: impl FnOnce() -> T) -> Result<T
     })
 }
 
-/// The way out of a component: what its `route` hook makes of each result.
-pub(crate) struct WayOut {
-    pub(crate) component: String,
-    pub(crate) route: Option<Choose>,
-}
-
-impl WayOut {
-    /// What to publish for a result. Without a hook it goes to its client as it is.
-    pub(crate) fn parcel(&mut self, frame: Frame) -> Parcel {
-        let Some(route) = &mut self.route else {
-            return frame.into();
-        };
-        let mut message = frame.to_message();
-        match guarded(&self.component, "route", || route(&mut message)) {
-            Ok(topic) => Parcel {
-                topic: Some(topic),
-                frame: Frame::from(&message),
-            },
-            Err(failure) => frame.with_failure(&failure).into(),
-        }
-    }
-}
-
 /// Gives each message that a hook makes of a frame to `take`; what fails goes to `fail`.
 pub(crate) fn spread_each(
     component: &str,
@@ -83,25 +58,5 @@ pub(crate) fn spread_each(
             }
         }
         Err(failure) => fail(frame.with_failure(&failure), deliveries),
-    }
-}
-
-/// Writes the keys that a component's peers configure themselves by.
-fn preset(store: &dyn Store, keys: &[(&str, &str)]) -> Result<()> {
-    for (key, value) in keys {
-        store.set(key, value.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// The addresses that the parts of a component bound, by their roles.
-fn bound_addresses(bound: &BTreeMap<String, String>) -> Addresses {
-    let of = |part: &str| bound.get(part).cloned().unwrap_or_default();
-    Addresses {
-        pull: of("Pull"),
-        publish: of("Pub"),
-        worker_push: of("WorkerPush"),
-        worker_pull: of("WorkerPull"),
-        db: of("Cache"),
     }
 }

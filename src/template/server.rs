@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Choose, WayOut, bound_addresses, preset};
+use parking_lot::Mutex;
+
+use super::common::Common;
 use crate::address::Addresses;
 use crate::cache::StoreCache;
-use crate::error::{BoxError, Error, Result};
-use crate::handler::{Call, Functions, Handler, Reply, Runner};
-use crate::message::{DEFAULT_MAX_MESSAGE, PalmMessage};
-use crate::part::{
-    CacheService, Crew, PubService, PullService, Router, Running, channel, spawn_functions,
-};
-use crate::store::{Memory, SharedStore};
+use crate::error::Result;
+use crate::handler::{Functions, Runner};
+use crate::part::{Crew, Router, Running, channel, spawn_functions};
 
 /// A server: messages come in, its own functions run, results go out.
 ///
@@ -26,8 +23,8 @@ use crate::store::{Memory, SharedStore};
 /// `publish` and `db` are used. Then functions, and whatever else is not as it should be.
 ///
 /// # Functions
-/// A closure from a [`Call`] to nothing, one payload or many, or an error, which its client
-/// gets; see [`Reply`]. They run one after another, in order, unless [`threads`](Self::threads)
+/// A closure from a [`Call`](crate::Call) to nothing, one payload or many, or an error, which its client
+/// gets; see [`Reply`](crate::Reply). They run one after another, in order, unless [`threads`](Self::threads)
 /// says otherwise.
 ///
 /// # Lifecycle
@@ -46,54 +43,22 @@ use crate::store::{Memory, SharedStore};
 /// # Ok::<(), palm::Error>(())
 /// ```
 pub struct Server {
-    name: String,
-    addresses: Addresses,
+    common: Common,
     functions: Functions,
     threads: usize,
-    store: SharedStore,
-    route: Option<Choose>,
-    max_message: usize,
-    hold: usize,
-    patience: Duration,
 }
 
 impl Server {
     /// A server of this name that will bind these addresses.
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
-            name: name.into(),
-            addresses,
+            common: Common::new(name.into(), addresses),
             functions: Functions::new(),
             threads: 1,
-            store: Arc::new(Memory::new()),
-            route: None,
-            max_message: DEFAULT_MAX_MESSAGE,
-            hold: PubService::DEFAULT_HOLD,
-            patience: PubService::DEFAULT_PATIENCE,
         }
     }
 
-    /// Adds a function.
-    pub fn function<F, R>(mut self, name: impl Into<String>, function: F) -> Self
-    where
-        F: Fn(&Call<'_>) -> Result<R, BoxError> + Send + Sync + 'static,
-        R: Into<Reply> + 'static,
-    {
-        self.functions = self.functions.function(name, function);
-        self
-    }
-
-    /// Adds a function that is a trait object.
-    pub fn handler(mut self, name: impl Into<String>, handler: Arc<dyn Handler>) -> Self {
-        self.functions = self.functions.handler(name, handler);
-        self
-    }
-
-    /// Sets all functions at once.
-    pub fn functions(mut self, functions: Functions) -> Self {
-        self.functions = functions;
-        self
-    }
+    function_settings!();
 
     /// How many threads run functions: 1 by default, which keeps the order of the messages.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -101,37 +66,7 @@ impl Server {
         self
     }
 
-    /// The store behind its cache: by default one in memory.
-    pub fn store(mut self, store: SharedStore) -> Self {
-        self.store = store;
-        self
-    }
-
-    /// A hook that chooses the topic of each result, and may change the result. By default it
-    /// is the id of its client. (pylm's `handle_stream`.)
-    pub fn route(mut self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
-        self.route = Some(Box::new(hook));
-        self
-    }
-
-    /// The largest payload to take and to give, in bytes: 64 MiB by default.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// How many bytes of results to hold for clients that have not subscribed yet or read
-    /// slowly: 32 MiB by default. When it is full, no more messages are taken.
-    pub fn hold(mut self, bytes: usize) -> Self {
-        self.hold = bytes;
-        self
-    }
-
-    /// How long to hold results for a client that takes none: 30 s by default.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
+    common_settings!();
 
     /// Starts it. Returns when all parts are ready.
     ///
@@ -139,40 +74,39 @@ impl Server {
     /// An address that is malformed, in use or not to be bound; a name or number of threads
     /// that makes no sense; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
-        self.check()?;
-        let name = self.name;
-        let mut crew = Crew::new(&name);
-        let (pulled, to_router) = channel()?;
+        let mut common = self.common;
+        common.check()?;
+        if self.threads == 0 {
+            return Err(common.wrong("it needs at least one thread"));
+        }
+        let mut crew = Crew::new(&common.name);
+        let (pulled, inbound) = channel()?;
         let (work, to_functions) = channel()?;
         let (done, results) = channel()?;
         let (publish, to_publish) = channel()?;
 
-        PullService::new(self.addresses.pull)
-            .max_message(self.max_message)
-            .spawn(&mut crew, pulled)?;
+        common.spawn_pull(&mut crew, pulled)?;
         let runner = Runner {
             functions: self.functions,
-            component: name.clone(),
+            component: common.name.clone(),
             only_own_name: true,
-            max_message: self.max_message,
-            cache: Arc::new(StoreCache::new(self.store.clone())),
-            complaints: Default::default(),
+            max_message: common.max_message,
+            cache: Arc::new(StoreCache::new(common.store.clone())),
+            complaints: Mutex::default(),
         };
         spawn_functions(&mut crew, self.threads, runner, &to_functions, &done);
         drop((to_functions, done));
+        common.spawn_pub(&mut crew, to_publish);
 
         let mut router = Router::default();
         // Several threads share what comes one by one; a batch would go to one of them.
         let most = if self.threads > 1 { 1 } else { usize::MAX };
         let functions = router.exit("Functions", work, most);
         let publisher = router.exit("Pub", publish, usize::MAX);
-        router.route("Pull", to_router, &[functions], move |frame, deliveries| {
+        router.route("Pull", inbound, &[functions], move |frame, deliveries| {
             deliveries.deliver(functions, frame);
         });
-        let mut way_out = WayOut {
-            component: name.clone(),
-            route: self.route,
-        };
+        let mut way_out = common.take_way_out();
         router.route(
             "Functions",
             results,
@@ -182,54 +116,21 @@ impl Server {
             },
         );
         router.spawn(&mut crew);
-
-        PubService::new(self.addresses.publish)
-            .hold(self.hold)
-            .patience(self.patience)
-            .spawn(&mut crew, to_publish);
-        CacheService::new(self.addresses.db, self.store.clone())
-            .max_message(self.max_message)
-            .spawn(&mut crew)?;
-        crew.start(|bound| {
-            let bound = bound_addresses(bound);
-            let keys = [
-                ("name", name.as_str()),
-                ("pull_address", &bound.pull),
-                ("pub_address", &bound.publish),
-            ];
-            preset(&*self.store, &keys)?;
-            Ok(bound)
-        })
-    }
-
-    fn check(&self) -> Result<()> {
-        check_name(&self.name)?;
-        if self.threads == 0 {
-            return Err(Error::Setup {
-                component: self.name.clone(),
-                reason: "it needs at least one thread".to_owned(),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A name is part of a function path, so it has no dot and no space.
-pub(crate) fn check_name(name: &str) -> Result<()> {
-    match name.is_empty() || name.contains(['.', ' ']) {
-        true => Err(Error::Setup {
-            component: format!("'{name}'"),
-            reason: "a server's name has at least one character, and no dot or space".to_owned(),
-        }),
-        false => Ok(()),
+        common.start(
+            crew,
+            &[
+                ("pull_address", |bound| &bound.pull),
+                ("pub_address", |bound| &bound.publish),
+            ],
+        )
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("name", &self.name)
-            .field("addresses", &self.addresses)
+            .field("name", &self.common.name)
+            .field("addresses", &self.common.addresses)
             .field("functions", &self.functions)
             .finish_non_exhaustive()
     }
