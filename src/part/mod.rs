@@ -36,6 +36,7 @@
 //!   ended and is empty, for 0.4 s at the longest.
 //! - A part that cannot go on ends, and [`Running::wait`] says why.
 
+mod attached;
 mod cache;
 mod channel;
 mod crew;
@@ -55,6 +56,7 @@ pub use pull::{PullService, WorkerPullService};
 pub use push::WorkerPushService;
 pub use running::{Running, Stopper};
 
+pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
 pub(crate) use functions::spawn_functions;
@@ -65,85 +67,8 @@ pub(crate) use router::{Deliveries, ExitId, Router};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::Subscribe;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
 use crate::address::Addresses;
-use crate::bell::Bell;
 use crate::error::Result;
-use crate::socket::Socket;
-
-/// Where a part's socket belongs.
-#[derive(Clone)]
-pub(crate) enum Place {
-    /// It binds this address.
-    Bind(String),
-    /// It connects to whatever this target is, now and later.
-    Connect(Target),
-}
-
-impl Place {
-    /// Binds or connects. Gives what was bound.
-    fn attach(&self, socket: &mut Socket) -> Result<Option<String>> {
-        match self {
-            Self::Bind(address) => socket.bind(address).map(Some),
-            Self::Connect(target) => socket.connect(&target.address()).map(|()| None),
-        }
-    }
-
-    /// A number that changes when the socket should be opened anew.
-    fn version(&self) -> u64 {
-        match self {
-            Self::Bind(_) => 0,
-            Self::Connect(target) => target.0.version.load(Ordering::SeqCst),
-        }
-    }
-
-    fn rings(&self, bell: &Arc<Bell>) {
-        if let Self::Connect(target) = self {
-            target.0.bells.lock().push(bell.clone());
-        }
-    }
-}
-
-/// An address that may change while parts are connected to it.
-#[derive(Clone)]
-pub(crate) struct Target(Arc<TargetInner>);
-
-struct TargetInner {
-    address: Mutex<String>,
-    version: AtomicU64,
-    bells: Mutex<Vec<Arc<Bell>>>,
-}
-
-impl Target {
-    pub(crate) fn new(address: impl Into<String>) -> Self {
-        Self(Arc::new(TargetInner {
-            address: Mutex::new(address.into()),
-            version: AtomicU64::new(0),
-            bells: Mutex::default(),
-        }))
-    }
-
-    pub(crate) fn address(&self) -> String {
-        self.0.address.lock().clone()
-    }
-
-    /// Has the parts leave the old address and connect to this one, if it is another.
-    pub(crate) fn set(&self, address: &str) -> bool {
-        let mut current = self.0.address.lock();
-        if *current == address {
-            return false;
-        }
-        address.clone_into(&mut current);
-        drop(current);
-        self.0.version.fetch_add(1, Ordering::SeqCst);
-        self.0.bells.lock().iter().for_each(|bell| bell.ring());
-        true
-    }
-}
 
 /// Starts one part by itself.
 fn start_alone(name: &str, spawn: impl FnOnce(&mut Crew) -> Result<()>) -> Result<Running> {

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use super::attached::{Attached, Plan};
 use super::{Batch, Context, Crew, Duty, Outlet, Place, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
-use crate::socket::{Kind, Socket, Want};
+use crate::socket::{Kind, Want};
 
 /// Takes in what clients push (a PULL socket that binds). A message without an id in its
 /// `cache` field gets a fresh uuid there.
@@ -80,19 +81,24 @@ pub(crate) struct Pull {
 impl Pull {
     pub(crate) fn spawn(self, crew: &mut Crew, outlet: Outlet) -> Result<()> {
         let bell = Bell::new()?;
-        let name = self.name;
-        crew.spawn(name, Duty::Carries, move |context| {
+        let plan = Plan {
+            kind: Kind::Pull,
+            part: self.name,
+            place: self.place,
+            max_message: self.max_message,
+            high_water: self.high_water,
+        };
+        crew.spawn(self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
-            self.place.rings(&bell);
-            let version = self.place.version();
-            let (socket, bound) = self.open()?;
+            let (attached, bound) = Attached::open(plan, &bell)?;
             context.ready(bound)?;
             let mut pulling = Pulling {
-                config: self,
                 context,
-                socket,
-                version,
+                attached,
                 outlet,
+                limit: self.max_message.saturating_add(ENVELOPE),
+                most: self.high_water.map_or(256, usize::from),
+                fill_id: self.fill_id,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
             };
@@ -100,23 +106,17 @@ impl Pull {
         });
         Ok(())
     }
-
-    fn open(&self) -> Result<(Socket, Option<String>)> {
-        let mut socket = Socket::open(Kind::Pull, self.name, self.max_message)?;
-        if let Some(messages) = self.high_water {
-            socket.set_high_water(messages)?;
-        }
-        let bound = self.place.attach(&mut socket)?;
-        Ok((socket, bound))
-    }
 }
 
 struct Pulling<'a> {
-    config: Pull,
     context: &'a Context,
-    socket: Socket,
-    version: u64,
+    attached: Attached,
     outlet: Outlet,
+    /// The largest frame to take.
+    limit: usize,
+    /// The most messages in a batch.
+    most: usize,
+    fill_id: bool,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
 }
@@ -124,7 +124,7 @@ struct Pulling<'a> {
 impl Pulling<'_> {
     fn run(&mut self, bell: &Bell) -> Result<()> {
         while !self.context.soft.is_raised() {
-            self.follow()?;
+            self.attached.follow()?;
             let batch = self.receive()?;
             if !batch.is_empty() {
                 if self.outlet.send_until(batch, &self.context.hard).is_err() {
@@ -132,23 +132,12 @@ impl Pulling<'_> {
                 }
                 continue;
             }
-            let news =
-                || self.context.soft.is_raised() || self.config.place.version() != self.version;
-            bell.sleep(news, || self.socket.wait(Want::Read, bell, None))?;
+            let news = || self.context.soft.is_raised() || self.attached.has_moved();
+            bell.sleep(news, || self.attached.socket.wait(Want::Read, bell, None))?;
         }
         let refused = self.complaints.total();
         if refused > 0 {
-            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.config.name);
-        }
-        Ok(())
-    }
-
-    /// Connects anew when the target has changed.
-    fn follow(&mut self) -> Result<()> {
-        let version = self.config.place.version();
-        if version != self.version {
-            self.version = version;
-            self.socket = self.config.open()?.0;
+            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
         }
         Ok(())
     }
@@ -156,9 +145,8 @@ impl Pulling<'_> {
     /// Receives what is there, up to a full batch.
     fn receive(&mut self) -> Result<Batch> {
         let mut batch = Batch::new();
-        let most = self.config.high_water.map_or(256, usize::from);
-        for _ in 0..most {
-            if batch.is_full() || !self.socket.try_recv(&mut self.parts)? {
+        for _ in 0..self.most {
+            if batch.is_full() || !self.attached.socket.try_recv(&mut self.parts)? {
                 break;
             }
             match self.accept() {
@@ -175,9 +163,8 @@ impl Pulling<'_> {
                 reason: "it has more than one frame",
             });
         };
-        let limit = self.config.max_message.saturating_add(ENVELOPE);
-        let mut frame = Frame::parse(std::mem::take(frame), limit)?;
-        if self.config.fill_id && frame.cache().is_empty() {
+        let mut frame = Frame::parse(std::mem::take(frame), self.limit)?;
+        if self.fill_id && frame.cache().is_empty() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();
             frame.set_cache(id.hyphenated().encode_lower(&mut buffer));
@@ -186,9 +173,9 @@ impl Pulling<'_> {
     }
 
     fn complain(&mut self, error: &Error) {
-        let peer = self.socket.peer();
+        let peer = self.attached.socket.peer();
         if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-            let part = self.config.name;
+            let part = &self.context.part;
             log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
         }
     }

@@ -1,10 +1,11 @@
 //! PUSH: messages go out, each to one of those who pull.
 
+use super::attached::{Attached, Plan};
 use super::{Context, Crew, Duty, Inlet, Place, Received, Running, start_alone};
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::socket::{Kind, Socket, Want};
+use crate::socket::{Kind, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
@@ -57,47 +58,40 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) {
-        let name = self.name;
-        crew.spawn(name, Duty::Carries, move |context| {
+        let plan = Plan {
+            kind: Kind::Push,
+            part: self.name,
+            place: self.place,
+            max_message: DEFAULT_MAX_MESSAGE,
+            high_water: self.high_water,
+        };
+        crew.spawn(self.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
-            self.place.rings(&bell);
-            let version = self.place.version();
-            let (socket, bound) = self.open()?;
+            let (attached, bound) = Attached::open(plan, &bell)?;
             context.ready(bound)?;
             let mut pushing = Pushing {
-                config: self,
                 context,
-                socket,
-                version,
+                attached,
+                ends_when_idle: self.ends_when_idle,
                 bell: &bell,
             };
             pushing.run(&inlet)
         });
     }
-
-    fn open(&self) -> Result<(Socket, Option<String>)> {
-        let mut socket = Socket::open(Kind::Push, self.name, DEFAULT_MAX_MESSAGE)?;
-        if let Some(messages) = self.high_water {
-            socket.set_high_water(messages)?;
-        }
-        let bound = self.place.attach(&mut socket)?;
-        Ok((socket, bound))
-    }
 }
 
 struct Pushing<'a> {
-    config: Push,
     context: &'a Context,
-    socket: Socket,
-    version: u64,
+    attached: Attached,
+    ends_when_idle: bool,
     bell: &'a Bell,
 }
 
 impl Pushing<'_> {
     fn run(&mut self, inlet: &Inlet) -> Result<()> {
         loop {
-            self.follow()?;
+            self.attached.follow()?;
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     let mut parcels = batch.into_iter();
@@ -114,8 +108,9 @@ impl Pushing<'_> {
                         return Ok(());
                     }
                     let ready = || inlet.is_ready() || self.news() || self.shall_end();
-                    self.bell
-                        .sleep(ready, || self.socket.wait(Want::Read, self.bell, None))?;
+                    self.bell.sleep(ready, || {
+                        self.attached.socket.wait(Want::Read, self.bell, None)
+                    })?;
                 }
             }
         }
@@ -124,40 +119,30 @@ impl Pushing<'_> {
     /// Sends a message, after waiting until somebody has room for it. False when everybody
     /// shall end before.
     fn send(&mut self, frame: &Frame) -> Result<bool> {
-        while !self.socket.try_send(frame.as_bytes())? {
+        while !self.attached.socket.try_send(frame.as_bytes())? {
             if self.context.hard.is_raised() {
                 return Ok(false);
             }
-            self.follow()?;
-            let wait = || self.socket.wait(Want::Write, self.bell, None);
+            self.attached.follow()?;
+            let wait = || self.attached.socket.wait(Want::Write, self.bell, None);
             self.bell.sleep(|| self.news(), wait)?;
         }
         Ok(true)
     }
 
     fn shall_end(&self) -> bool {
-        let soft = self.config.ends_when_idle && self.context.soft.is_raised();
+        let soft = self.ends_when_idle && self.context.soft.is_raised();
         soft || self.context.hard.is_raised()
     }
 
     fn news(&self) -> bool {
-        self.context.hard.is_raised() || self.config.place.version() != self.version
-    }
-
-    /// Connects anew when the target has changed.
-    fn follow(&mut self) -> Result<()> {
-        let version = self.config.place.version();
-        if version != self.version {
-            self.version = version;
-            self.socket = self.config.open()?.0;
-        }
-        Ok(())
+        self.context.hard.is_raised() || self.attached.has_moved()
     }
 
     fn say_lost(&self, messages: usize) {
         log::warn!(
             target: &self.context.component,
-            "{} ended with at least {messages} messages that nobody took", self.config.name
+            "{} ended with at least {messages} messages that nobody took", self.context.part
         );
     }
 }
