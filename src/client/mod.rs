@@ -5,6 +5,7 @@ mod request;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use request::{Job, Request};
@@ -20,6 +21,10 @@ use crate::part::{Crew, Inlet, Outlet, Place, Push, Running, Subscribe, Target, 
 
 /// How many hand-overs may wait for the socket: messages that were fed one by one.
 const QUEUE: usize = 64;
+
+/// How many messages a job has open at the most when their results are published by a pylm peer,
+/// which drops what is more than 1,000 behind.
+const OPEN_AT_PYLM: usize = 900;
 
 /// A client of one server, or of the first and the last of a chain.
 ///
@@ -52,6 +57,8 @@ pub struct Client {
     cache: CacheClient,
     calls: Arc<Calls>,
     outlet: Outlet,
+    /// No job may have more messages open.
+    most_open: usize,
     max_message: usize,
     // Dropped last: it ends the threads.
     running: Running,
@@ -144,7 +151,8 @@ impl ClientBuilder {
         let calls = Calls::new(&id);
         let (outlet, inlet) = channel_of(QUEUE)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let running = self.start_parts(&id, &calls, inlet, pull, publish, left)?;
+        let is_palm = Arc::new(AtomicBool::new(false));
+        let running = self.start_parts(&id, &calls, inlet, pull, publish, left, &is_palm)?;
         Ok(Client {
             has_session: self.session.is_some(),
             pipeline: self
@@ -154,6 +162,11 @@ impl ClientBuilder {
             cache,
             calls,
             outlet,
+            most_open: if is_palm.load(Ordering::SeqCst) {
+                usize::MAX
+            } else {
+                OPEN_AT_PYLM
+            },
             max_message: self.max_message,
             running,
         })
@@ -167,6 +180,7 @@ impl ClientBuilder {
         pull: String,
         publish: String,
         timeout: Duration,
+        is_palm: &Arc<AtomicBool>,
     ) -> Result<Running> {
         let mut crew = Crew::new(&format!("client {id}"));
         let push = Push {
@@ -181,6 +195,7 @@ impl ClientBuilder {
             prefix: id.to_owned(),
             max_message: self.max_message,
             timeout,
+            is_palm: is_palm.clone(),
         };
         let ending = EndCalls(calls.clone());
         subscribe.spawn(&mut crew, move |topic, frame| {

@@ -70,7 +70,8 @@ impl<'a> Request<'a> {
     }
 
     /// How many messages a job may have sent without their results being read: 8,192 by
-    /// default. With [`expect`](Self::expect): how many results may wait to be read before no
+    /// default, and 900 at the most where a pylm peer publishes the results, which drops what is
+    /// more than 1,000 behind. With [`expect`](Self::expect): how many results may wait to be read before no
     /// more messages are sent.
     pub fn window(mut self, messages: usize) -> Self {
         self.window = messages;
@@ -146,7 +147,8 @@ impl<'a> Request<'a> {
     }
 
     fn open(&self) -> Result<Job> {
-        let window = Window::new(self.window, self.window_bytes, self.expect.is_none());
+        let messages = self.window.min(self.client.most_open);
+        let window = Window::new(messages, self.window_bytes, self.expect.is_none());
         let (state, events) = CallState::new(window);
         let calls = self.client.calls.clone();
         let Some(number) = calls.add(state.clone()) else {

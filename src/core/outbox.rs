@@ -22,12 +22,19 @@
 //! if there were one, would have come. Nor must somebody who listens to everything, and reads
 //! nothing, hold up all clients: libzmq cannot tell who has no room, but once a topic with such
 //! a listener had to be overrun, the others with one are after [`PROBATION`] too.
+//!
+//! And a pylm client subscribes anew for each of its calls, by a new connection, and always to
+//! the same id: the result of a call may be ready while the last call's subscription still
+//! stands, which nobody reads any more. So the first message that goes out by a subscription
+//! does so at once, but the second waits for [`SETTLE`], in which the old one would go and the
+//! new one come; if neither does, it is the same call, which gets the rest without delay. (A
+//! palm client keeps its subscription, and gives each call a topic of its own.)
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::subscriptions::{Cover, Subscriptions};
+use super::subscriptions::{Cover, Subscriptions, Use};
 use crate::message::Frame;
 
 /// What a held message costs beside its bytes, for the bound.
@@ -40,6 +47,9 @@ const REMEMBERED: usize = 4_096;
 /// How long a client's topic waits for the client's own subscription while somebody listens to
 /// a beginning of it.
 const PROBATION: Duration = Duration::from_secs(1);
+
+/// How long the second message by a subscription of a pylm client is held.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// How much is held, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +127,8 @@ enum Waits {
     Subscription,
     /// The client's own subscription: somebody else listens already.
     OwnSubscription,
+    /// The end of the subscription, which may be that of the client's last call.
+    Settling,
     /// Room at its subscriber.
     Room,
 }
@@ -163,6 +175,7 @@ impl Outbox {
         if waits == Waits::Room {
             if send.send(text, &frame)? {
                 self.overrun.forget(client_of(text));
+                self.subscriptions.use_up(text, Use::Once);
                 return Ok(());
             }
             if self.overrun.knows(client_of(text)) {
@@ -188,7 +201,8 @@ impl Outbox {
         match self.subscriptions.cover(topic) {
             Cover::None => Waits::Subscription,
             Cover::Beginning if of_client && !self.listened.knows(topic) => Waits::OwnSubscription,
-            Cover::Beginning | Cover::Own => Waits::Room,
+            Cover::Own(Use::Once) if of_client => Waits::Settling,
+            Cover::Beginning | Cover::Own(_) => Waits::Room,
         }
     }
 
@@ -196,6 +210,7 @@ impl Outbox {
     fn wait(&mut self, topic: &str, waits: Waits, now: Instant) {
         let patience = match waits {
             Waits::OwnSubscription => PROBATION,
+            Waits::Settling => SETTLE,
             Waits::Room if self.listener_is_stuck && self.subscriptions.cover_beginning(topic) => {
                 PROBATION
             }
@@ -245,6 +260,9 @@ impl Outbox {
         }
         for topic in self.blocked_topics() {
             self.look_again(&topic, now);
+        }
+        if let Ok(topic) = std::str::from_utf8(prefix) {
+            self.look_again(topic, now);
         }
     }
 
@@ -300,6 +318,7 @@ impl Outbox {
         }
         self.blocked -= 1;
         self.held.remove(topic);
+        self.subscriptions.use_up(topic, Use::Once);
         Ok(())
     }
 
@@ -322,6 +341,11 @@ impl Outbox {
             match waits {
                 Waits::OwnSubscription => {
                     self.listened.remember(&topic);
+                    self.wait(&topic, Waits::Room, now);
+                    self.flush_topic(&topic, now, send)?;
+                }
+                Waits::Settling => {
+                    self.subscriptions.use_up(&topic, Use::Often);
                     self.wait(&topic, Waits::Room, now);
                     self.flush_topic(&topic, now, send)?;
                 }
@@ -514,24 +538,24 @@ mod tests {
         let now = Instant::now();
         outbox.subscribed(b"slow", now, &mut peers).unwrap();
         outbox.subscribed(b"fast", now, &mut peers).unwrap();
-        peers.room.insert("slow".into(), 1);
+        peers.room.insert("slow/1".into(), 1);
         for number in 0..5 {
             outbox
-                .offer(Topic::Client("slow"), frame(number), now, &mut peers)
+                .offer(Topic::Client("slow/1"), frame(number), now, &mut peers)
                 .unwrap();
             outbox
-                .offer(Topic::Client("fast"), frame(number), now, &mut peers)
+                .offer(Topic::Client("fast/1"), frame(number), now, &mut peers)
                 .unwrap();
         }
-        assert_eq!(got(&peers, "slow"), [0]);
-        assert_eq!(got(&peers, "fast"), [0, 1, 2, 3, 4]);
+        assert_eq!(got(&peers, "slow/1"), [0]);
+        assert_eq!(got(&peers, "fast/1"), [0, 1, 2, 3, 4]);
         assert!(outbox.is_blocked());
-        peers.room.insert("slow".into(), 2);
+        peers.room.insert("slow/1".into(), 2);
         outbox.flush(now, &mut peers).unwrap();
-        assert_eq!(got(&peers, "slow"), [0, 1, 2]);
-        peers.room.insert("slow".into(), 9);
+        assert_eq!(got(&peers, "slow/1"), [0, 1, 2]);
+        peers.room.insert("slow/1".into(), 9);
         outbox.flush(now, &mut peers).unwrap();
-        assert_eq!(got(&peers, "slow"), [0, 1, 2, 3, 4]);
+        assert_eq!(got(&peers, "slow/1"), [0, 1, 2, 3, 4]);
         assert!(outbox.is_empty() && !outbox.is_blocked());
     }
 
@@ -671,6 +695,51 @@ mod tests {
         outbox.expire(later + PROBATION, &mut peers).unwrap();
         assert_eq!(peers.overrun.len(), 3);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_result_does_not_go_to_the_subscription_of_a_pylm_clients_last_call() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let now = Instant::now();
+        let client = Topic::Client("client");
+        outbox.subscribed(b"client", now, &mut peers).unwrap();
+        outbox.offer(client, frame(1), now, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client"), [1]);
+        // The next call's result, before the last call's subscription has gone.
+        outbox.offer(client, frame(2), now, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client"), [1]);
+        outbox.unsubscribed(b"client", now);
+        outbox.expire(now + SETTLE, &mut peers).unwrap();
+        assert_eq!(got(&peers, "client"), [1]);
+        outbox
+            .subscribed(b"client", now + SETTLE, &mut peers)
+            .unwrap();
+        assert_eq!(got(&peers, "client"), [1, 2]);
+        // And again: what was held for the new call is its first.
+        outbox
+            .offer(client, frame(3), now + SETTLE, &mut peers)
+            .unwrap();
+        assert_eq!(got(&peers, "client"), [1, 2]);
+    }
+
+    #[test]
+    fn a_pylm_clients_job_is_held_up_once() {
+        let (mut outbox, mut peers) = (outbox(1 << 20), Peers::default());
+        let now = Instant::now();
+        let client = Topic::Client("client");
+        outbox.subscribed(b"client", now, &mut peers).unwrap();
+        for number in 1..=3 {
+            outbox
+                .offer(client, frame(number), now, &mut peers)
+                .unwrap();
+        }
+        assert_eq!(got(&peers, "client"), [1]);
+        assert_eq!(outbox.deadline(), Some(now + SETTLE));
+        assert!(outbox.expire(now + SETTLE, &mut peers).unwrap().is_empty());
+        outbox
+            .offer(client, frame(4), now + SETTLE, &mut peers)
+            .unwrap();
+        assert_eq!(got(&peers, "client"), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! Subscriptions, as ZeroMQ has them: to every topic with a certain beginning.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Who is subscribed, by the beginning of a topic.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    prefixes: HashSet<Vec<u8>>,
+    prefixes: HashMap<Vec<u8>, Use>,
     /// How many prefixes there are of each length: a topic is looked up once for each.
     lengths: BTreeMap<usize, usize>,
 }
 
 impl Subscriptions {
     pub(super) fn add(&mut self, prefix: &[u8]) {
-        if self.prefixes.insert(prefix.to_vec()) {
+        let old = self.prefixes.insert(prefix.to_vec(), Use::Never);
+        if old.is_none() {
             *self.lengths.entry(prefix.len()).or_default() += 1;
         }
     }
 
     pub(super) fn remove(&mut self, prefix: &[u8]) {
-        if !self.prefixes.remove(prefix) {
+        if self.prefixes.remove(prefix).is_none() {
             return;
         }
         if let Some(count) = self.lengths.get_mut(&prefix.len()) {
@@ -32,14 +33,23 @@ impl Subscriptions {
     /// Whether somebody is subscribed to a topic.
     pub(super) fn cover(&self, topic: &str) -> Cover {
         let topic = topic.as_bytes();
-        let has = |length: usize| self.prefixes.contains(&topic[..length]);
+        if let Some(&used) = self.prefixes.get(topic) {
+            return Cover::Own(used);
+        }
         let call = topic.iter().position(|&byte| byte == b'/');
-        if has(topic.len()) || call.is_some_and(has) {
-            return Cover::Own;
+        if call.is_some_and(|client| self.prefixes.contains_key(&topic[..client])) {
+            return Cover::Own(Use::Often);
         }
         match self.listens(topic, topic.len()) {
             true => Cover::Beginning,
             false => Cover::None,
+        }
+    }
+
+    /// A message went out by the subscription to exactly this topic, if there is one.
+    pub(super) fn use_up(&mut self, topic: &str, used: Use) {
+        if let Some(known) = self.prefixes.get_mut(topic.as_bytes()) {
+            *known = used.max(*known);
         }
     }
 
@@ -53,7 +63,7 @@ impl Subscriptions {
     /// Whether somebody is subscribed to a beginning that is shorter than `below`.
     fn listens(&self, topic: &[u8], below: usize) -> bool {
         let mut lengths = self.lengths.range(..below);
-        lengths.any(|(&length, _)| self.prefixes.contains(&topic[..length]))
+        lengths.any(|(&length, _)| self.prefixes.contains_key(&topic[..length]))
     }
 }
 
@@ -64,8 +74,19 @@ pub(super) enum Cover {
     None,
     /// By somebody who listens to a beginning of it.
     Beginning,
-    /// By its own name; for `CLIENT/CALL`, also by the client's.
-    Own,
+    /// By its own name, with what has gone out by that; for `CLIENT/CALL`, by the client's.
+    Own(Use),
+}
+
+/// What has gone out by a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    /// Nothing.
+    Never,
+    /// One message, or several that were ready together.
+    Once,
+    /// It is known to be in use.
+    Often,
 }
 
 #[cfg(test)]
@@ -78,8 +99,8 @@ mod tests {
         subscriptions.add(b"ab");
         subscriptions.add(b"ab");
         subscriptions.add(b"\xff");
-        assert_eq!(subscriptions.cover("ab"), Cover::Own);
-        assert_eq!(subscriptions.cover("ab/17"), Cover::Own);
+        assert_eq!(subscriptions.cover("ab"), Cover::Own(Use::Never));
+        assert_eq!(subscriptions.cover("ab/17"), Cover::Own(Use::Often));
         assert_eq!(subscriptions.cover("abc"), Cover::Beginning);
         assert_eq!(subscriptions.cover("a"), Cover::None);
         assert_eq!(subscriptions.cover("b"), Cover::None);

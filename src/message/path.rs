@@ -16,6 +16,10 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (server, function) = text.split_once('.')?;
+        // pylm takes any white space for the end of a step, and Python more of it than Unicode.
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return None;
+        }
         let complete = !server.is_empty() && !function.is_empty() && !function.contains('.');
         complete.then_some(Self { server, function })
     }
@@ -67,7 +71,7 @@ impl<'a> Path<'a> {
                 return error("steps are separated by single spaces");
             }
             if Step::parse(step).is_none() {
-                return error("a step is SERVER.FUNCTION, with one dot");
+                return error("a step is SERVER.FUNCTION, with one dot and no white space");
             }
             steps += 1;
         }
@@ -130,7 +134,21 @@ mod tests {
     #[test]
     fn malformed_paths_are_refused() {
         for text in [
-            "", " ", ".", "a", "a.", ".b", "a.b.c", "a.b  c.d", " a.b", "a.b ",
+            "",
+            " ",
+            ".",
+            "a",
+            "a.",
+            ".b",
+            "a.b.c",
+            "a.b  c.d",
+            " a.b",
+            "a.b ",
+            "a\t.b",
+            "a.b\nc.d",
+            "a.b\u{a0}c.d",
+            "a.b\u{1c}",
+            "a.b\0",
         ] {
             assert!(Path::parse(text).is_err(), "{text:?} was taken");
         }

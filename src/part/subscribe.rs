@@ -1,5 +1,7 @@
 //! SUB: what a client gets back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Context, Crew, Duty, Target, WELCOME};
@@ -23,6 +25,8 @@ pub(crate) struct Subscribe {
     pub(crate) max_message: usize,
     /// How long to wait for the subscription.
     pub(crate) timeout: Duration,
+    /// Is told whether the publisher is a palm peer, before the part is ready.
+    pub(crate) is_palm: Arc<AtomicBool>,
 }
 
 impl Subscribe {
@@ -36,7 +40,8 @@ impl Subscribe {
         crew.spawn("Sub", Duty::Serves, move |context| {
             context.wake_by(&bell);
             let mut subscription = Subscription::open(&self, context)?;
-            subscription.settle(&bell)?;
+            let is_palm = subscription.settle(&bell)?;
+            self.is_palm.store(is_palm, Ordering::SeqCst);
             context.ready(None)?;
             subscription.run(&bell, take)
         });
@@ -71,12 +76,13 @@ impl<'a> Subscription<'a> {
     }
 
     /// Waits for the publisher's welcome, or until one that gives none must have heard us.
-    fn settle(&mut self, bell: &Bell) -> Result<()> {
+    /// Whether there was a welcome.
+    fn settle(&mut self, bell: &Bell) -> Result<bool> {
         let start = Instant::now();
         let mut connected = None;
         loop {
             if self.socket.try_recv(&mut self.parts)? {
-                return Ok(());
+                return Ok(true);
             }
             if self.context.hard.is_raised() {
                 return Err(self.context.stopped());
@@ -86,7 +92,7 @@ impl<'a> Subscription<'a> {
                 connected = Some(now);
             }
             match connected {
-                Some(at) if now.duration_since(at) >= SETTLE => return Ok(()),
+                Some(at) if now.duration_since(at) >= SETTLE => return Ok(false),
                 None if now.duration_since(start) >= self.config.timeout => {
                     return Err(Error::Unreachable {
                         what: "the publisher (pub)",

@@ -1,0 +1,16 @@
+//! palm crossed with real pylm processes, in every role.
+//!
+//! The palm side runs in the test's process (in `examples`: as its example programs), the pylm
+//! side as Python processes: the `.py` files in this folder, which use nothing but pylm's
+//! public interface. The interpreter is `$PALM_PYLM_PYTHON`, or that of the virtual environment
+//! which `tests/run` makes.
+
+mod cache;
+mod calls;
+mod errors;
+mod examples;
+mod jobs;
+mod many;
+mod readers;
+mod restart;
+mod support;
