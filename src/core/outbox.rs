@@ -49,7 +49,7 @@ const REMEMBERED: usize = 4_096;
 const PROBATION: Duration = Duration::from_secs(1);
 
 /// How long the second message by a subscription of a pylm client is held.
-const SETTLE: Duration = Duration::from_millis(20);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// How much is held, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
