@@ -10,6 +10,7 @@ use crate::handler::Cache;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Kind, Socket, Want};
 use crate::store::SharedStore;
+use crate::time::after;
 
 /// A server's access to its own cache.
 pub(crate) struct StoreCache(SharedStore);
@@ -40,7 +41,8 @@ impl Cache for StoreCache {
 }
 
 /// How long a request may stay without an answer before it is made again, over a new
-/// connection: the server may have been restarted with the request in its hands.
+/// connection: the server may have been restarted with the request in its hands. Each attempt is
+/// given twice the time of the last: the server may just be slow.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How often a caller that waits is asked whether it still wants to.
@@ -147,25 +149,30 @@ impl CacheClient {
         }
         let function = format!("{}.{call}", self.server);
         let frame = Frame::new(&self.client, &self.client, &function, key, payload);
-        let deadline = Instant::now() + timeout;
-        let mut held = self.connection.lock();
+        let deadline = after(Instant::now(), timeout);
+        let unreachable = || Error::Unreachable {
+            what: "the cache (db)",
+            address: self.address.clone(),
+            waited: timeout,
+        };
+        let Some(mut held) = self.connection.try_lock_until(deadline) else {
+            return Err(unreachable());
+        };
+        let mut patience = RETRY;
         loop {
             let connection = match &mut *held {
                 Some(connection) => connection,
                 none => none.insert(Connection::open(&self.address, self.max_message)?),
             };
-            let attempt = deadline.min(Instant::now() + RETRY);
+            let attempt = deadline.min(after(Instant::now(), patience));
+            patience *= 2;
             if let Some(reply) = connection.request(frame.as_bytes(), attempt, give_up)? {
                 return Ok(reply);
             }
             // What comes late must not be taken for the answer to a later request.
             *held = None;
             if give_up() || Instant::now() >= deadline {
-                return Err(Error::Unreachable {
-                    what: "the cache (db)",
-                    address: self.address.clone(),
-                    waited: timeout,
-                });
+                return Err(unreachable());
             }
             log::debug!(target: &self.client, "still waiting for the cache at {}", self.address);
         }
@@ -236,8 +243,17 @@ impl Cache for CacheClient {
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<String> {
+        let fresh;
+        let key = match key {
+            // Made here, so that a request that is made again sets the same key.
+            "" => {
+                fresh = uuid::Uuid::new_v4().to_string();
+                &fresh
+            }
+            key => key,
+        };
         let set = String::from_utf8(self.call("set", key, value)?).unwrap_or_default();
-        match set.is_empty() || (!key.is_empty() && set != key) {
+        match set != key {
             true => Err(self.refused("set", key)),
             false => Ok(set),
         }

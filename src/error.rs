@@ -189,6 +189,16 @@ impl Error {
     }
 }
 
+/// A text of a peer's as it may stand in a log or an error: not long, and on one line.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut cut: String = text.chars().take(MOST).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut.escape_debug().to_string()
+}
+
 fn seconds(time: &Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::core::complaints::Complaints;
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, Result, shown};
 use crate::message::{Failure, FailureKind, Frame};
 
 /// Access to a component's cache, from its own functions or over the wire.
@@ -285,13 +285,15 @@ impl Runner {
         }
     }
 
-    /// Logs a failure of a function always; what was never one of ours to run, now and then.
+    /// Logs a failure, unless one like it, or of the same client, was just now.
     fn log(&self, frame: &Frame, failure: &Failure) {
-        if failure.kind() == FailureKind::Function {
-            log::error!(target: &self.component, "{} failed: {}", frame.function(), failure.cause);
-        } else {
-            let mut complaints = self.complaints.lock();
-            complain(&mut complaints, &self.component, frame, &failure.cause);
+        let mut complaints = self.complaints.lock();
+        if failure.kind() != FailureKind::Function {
+            return complain(&mut complaints, &self.component, frame, &failure.cause);
+        }
+        if let Some(more) = complaints.note(&failure.cause, Instant::now()) {
+            let function = shown(frame.function());
+            log::error!(target: &self.component, "{function} failed: {}{more}", failure.cause);
         }
     }
 
@@ -301,11 +303,13 @@ impl Runner {
             .and_then(|path| path.step(frame.stage()))
             .map_err(|error| Failure::new(FailureKind::BadPath, error.to_string()))?;
         if self.only_own_name && step.server != self.component {
-            let cause = format!("'{step}' was called, but this is '{}'", self.component);
+            let called = shown(&step.to_string());
+            let cause = format!("'{called}' was called, but this is '{}'", self.component);
             return Err(Failure::new(FailureKind::WrongServer, cause));
         }
         let Some(handler) = self.functions.find(step.function) else {
-            let cause = format!("'{}' has no function '{}'", self.component, step.function);
+            let function = shown(step.function);
+            let cause = format!("'{}' has no function '{function}'", self.component);
             return Err(Failure::new(FailureKind::UnknownFunction, cause));
         };
         let call = Call::new(frame, &self.component, &*self.cache);
@@ -339,7 +343,7 @@ impl Runner {
 
 /// Logs that a message was refused, unless its client has had such a line just now.
 pub(crate) fn complain(complaints: &mut Complaints, component: &str, frame: &Frame, cause: &str) {
-    let client: String = frame.client().chars().take(80).collect();
+    let client = shown(frame.client());
     if let Some(more) = complaints.note(&client, Instant::now()) {
         log::error!(target: component, "refused from client '{client}': {cause}{more}");
     }

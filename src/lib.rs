@@ -81,6 +81,7 @@ pub mod part;
 mod socket;
 pub mod store;
 mod template;
+mod time;
 mod worker;
 
 pub use address::Addresses;

@@ -17,16 +17,18 @@ use crate::error::{Error, Result};
 use crate::message::{ENVELOPE, HEADROOM};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
-const LINGER: i32 = 400;
+const LINGER: i32 = 300;
 
 /// How many messages libzmq keeps for one peer on each side. It counts messages, not bytes:
 /// so the number is small.
 const HIGH_WATER: i32 = 128;
 
-/// A peer that is silent for this long, in milliseconds, although it was asked every
-/// [`HEARTBEAT`], is gone, whatever its connection says.
-const HEARTBEAT_TIMEOUT: i32 = 20_000;
-const HEARTBEAT: i32 = 5_000;
+/// After so many seconds of silence the system asks a peer's system whether it is still there,
+/// so often, so many times. (Not ZMTP's heartbeats: those are not read, and so not answered,
+/// while a queue is full, and would end every connection under back-pressure.)
+const KEEPALIVE_IDLE: i32 = 10;
+const KEEPALIVE_INTERVAL: i32 = 5;
+const KEEPALIVE_COUNT: i32 = 4;
 
 /// The longest subscription that is let in, in bytes: a topic is an id or a name, and libzmq
 /// keeps a level of a tree for each byte.
@@ -84,6 +86,8 @@ pub(crate) enum Want {
     Write,
     /// A message to read, or any news from a peer, such as that it has read something.
     ReadOrNews,
+    /// Nothing: only the bell.
+    Nothing,
 }
 
 /// One socket, owned by one thread.
@@ -107,15 +111,18 @@ impl Socket {
                 _ => max_message.saturating_add(ENVELOPE).saturating_mul(2),
             };
             socket.set_maxmsgsize(i64::try_from(limit).unwrap_or(i64::MAX))?;
-            socket.set_linger(LINGER)?;
+            // A request that nobody waits for any more must not be carried out late.
+            socket.set_linger(if kind == Kind::Dealer { 0 } else { LINGER })?;
             // Whoever speaks no ZMTP 3 (libzmq 4.0, of 2013) is refused once there is a domain,
             // though nobody is asked about it. Or any stray connection, such as a port scanner's,
             // would be taken for a peer of the first ZMTP, and given messages.
             socket.set_zap_domain("palm")?;
             socket.set_sndhwm(HIGH_WATER)?;
             socket.set_rcvhwm(HIGH_WATER)?;
-            socket.set_heartbeat_ivl(HEARTBEAT)?;
-            socket.set_heartbeat_timeout(HEARTBEAT_TIMEOUT)?;
+            socket.set_tcp_keepalive(1)?;
+            socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE)?;
+            socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL)?;
+            socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)?;
             socket.set_reconnect_ivl_max(1_000)?;
             Ok(socket)
         };
@@ -187,6 +194,16 @@ impl Socket {
 
     /// Binds an address, and tells what was bound: the port in place of `*`.
     pub(crate) fn bind(&mut self, address: &str) -> Result<String> {
+        let free;
+        let address = match address {
+            // libzmq would take a file relative to the current folder.
+            "ipc://*" => {
+                let name = format!("palm-{}", uuid::Uuid::new_v4().simple());
+                free = format!("ipc://{}", std::env::temp_dir().join(name).display());
+                &free
+            }
+            address => address,
+        };
         address::check(address, Purpose::Bind)?;
         let refused = |source| Error::Bind {
             part: self.part.clone(),
@@ -325,6 +342,7 @@ impl Socket {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
+            Want::Nothing => zmq::PollEvents::empty(),
         };
         let mut items = [
             self.inner.as_poll_item(events),
@@ -355,7 +373,8 @@ impl Socket {
         }
     }
 
-    /// Reports to `monitor`, a socket of this process, when a connection is made.
+    /// Starts to tell when a connection is made. To be ended by [`Socket::end_monitor`]: libzmq
+    /// stops all connections of the process when what it tells is not read.
     pub(crate) fn monitor(&self) -> Result<Monitor> {
         let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
         let events = i32::from(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw());
@@ -369,6 +388,13 @@ impl Socket {
         open()
             .map(Monitor)
             .map_err(|error| Error::system("a monitor cannot be opened")(text(error)))
+    }
+
+    /// Tells no more.
+    pub(crate) fn end_monitor(&mut self, monitor: Monitor) {
+        // SAFETY: the socket is open (it is closed on drop only); a null address ends the monitor.
+        unsafe { zmq_sys::zmq_socket_monitor(self.inner.as_mut_ptr(), std::ptr::null(), 0) };
+        drop(monitor);
     }
 
     fn broken(&self, error: zmq::Error) -> Error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::address::{Addresses, seen_from};
+use crate::address::{self, Addresses, Purpose, seen_from};
 use crate::cache::CacheClient;
 use crate::error::Result;
 use crate::handler::{Functions, Runner};
@@ -146,8 +146,8 @@ impl Worker {
             max_message: self.max_message,
             complaints: Default::default(),
         };
-        spawn_functions(&mut crew, 1, runner, &work, &done);
-        drop((work, done));
+        spawn_functions(&mut crew, 1, runner, work, &done);
+        drop(done);
         let push = Push {
             name: "Push",
             place: Place::Connect(to_master.clone()),
@@ -186,10 +186,12 @@ impl Master {
                 Ok(seen_from(&told, self.cache.address()))
             }
         };
-        Ok((
-            read(&self.worker_push, "worker_push_address")?,
-            read(&self.worker_pull, "worker_pull_address")?,
-        ))
+        let from = read(&self.worker_push, "worker_push_address")?;
+        let to = read(&self.worker_pull, "worker_pull_address")?;
+        // What a cache tells, any of its clients may have set.
+        address::check(&from, Purpose::Connect)?;
+        address::check(&to, Purpose::Connect)?;
+        Ok((from, to))
     }
 }
 
@@ -211,7 +213,7 @@ fn watch(context: &Context, master: &Master, from_master: &Target, to_master: &T
             Err(_) if context.soft.is_raised() => return,
             Err(error) => {
                 if !lost {
-                    log::warn!(target: name, "the master is gone: {error}; waiting for it");
+                    log::warn!(target: name, "waiting for the master: {error}");
                 }
                 lost = true;
             }

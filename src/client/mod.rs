@@ -13,11 +13,15 @@ pub use request::{Job, Request};
 use calls::Calls;
 
 use crate::address::{Addresses, seen_from};
+use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
-use crate::message::DEFAULT_MAX_MESSAGE;
-use crate::part::{Crew, Inlet, Outlet, Place, Push, Running, Subscribe, Target, channel_of};
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+use crate::part::{
+    Crew, Inlet, Outlet, Place, Push, Reader, Running, Subscribe, Target, channel_of,
+};
+use crate::time::after;
 
 /// How many hand-overs may wait for the socket: messages that were fed one by one.
 const QUEUE: usize = 64;
@@ -49,7 +53,7 @@ const OPEN_AT_PYLM: usize = 900;
 /// cache.
 ///
 /// # Lifecycle
-/// Dropping the client ends it. What it has sent by then is handed over, for 0.4 s at most.
+/// Dropping the client ends it. What it has sent by then is handed over, for 0.3 s at most.
 pub struct Client {
     server: String,
     pipeline: String,
@@ -117,7 +121,7 @@ impl ClientBuilder {
     /// whoever does tells no addresses.
     pub fn connect(self) -> Result<Client> {
         let id = uuid::Uuid::new_v4().to_string();
-        let deadline = Instant::now() + self.timeout;
+        let deadline = after(Instant::now(), self.timeout);
         let cache = CacheClient::of(&id, &self.server, &self.db, self.timeout, self.max_message);
         let preset = |key: &str| {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -148,11 +152,29 @@ impl ClientBuilder {
         let pull = told(&self.pull, "pull_address")?;
         log::debug!(target: &id, "pushes to {pull}, subscribes at {publish}");
 
-        let calls = Calls::new(&id);
+        let bell = Bell::new()?;
+        let calls = Calls::new(&id, bell.clone());
         let (outlet, inlet) = channel_of(QUEUE)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let is_palm = Arc::new(AtomicBool::new(false));
-        let running = self.start_parts(&id, &calls, inlet, pull, publish, left, &is_palm)?;
+        let mut crew = Crew::new(&format!("client {id}"));
+        self.spawn_push(&mut crew, inlet, &pull);
+        let subscribe = Subscribe {
+            target: Target::new(&publish),
+            prefix: id,
+            max_message: self.max_message,
+            timeout: left,
+            is_palm: is_palm.clone(),
+        };
+        subscribe.spawn(&mut crew, bell, Results(calls.clone()));
+        let addresses = Addresses {
+            pull,
+            publish,
+            worker_push: String::new(),
+            worker_pull: String::new(),
+            db: self.db,
+        };
+        let running = crew.start(|_| Ok(addresses))?;
         Ok(Client {
             has_session: self.session.is_some(),
             pipeline: self
@@ -172,50 +194,31 @@ impl ClientBuilder {
         })
     }
 
-    fn start_parts(
-        &self,
-        id: &str,
-        calls: &Arc<Calls>,
-        inlet: Inlet,
-        pull: String,
-        publish: String,
-        timeout: Duration,
-        is_palm: &Arc<AtomicBool>,
-    ) -> Result<Running> {
-        let mut crew = Crew::new(&format!("client {id}"));
+    fn spawn_push(&self, crew: &mut Crew, inlet: Inlet, pull: &str) {
         let push = Push {
             name: "Push",
-            place: Place::Connect(Target::new(&pull)),
+            place: Place::Connect(Target::new(pull)),
             high_water: None,
             ends_when_idle: true,
         };
-        push.spawn(&mut crew, inlet);
-        let subscribe = Subscribe {
-            target: Target::new(&publish),
-            prefix: id.to_owned(),
-            max_message: self.max_message,
-            timeout,
-            is_palm: is_palm.clone(),
-        };
-        let ending = EndCalls(calls.clone());
-        subscribe.spawn(&mut crew, move |topic, frame| {
-            ending.0.deliver(topic, frame)
-        })?;
-        let addresses = Addresses {
-            pull,
-            publish,
-            worker_push: String::new(),
-            worker_pull: String::new(),
-            db: self.db.clone(),
-        };
-        crew.start(|_| Ok(addresses))
+        push.spawn(crew, inlet);
     }
 }
 
-/// Ends all calls when the part that would deliver their results has ended.
-struct EndCalls(Arc<Calls>);
+/// Gives results to their calls, and ends all calls when it ends itself.
+struct Results(Arc<Calls>);
 
-impl Drop for EndCalls {
+impl Reader for Results {
+    fn has_room(&self) -> bool {
+        self.0.has_room()
+    }
+
+    fn take(&mut self, topic: &str, frame: Frame) {
+        self.0.deliver(topic, frame);
+    }
+}
+
+impl Drop for Results {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::handler::panic_text;
 use crate::message::{Frame, Path};
 use crate::part::{Batch, NotSent, Outlet};
+use crate::time::after;
 
 /// How often a sender that waits for room looks whether its call is over.
 const LOOK: Duration = Duration::from_millis(100);
@@ -101,7 +102,10 @@ impl<'a> Request<'a> {
         let feeder = self.feeder(&job);
         let frame = feeder.frame(payload)?;
         job.state.acquire(payload.len());
-        match feeder.send(frame, self.timeout.map(|timeout| Instant::now() + timeout)) {
+        match feeder.send(
+            frame,
+            self.timeout.map(|timeout| after(Instant::now(), timeout)),
+        ) {
             Handed::Over => {}
             Handed::Late => return Err(job.timed_out(self.timeout.unwrap_or_default())),
             Handed::Closed => return Err(stopped()),
@@ -149,9 +153,8 @@ impl<'a> Request<'a> {
     fn open(&self) -> Result<Job> {
         let messages = self.window.min(self.client.most_open);
         let window = Window::new(messages, self.window_bytes, self.expect.is_none());
-        let (state, events) = CallState::new(window);
         let calls = self.client.calls.clone();
-        let Some(number) = calls.add(state.clone()) else {
+        let Some((number, state, events)) = calls.add(window) else {
             return Err(stopped());
         };
         Ok(Job {
@@ -161,6 +164,7 @@ impl<'a> Request<'a> {
             timeout: self.timeout,
             expected: self.expect,
             received: 0,
+            broken: None,
             over: false,
             number,
             calls,
@@ -203,20 +207,31 @@ struct Feeder {
 
 impl Feeder {
     fn run<P: AsRef<[u8]>>(self, payloads: impl Iterator<Item = P>) {
-        let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads)));
-        match fed {
-            Ok(Ok(sent)) => self.state.tell(Event::Sent(sent)),
-            Ok(Err(error)) => self.state.tell(Event::Failed(error)),
-            Err(panic) => self.state.tell(Event::Failed(Error::Function {
-                function: "the iterator of payloads".to_owned(),
-                cause: format!("it panicked: {}", panic_text(&*panic)),
-            })),
-        }
+        let mut sent = 0;
+        let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads, &mut sent)));
+        self.state.fed();
+        self.state.tell(match fed {
+            Ok(Ok(())) => Event::Sent(sent),
+            Ok(Err(error @ Error::Stopped { .. })) => Event::Failed(error),
+            Ok(Err(error)) => Event::Broken(sent, error),
+            Err(panic) => {
+                let function = "the iterator of payloads".to_owned();
+                let cause = format!("it panicked: {}", panic_text(&*panic));
+                Event::Broken(sent, Error::Function { function, cause })
+            }
+        });
     }
 
-    fn feed<P: AsRef<[u8]>>(&self, payloads: impl Iterator<Item = P>) -> Result<usize> {
-        let mut sent = 0;
-        for payload in payloads {
+    fn feed<P: AsRef<[u8]>>(
+        &self,
+        mut payloads: impl Iterator<Item = P>,
+        sent: &mut usize,
+    ) -> Result<()> {
+        loop {
+            self.state.awaits_input();
+            let Some(payload) = payloads.next() else {
+                return Ok(());
+            };
             let payload = payload.as_ref();
             let frame = self.frame(payload)?;
             let room = self.state.acquire(payload.len());
@@ -224,9 +239,8 @@ impl Feeder {
                 // Not an end like that of the payloads: a job that is cut short must not look whole.
                 return Err(stopped());
             }
-            sent += 1;
+            *sent += 1;
         }
-        Ok(sent)
     }
 
     fn frame(&self, payload: &[u8]) -> Result<Frame> {
@@ -283,6 +297,8 @@ pub struct Job {
     timeout: Option<Duration>,
     expected: Option<usize>,
     received: usize,
+    /// Why no more was sent, to be told when all that was has come back.
+    broken: Option<Error>,
     over: bool,
     number: u64,
     calls: Arc<Calls>,
@@ -368,7 +384,11 @@ impl Iterator for Job {
                 Ok(Event::Sent(messages)) => {
                     self.expected.get_or_insert(messages);
                 }
-                Ok(Event::Failed(error)) | Err(error) => {
+                Ok(Event::Broken(messages, error)) if self.expected.is_none() => {
+                    self.expected = Some(messages);
+                    self.broken = Some(error);
+                }
+                Ok(Event::Failed(error) | Event::Broken(_, error)) | Err(error) => {
                     self.end();
                     return Some(Err(error));
                 }

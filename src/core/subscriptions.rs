@@ -53,13 +53,6 @@ impl Subscriptions {
         }
     }
 
-    /// Whether somebody is subscribed to a beginning of a topic, beside its own name.
-    pub(super) fn cover_beginning(&self, topic: &str) -> bool {
-        let topic = topic.as_bytes();
-        let call = topic.iter().position(|&byte| byte == b'/');
-        self.listens(topic, call.unwrap_or(topic.len()))
-    }
-
     /// Whether somebody is subscribed to a beginning that is shorter than `below`.
     fn listens(&self, topic: &[u8], below: usize) -> bool {
         let mut lengths = self.lengths.range(..below);

@@ -28,7 +28,7 @@ impl Window {
     pub(crate) fn new(messages: usize, bytes: usize, counted: bool) -> Self {
         Self {
             messages: messages.max(1),
-            bytes,
+            bytes: bytes.max(1),
             counted,
             open: VecDeque::new(),
             open_bytes: 0,
@@ -74,9 +74,23 @@ impl Window {
         }
     }
 
+    /// How many results wait to be read.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many bytes they have.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Whether results are due, as far as that is known.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.counted || !self.open.is_empty()
+    pub(crate) fn is_open(&self, awaits_input: bool) -> bool {
+        match self.counted {
+            true => !self.open.is_empty(),
+            // Nobody knows: but while more is to be sent, it may be what is needed.
+            false => !awaits_input,
+        }
     }
 }
 

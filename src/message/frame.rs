@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use super::{Failure, PalmMessage, Path};
+use super::{ENVELOPE, Failure, PalmMessage, Path};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -60,6 +60,10 @@ impl Frame {
             });
         }
         let fields = Fields::locate(&bytes)?;
+        let payload = fields.payload.range().len();
+        if bytes.len() - payload > ENVELOPE {
+            return malformed("its fields beside the payload are too long");
+        }
         Ok(Self { bytes, fields })
     }
 

@@ -63,11 +63,19 @@ impl PalmMessage {
 }
 
 impl Failure {
+    /// The longest cause, in bytes: of a longer one, the rest is cut off.
+    pub const MAX_CAUSE: usize = 4_096;
+
     /// A failure of this kind, with its cause in words.
     pub fn new(kind: FailureKind, cause: impl Into<String>) -> Self {
+        let mut cause = cause.into();
+        if cause.len() > Self::MAX_CAUSE {
+            cause.truncate(cause.floor_char_boundary(Self::MAX_CAUSE - '…'.len_utf8()));
+            cause.push('…');
+        }
         Self {
             kind: kind.into(),
-            cause: cause.into(),
+            cause,
         }
     }
 

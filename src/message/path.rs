@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// One step of a path: a function of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl<'a> Path<'a> {
     pub fn parse(text: &'a str) -> Result<Self> {
         let error = |reason| {
             Err(Error::Path {
-                path: text.chars().take(80).collect(),
+                path: shown(text),
                 reason,
             })
         };
@@ -98,7 +98,7 @@ impl<'a> Path<'a> {
             .and_then(|index| self.text.split(' ').nth(index))
             .and_then(Step::parse)
             .ok_or_else(|| Error::Path {
-                path: self.text.chars().take(80).collect(),
+                path: shown(self.text),
                 reason: "the stage is not one of its steps",
             })
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::Context;
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::socket::{Kind, Socket};
@@ -94,13 +95,18 @@ impl Attached {
         self.plan.version() != self.version
     }
 
-    /// Connects anew if the target has moved.
-    pub(super) fn follow(&mut self) -> Result<()> {
-        if self.has_moved() {
-            self.version = self.plan.version();
-            self.socket = self.plan.open()?.0;
+    /// Connects anew if the target has moved. If that fails, it stays where it is.
+    pub(super) fn follow(&mut self, context: &Context) {
+        if !self.has_moved() {
+            return;
         }
-        Ok(())
+        self.version = self.plan.version();
+        match self.plan.open() {
+            Ok((socket, _)) => self.socket = socket,
+            Err(error) => {
+                log::error!(target: &context.component, "{} stays: {error}", self.plan.part);
+            }
+        }
     }
 }
 

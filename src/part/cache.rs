@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Context, Crew, Duty, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
 use crate::socket::{Kind, Socket, Want};
 use crate::store::SharedStore;
@@ -124,14 +124,14 @@ impl Answering<'_> {
                     key => key.to_owned(),
                 };
                 store.set(&key, frame.payload())?;
-                log::debug!(target: &self.context.component, "Cache set '{key}'");
+                log::debug!(target: &self.context.component, "Cache set '{}'", shown(&key));
                 Ok(key.into_bytes())
             }
             "get" => Ok(store.get(key_of(&frame)?)?.unwrap_or_default()),
             "delete" => {
                 let key = key_of(&frame)?;
                 store.delete(key)?;
-                log::debug!(target: &self.context.component, "Cache deleted '{key}'");
+                log::debug!(target: &self.context.component, "Cache deleted '{}'", shown(key));
                 Ok(key.as_bytes().to_vec())
             }
             _ => Err(Error::Malformed {

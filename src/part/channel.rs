@@ -216,8 +216,7 @@ impl Outlet {
     }
 }
 
-/// The end of a channel that messages come out of. Clones share what comes.
-#[derive(Clone)]
+/// The end of a channel that messages come out of.
 pub struct Inlet {
     receiver: Receiver<Batch>,
     bell: Arc<Bell>,

@@ -7,8 +7,10 @@
 //! stop(), or a part that dies ◄─────────────────────────────────────────────┘
 //!   1. soft: sources take no more. What is inside runs on to the sinks, part by part, as
 //!      each channel ends when those who send into it are gone.
-//!   2. hard, when all that carry messages have ended or the grace is over: everybody ends.
-//!   3. joined; wait() gives the first cause.
+//!   2. late, when the grace is over: a function that runs is finished, no other is begun.
+//!   3. hard, when all that carry messages have ended, or the grace is over and no function
+//!      runs any more: everybody ends.
+//!   4. joined; wait() gives the first cause.
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,7 +29,10 @@ use crate::error::{Error, Result};
 use crate::handler::panic_text;
 
 /// How long what is inside a component may take to get out when it is stopped.
-const GRACE: Duration = Duration::from_millis(400);
+const GRACE: Duration = Duration::from_millis(300);
+
+/// How long the last result of a function that ran on after that may take.
+const LAST: Duration = Duration::from_millis(200);
 
 /// What a part's thread has of its component.
 pub(crate) struct Context {
@@ -35,10 +40,12 @@ pub(crate) struct Context {
     pub(crate) part: String,
     /// Sources take no more.
     pub(crate) soft: Signal,
+    /// Those who work take up nothing new.
+    pub(crate) late: Signal,
     /// Everybody ends.
     pub(crate) hard: Signal,
     events: Sender<Event>,
-    go: Receiver<()>,
+    go: Signal,
 }
 
 impl Context {
@@ -56,7 +63,7 @@ impl Context {
         let part = self.part.clone();
         let _ = self.events.send(Event::Ready { part, bound });
         select! {
-            recv(self.go) -> _ => {}
+            recv(self.go.raised()) -> _ => {}
             recv(self.hard.raised()) -> _ => {}
         }
         if self.hard.is_raised() {
@@ -69,6 +76,19 @@ impl Context {
     pub(crate) fn wake_by(&self, bell: &Arc<Bell>) {
         self.soft.rings(bell.clone());
         self.hard.rings(bell.clone());
+    }
+
+    /// Says that messages which were taken did not get out before the end.
+    pub(crate) fn say_lost(&self, messages: usize) {
+        if messages > 0 {
+            let (name, part) = (&self.component, &self.part);
+            log::warn!(target: name, "{part} ended with {messages} messages that did not get on");
+        }
+    }
+
+    /// Until when the last result may be sent after a stop.
+    pub(crate) fn last(&self) -> Instant {
+        Instant::now() + LAST
     }
 
     pub(crate) fn stopped(&self) -> Error {
@@ -86,8 +106,10 @@ enum Event {
 /// Whether a thread carries messages or only serves those that do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// It carries messages: a stop waits for it to hand them on.
+    /// It carries messages: a stop waits for it to hand them on, for some time.
     Carries,
+    /// It runs functions: a stop waits for the one that runs, however long.
+    Works,
     /// It serves until the others have ended.
     Serves,
 }
@@ -96,9 +118,10 @@ pub(crate) enum Duty {
 pub(crate) struct Crew {
     name: String,
     soft: Signal,
+    late: Signal,
     hard: Signal,
     events: (Sender<Event>, Receiver<Event>),
-    go: (Sender<()>, Receiver<()>),
+    go: Signal,
     members: Vec<Member>,
     failed: Option<Error>,
 }
@@ -114,9 +137,10 @@ impl Crew {
         Self {
             name: name.to_owned(),
             soft: Signal::new(),
+            late: Signal::new(),
             hard: Signal::new(),
             events: crossbeam_channel::unbounded(),
-            go: crossbeam_channel::bounded(0),
+            go: Signal::new(),
             members: Vec::new(),
             failed: None,
         }
@@ -136,9 +160,10 @@ impl Crew {
             component: self.name.clone(),
             part: part.to_owned(),
             soft: self.soft.clone(),
+            late: self.late.clone(),
             hard: self.hard.clone(),
             events: self.events.0.clone(),
-            go: self.go.1.clone(),
+            go: self.go.clone(),
         };
         let body = move || {
             let result = catch_unwind(AssertUnwindSafe(|| work(&context)))
@@ -169,15 +194,10 @@ impl Crew {
             Some(error) => Err(error),
             None => self.all_ready(),
         };
-        match started.and_then(|bound| Ok((preset(&bound)?, bound))) {
-            Ok((addresses, bound)) => self.supervise(addresses, bound),
-            Err(error) => {
-                self.soft.raise();
-                self.hard.raise();
-                self.join();
-                Err(error)
-            }
-        }
+        // On an error, dropping the crew ends its threads.
+        let bound = started?;
+        let addresses = preset(&bound)?;
+        self.supervise(addresses, bound)
     }
 
     fn all_ready(&self) -> Result<BTreeMap<String, String>> {
@@ -198,67 +218,60 @@ impl Crew {
         Ok(bound)
     }
 
-    fn join(&mut self) {
-        for member in &mut self.members {
-            if let Some(thread) = member.thread.take() {
-                // A panic was caught inside and told as an event.
-                let _ = thread.join();
-            }
-        }
-    }
-
     fn supervise(
         mut self,
         addresses: Addresses,
         bound: BTreeMap<String, String>,
     ) -> Result<Running> {
         let shared = Shared::new(&self.name, self.soft.clone());
-        let (soft, hard) = (self.soft.clone(), self.hard.clone());
         let name = format!("palm:{}", self.name);
-        drop(std::mem::replace(
-            &mut self.go.0,
-            crossbeam_channel::bounded(0).0,
-        ));
         let ending = shared.clone();
         let body = move || {
+            self.go.raise();
             let cause = self.watch();
-            self.join();
             ending.end(cause);
         };
         match std::thread::Builder::new().name(name).spawn(body) {
             Ok(_) => Ok(Running::new(shared, addresses, bound)),
-            Err(error) => {
-                soft.raise();
-                hard.raise();
-                Err(Error::system("a thread cannot be started")(error))
-            }
+            Err(error) => Err(Error::system("a thread cannot be started")(error)),
         }
     }
 
     /// Sees the threads to their end, and gives the cause if it was not a stop.
     fn watch(&mut self) -> Option<Cause> {
         let mut cause = None;
-        let mut left = self.members.len();
-        let mut hard_at: Option<Instant> = None;
-        while left > 0 {
-            match self.next_event(hard_at) {
-                Some(Event::Ended { part, result }) => {
-                    left -= 1;
-                    self.note_end(part, result, &mut cause);
-                    self.soft.raise();
-                }
-                Some(Event::Ready { .. }) => {}
-                None if hard_at.is_some_and(|at| at <= Instant::now()) => self.hard.raise(),
-                None => {} // The soft signal was raised.
+        // When patience with those who carry ends.
+        let mut end: Option<Instant> = None;
+        while !self.members.is_empty() {
+            if let Some(Event::Ended { part, result }) = self.next_event(end) {
+                self.note_end(part, result, &mut cause);
+                self.soft.raise();
             }
-            if self.soft.is_raised() && hard_at.is_none() {
-                hard_at = Some(Instant::now() + GRACE);
+            if self.soft.is_raised() && end.is_none() {
+                end = Some(Instant::now() + GRACE);
             }
-            if self.soft.is_raised() && self.members.iter().all(|m| m.duty == Duty::Serves) {
+            let is_late = end.is_some_and(|end| end <= Instant::now());
+            if is_late && !self.late.is_raised() {
+                self.late.raise();
+                let works = self.has(Duty::Works);
+                end = end.map(|end| if works { end + LAST } else { end });
+            }
+            if is_late && self.has(Duty::Works) {
+                // The function that runs, and then its result: however long it takes.
+                end = Some(Instant::now() + LAST);
+            } else if is_late || self.soft.is_raised() && !self.carries() {
                 self.hard.raise();
             }
         }
         cause
+    }
+
+    fn has(&self, duty: Duty) -> bool {
+        self.members.iter().any(|member| member.duty == duty)
+    }
+
+    fn carries(&self) -> bool {
+        self.has(Duty::Carries) || self.has(Duty::Works)
     }
 
     fn next_event(&self, hard_at: Option<Instant>) -> Option<Event> {
@@ -274,25 +287,38 @@ impl Crew {
 
     /// Forgets a thread that has ended, and keeps its cause if it is the first.
     fn note_end(&mut self, part: String, result: Result<()>, cause: &mut Option<Cause>) {
-        let ended = self
-            .members
-            .iter()
-            .position(|member| member.part == part && member.duty == Duty::Carries);
-        if let Some(index) = ended.or_else(|| self.members.iter().position(|m| m.part == part)) {
-            let member = self.members.swap_remove(index);
-            if let Some(thread) = member.thread {
-                let _ = thread.join();
-            }
+        if let Some(index) = self.members.iter().position(|member| member.part == part) {
+            self.members.swap_remove(index).join();
         }
         let reason = match result {
-            Ok(()) if self.soft.is_raised() => return,
-            Ok(()) => "it ended without being asked to".to_owned(),
-            Err(Error::Stopped { .. }) => return,
+            // Asked to end, or at the end of its channel.
+            Ok(()) | Err(Error::Stopped { .. }) => return,
             Err(Error::Died { cause, .. }) => cause,
             Err(error) => error.to_string(),
         };
         log::error!(target: &self.name, "part {part} died: {reason}");
         cause.get_or_insert(Cause { part, reason });
+    }
+}
+
+impl Member {
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic was caught inside and told as an event.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Crew {
+    /// Ends the threads of a component that did not come to be.
+    fn drop(&mut self) {
+        if !self.members.is_empty() {
+            self.soft.raise();
+            self.late.raise();
+            self.hard.raise();
+            self.members.iter_mut().for_each(Member::join);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::outbox::{Bounds, GivenUp, Outbox, Publish, Topic};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Kind, Socket, Want};
 
@@ -24,9 +24,10 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 ///
 /// A message that has no subscriber yet, or whose subscriber has no room, is held, in order and
 /// without holding up the others. When its topic has made no progress for
-/// [`patience`](Self::patience), it is given up, or goes to those of its subscribers that have
-/// room; that is counted and logged. When [`hold`](Self::hold) bytes are held, the
-/// part takes no more until there is room again.
+/// [`patience`](Self::patience), it goes to those of its subscribers that have room, if there are
+/// any, and what comes later is not waited for; that is counted and logged. When
+/// [`hold`](Self::hold) bytes are held, the part takes no more until there is room again. libzmq
+/// keeps up to 128 messages for each subscriber beside.
 #[derive(Clone, Debug)]
 pub struct PubService {
     address: String,
@@ -112,6 +113,7 @@ impl Publishing<'_> {
             self.take_subscriptions()?;
             let mut over = Over(&mut self.socket);
             self.outbox.flush(Instant::now(), &mut over)?;
+            self.give_up_late()?;
             if !ended && !self.outbox.is_full() {
                 match inlet.try_recv() {
                     Received::Batch(batch) => {
@@ -125,7 +127,6 @@ impl Publishing<'_> {
             if ended && self.outbox.is_empty() {
                 break;
             }
-            self.give_up_late()?;
             self.sleep(!ended, inlet, bell)?;
         }
         self.say_end();
@@ -157,7 +158,10 @@ impl Publishing<'_> {
                     self.outbox
                         .subscribed(prefix, now, &mut Over(&mut self.socket))?;
                 }
-                Some((0, prefix)) => self.outbox.unsubscribed(prefix, now),
+                Some((0, prefix)) => {
+                    self.outbox
+                        .unsubscribed(prefix, now, &mut Over(&mut self.socket))?;
+                }
                 _ => {
                     let peer = self.socket.peer();
                     if let Some(more) = self.complaints.note(&peer, now) {
@@ -202,13 +206,13 @@ impl Publishing<'_> {
                 continue;
             };
             let what = match subscribed {
-                true => "have no room at a subscriber that reads nothing: it loses them",
-                false => "are given up: nobody subscribes to them",
+                true => "have no room at a subscriber that reads nothing, which misses them",
+                false => "went to nobody, as it seems: nobody subscribes to them",
             };
             let topics = of_kind.clone().count();
             let messages: usize = of_kind.by_ref().map(|late| late.messages).sum();
             if let Some(more) = self.late.note(what, now) {
-                let topic: String = topic.chars().take(80).collect();
+                let topic = shown(topic);
                 log::warn!(
                     target: &self.context.component,
                     "Pub: {messages} messages under {topics} topics such as '{topic}' {what}; \
@@ -220,7 +224,7 @@ impl Publishing<'_> {
     }
 
     fn say_end(&self) {
-        let (waiting, dropped) = (self.outbox.waiting(), self.outbox.dropped());
+        let (waiting, dropped) = (self.outbox.waiting(), self.outbox.unwaited());
         if waiting > 0 || dropped > 0 {
             log::warn!(
                 target: &self.context.component,
@@ -240,7 +244,7 @@ impl Publish for Over<'_> {
         self.0.try_send_parts(&[topic.as_bytes(), frame.as_bytes()])
     }
 
-    fn overrun(&mut self, topic: &str, frame: &Frame) -> Result<()> {
+    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Result<()> {
         self.0
             .send_parts_to_who_has_room(&[topic.as_bytes(), frame.as_bytes()])
     }

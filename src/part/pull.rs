@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::attached::{Attached, Plan};
-use super::{Batch, Context, Crew, Duty, Outlet, Place, Running, start_alone};
+use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, Running, start_alone};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
@@ -124,13 +124,16 @@ struct Pulling<'a> {
 impl Pulling<'_> {
     fn run(&mut self, bell: &Bell) -> Result<()> {
         while !self.context.soft.is_raised() {
-            self.attached.follow()?;
+            self.attached.follow(self.context);
             let batch = self.receive()?;
             if !batch.is_empty() {
-                if self.outlet.send_until(batch, &self.context.hard).is_err() {
-                    break;
+                match self.outlet.send_until(batch, &self.context.hard) {
+                    Ok(()) => continue,
+                    Err(NotSent::Full(lost) | NotSent::Closed(lost)) => {
+                        self.context.say_lost(lost.len());
+                        break;
+                    }
                 }
-                continue;
             }
             let news = || self.context.soft.is_raised() || self.attached.has_moved();
             bell.sleep(news, || self.attached.socket.wait(Want::Read, bell, None))?;

@@ -91,13 +91,13 @@ struct Pushing<'a> {
 impl Pushing<'_> {
     fn run(&mut self, inlet: &Inlet) -> Result<()> {
         loop {
-            self.attached.follow()?;
+            self.attached.follow(self.context);
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     let mut parcels = batch.into_iter();
                     for parcel in parcels.by_ref() {
                         if !self.send(&parcel.frame)? {
-                            self.say_lost(1 + parcels.len());
+                            self.context.say_lost(1 + parcels.len());
                             return Ok(());
                         }
                     }
@@ -123,7 +123,7 @@ impl Pushing<'_> {
             if self.context.hard.is_raised() {
                 return Ok(false);
             }
-            self.attached.follow()?;
+            self.attached.follow(self.context);
             let wait = || self.attached.socket.wait(Want::Write, self.bell, None);
             self.bell.sleep(|| self.news(), wait)?;
         }
@@ -137,12 +137,5 @@ impl Pushing<'_> {
 
     fn news(&self) -> bool {
         self.context.hard.is_raised() || self.attached.has_moved()
-    }
-
-    fn say_lost(&self, messages: usize) {
-        log::warn!(
-            target: &self.context.component,
-            "{} ended with at least {messages} messages that nobody took", self.context.part
-        );
     }
 }

@@ -102,15 +102,22 @@ impl Router {
     }
 
     fn run(&mut self, context: &Context) {
+        let mut first = 0;
         loop {
-            let mut worked = false;
-            for index in 0..self.routes.len() {
-                worked |= self.step(index);
+            // All flushing is here: so what `wait` sees is what `step` saw.
+            let mut worked = self
+                .exits
+                .iter_mut()
+                .fold(false, |moved, exit| exit.flush() | moved);
+            // Each has its turn to be first: two may share an exit that has little room.
+            first += 1;
+            for turn in 0..self.routes.len() {
+                worked |= self.step((first + turn) % self.routes.len());
             }
             self.close_finished();
             let over = self.exits.iter().all(|exit| exit.outlet.is_none());
             if over || context.hard.is_raised() {
-                return;
+                return self.say_lost(context);
             }
             if !worked {
                 self.wait(context);
@@ -121,7 +128,8 @@ impl Router {
     /// Moves a batch along a route, as far as there is room. Whether anything moved.
     fn step(&mut self, index: usize) -> bool {
         let route = &mut self.routes[index];
-        if !route.open || !route.exits.iter().all(|&exit| self.exits[exit].flush()) {
+        let blocked = |&exit: &usize| !self.exits[exit].pending.is_empty();
+        if !route.open || route.exits.iter().any(blocked) {
             return false;
         }
         if route.backlog.is_empty() {
@@ -139,16 +147,9 @@ impl Router {
                 exits: &mut self.exits,
             };
             (route.hook)(parcel.frame, &mut deliveries);
-            let room = route.exits.iter().fold(true, |room, &exit| {
-                let exit = &mut self.exits[exit];
-                room & (!exit.is_full() || exit.flush())
-            });
-            if !room {
+            if route.exits.iter().any(|&exit| self.exits[exit].is_full()) {
                 break;
             }
-        }
-        for &exit in &route.exits {
-            self.exits[exit].flush();
         }
         true
     }
@@ -156,13 +157,17 @@ impl Router {
     /// Lets go of the outlets that nothing can come for any more: so the parts behind them end.
     fn close_finished(&mut self) {
         for index in 0..self.exits.len() {
-            let fed = |route: &Route| {
-                route.exits.contains(&index) && (route.open || !route.backlog.is_empty())
-            };
-            if self.exits[index].flush() && !self.routes.iter().any(fed) {
+            let fed = |route: &Route| route.open && route.exits.contains(&index);
+            if self.exits[index].pending.is_empty() && !self.routes.iter().any(fed) {
                 self.exits[index].outlet = None;
             }
         }
+    }
+
+    fn say_lost(&self, context: &Context) {
+        let pending: usize = self.exits.iter().map(|exit| exit.pending.len()).sum();
+        let backlog: usize = self.routes.iter().map(|route| route.backlog.len()).sum();
+        context.say_lost(pending + backlog);
     }
 
     /// Waits until a route has something to take and room to give it, or a full exit has room.
@@ -192,8 +197,9 @@ impl Exit {
         self.pending.len() >= self.most || self.pending.is_full()
     }
 
-    /// Hands over what is pending. Whether nothing is left.
+    /// Hands over what is pending. Whether anything was.
     fn flush(&mut self) -> bool {
+        let mut moved = false;
         while !self.pending.is_empty() {
             let Some(outlet) = &self.outlet else {
                 self.pending = Batch::new();
@@ -201,15 +207,15 @@ impl Exit {
             };
             let now = self.pending.take(self.most);
             match outlet.try_send(now) {
-                Ok(()) => {}
+                Ok(()) => moved = true,
                 Err(NotSent::Full(batch)) => {
                     self.pending.put_back(batch);
-                    return false;
+                    break;
                 }
                 // The part has died; the component ends, and says why.
                 Err(NotSent::Closed(_)) => self.outlet = None,
             }
         }
-        true
+        moved
     }
 }

@@ -30,46 +30,44 @@ pub(crate) struct Subscribe {
 }
 
 impl Subscribe {
-    /// Calls `take` with each topic and message. It must not block for long.
-    pub(crate) fn spawn(
-        self,
-        crew: &mut Crew,
-        take: impl FnMut(&str, Frame) + Send + 'static,
-    ) -> Result<()> {
-        let bell = Bell::new()?;
+    /// Gives each topic and message to `reader`, while it has room for them.
+    pub(crate) fn spawn(self, crew: &mut Crew, bell: Arc<Bell>, reader: impl Reader) {
         crew.spawn("Sub", Duty::Serves, move |context| {
             context.wake_by(&bell);
             let mut subscription = Subscription::open(&self, context)?;
             let is_palm = subscription.settle(&bell)?;
             self.is_palm.store(is_palm, Ordering::SeqCst);
             context.ready(None)?;
-            subscription.run(&bell, take)
+            subscription.run(&bell, reader)
         });
-        Ok(())
     }
+}
+
+/// What takes published messages.
+pub(crate) trait Reader: Send + 'static {
+    /// Whether it has room for more. When that changes, it rings the part's bell.
+    fn has_room(&self) -> bool;
+    /// Takes a message. Must not block.
+    fn take(&mut self, topic: &str, frame: Frame);
 }
 
 struct Subscription<'a> {
     config: &'a Subscribe,
     context: &'a Context,
     socket: Socket,
-    monitor: Monitor,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
 }
 
 impl<'a> Subscription<'a> {
     fn open(config: &'a Subscribe, context: &'a Context) -> Result<Self> {
-        let mut socket = Socket::open(Kind::Sub, "Sub", config.max_message)?;
+        let socket = Socket::open(Kind::Sub, "Sub", config.max_message)?;
         socket.subscribe(&config.prefix)?;
         socket.subscribe(WELCOME)?;
-        let monitor = socket.monitor()?;
-        socket.connect(&config.target.address())?;
         Ok(Self {
             config,
             context,
             socket,
-            monitor,
             complaints: Complaints::default(),
             parts: Vec::new(),
         })
@@ -78,6 +76,14 @@ impl<'a> Subscription<'a> {
     /// Waits for the publisher's welcome, or until one that gives none must have heard us.
     /// Whether there was a welcome.
     fn settle(&mut self, bell: &Bell) -> Result<bool> {
+        let monitor = self.socket.monitor()?;
+        self.socket.connect(&self.config.target.address())?;
+        let is_palm = self.is_welcomed(&monitor, bell);
+        self.socket.end_monitor(monitor);
+        is_palm
+    }
+
+    fn is_welcomed(&mut self, monitor: &Monitor, bell: &Bell) -> Result<bool> {
         let start = Instant::now();
         let mut connected = None;
         loop {
@@ -88,7 +94,7 @@ impl<'a> Subscription<'a> {
                 return Err(self.context.stopped());
             }
             let now = Instant::now();
-            if connected.is_none() && self.monitor.connected() {
+            if connected.is_none() && monitor.connected() {
                 connected = Some(now);
             }
             match connected {
@@ -109,8 +115,13 @@ impl<'a> Subscription<'a> {
         }
     }
 
-    fn run(&mut self, bell: &Bell, mut take: impl FnMut(&str, Frame)) -> Result<()> {
+    fn run(&mut self, bell: &Bell, mut reader: impl Reader) -> Result<()> {
         while !self.context.hard.is_raised() {
+            if !reader.has_room() {
+                let ready = || self.context.hard.is_raised() || reader.has_room();
+                bell.sleep(ready, || self.socket.wait(Want::Nothing, bell, None))?;
+                continue;
+            }
             if !self.socket.try_recv(&mut self.parts)? {
                 let wait = || self.socket.wait(Want::Read, bell, None);
                 bell.sleep(|| self.context.hard.is_raised(), wait)?;
@@ -120,7 +131,7 @@ impl<'a> Subscription<'a> {
                 continue; // After a reconnection.
             }
             match self.accept() {
-                Ok((topic, frame)) => take(&topic, frame),
+                Ok((topic, frame)) => reader.take(&topic, frame),
                 Err(error) => {
                     let peer = self.socket.peer();
                     if let Some(more) = self.complaints.note(&peer, Instant::now()) {

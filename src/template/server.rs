@@ -94,8 +94,8 @@ impl Server {
             cache: Arc::new(StoreCache::new(common.store.clone())),
             complaints: Mutex::default(),
         };
-        spawn_functions(&mut crew, self.threads, runner, &to_functions, &done);
-        drop((to_functions, done));
+        spawn_functions(&mut crew, self.threads, runner, to_functions, &done);
+        drop(done);
         common.spawn_pub(&mut crew, to_publish);
 
         let mut router = Router::default();

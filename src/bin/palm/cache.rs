@@ -3,7 +3,7 @@
 use argh::FromArgs;
 use palm::{Cache as _, CacheClient};
 
-use crate::common::{FOREVER, Failure, Outcome, log_level, payload, print, timeout};
+use crate::common::{FOREVER, Failure, Outcome, log_level, payload, print, timeout, unmark_stdin};
 
 /// Read and change the cache of a server or a master.
 #[derive(FromArgs)]
@@ -70,15 +70,18 @@ impl Cache {
         let timeout = timeout(self.timeout)?.unwrap_or(FOREVER);
         let cache = CacheClient::new(self.db).timeout(timeout);
         match self.call {
-            Call::Get(Get { key }) => match cache.get(&key)? {
+            Call::Get(Get { key }) => match cache.get(&unmark_stdin(&key))? {
                 Some(value) => print(&value),
-                None => Err(Failure::from(format!("no value for the key '{key}'"))),
+                None => Err(Failure::from(format!(
+                    "no value for the key '{}'",
+                    unmark_stdin(&key)
+                ))),
             },
             Call::Set(Set { key, value }) => {
-                let key = cache.set(&key, &payload(value.as_deref())?)?;
+                let key = cache.set(&unmark_stdin(&key), &payload(value.as_deref())?)?;
                 print(format!("{key}\n").as_bytes())
             }
-            Call::Delete(Delete { key }) => Ok(cache.delete(&key)?),
+            Call::Delete(Delete { key }) => Ok(cache.delete(&unmark_stdin(&key))?),
         }
     }
 }

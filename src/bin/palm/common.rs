@@ -107,9 +107,9 @@ pub fn mark_stdin<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str> 
         .collect()
 }
 
-/// What argh says, with the arguments as they were typed.
-pub fn unmark_stdin(said: &str) -> String {
-    said.trim_end().replace(STDIN, "-")
+/// A text as it was typed: what argh says, or an argument that does not stand for input.
+pub fn unmark_stdin(text: &str) -> String {
+    text.replace(STDIN, "-")
 }
 
 /// The payload that an argument stands for: `-` is standard input.

@@ -48,11 +48,11 @@ fn main() -> ExitCode {
     match Palm::from_args(&["palm"], &args) {
         Ok(palm) => run(palm.command),
         Err(exit) if exit.status.is_ok() => {
-            println!("{}", common::unmark_stdin(&exit.output));
+            println!("{}", common::unmark_stdin(exit.output.trim_end()));
             ExitCode::SUCCESS
         }
         Err(exit) => {
-            eprintln!("palm: {}", common::unmark_stdin(&exit.output));
+            eprintln!("palm: {}", common::unmark_stdin(exit.output.trim_end()));
             eprintln!("palm: see 'palm --help', or 'palm COMMAND --help'");
             ExitCode::from(USAGE)
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argh::FromArgs;
 use palm::{Functions, Handler};
 
-use crate::common::{FOREVER, Failure, Outcome, log_level, timeout};
+use crate::common::{FOREVER, Failure, Outcome, log_level, timeout, unmark_stdin};
 use crate::signals;
 
 mod command;
@@ -50,7 +50,8 @@ pub struct Worker {
 impl Worker {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
-        let Some((program, arguments)) = self.command.split_first() else {
+        let command: Vec<String> = self.command.iter().map(|part| unmark_stdin(part)).collect();
+        let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::usage(
                 "a worker needs a command: palm worker -- CMD [ARG…]",
             ));

@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palm::message::DEFAULT_MAX_MESSAGE;
@@ -113,50 +114,73 @@ impl Handler for Command {
         let mut child = self.start(step.function)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (output, error) = std::thread::scope(|scope| {
-            // All three at once: a command may write before it has read, or not read at all.
-            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(call.payload())));
-            let error = scope.spawn(|| stderr.map(tail).unwrap_or_default());
-            let output = stdout.map(limited).transpose();
-            (output, error.join().unwrap_or_default())
-        });
+        // All three at once: a command may write before it has read, or not read at all. In
+        // threads that are left behind when somebody else whom it started keeps the pipes open.
+        let payload = call.payload().to_vec();
+        std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&payload)));
+        let output = Reading::start(stdout, DEFAULT_MAX_MESSAGE, Part::Beginning);
+        let error = Reading::start(stderr, TAIL, Part::End);
         let (status, stopped) = self.finish(child)?;
         if stopped && !status.success() {
             return Err("the worker was stopped".into());
         }
+        let (error, _) = error.finish();
         if !status.success() {
             return Err(failure(status, &error).into());
         }
-        Ok(Reply::One(output?.unwrap_or_default()))
-    }
-}
-
-/// All that a command writes, if it is not more than a message holds.
-fn limited(mut from: impl Read) -> io::Result<Vec<u8>> {
-    let mut output = Vec::new();
-    let most = DEFAULT_MAX_MESSAGE as u64;
-    from.by_ref().take(most + 1).read_to_end(&mut output)?;
-    if output.len() > DEFAULT_MAX_MESSAGE {
-        // Read on, or the command would wait for ever.
-        io::copy(&mut from, &mut io::sink())?;
-        let message = format!("its output is over the limit of {most} bytes");
-        return Err(io::Error::other(message));
-    }
-    Ok(output)
-}
-
-/// The end of what a command writes.
-fn tail(mut from: impl Read) -> Vec<u8> {
-    let mut end = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        end.extend_from_slice(&buffer[..length]);
-        if end.len() > 2 * TAIL {
-            end.drain(..end.len() - TAIL);
+        match output.finish() {
+            (output, false) => Ok(Reply::One(output)),
+            (_, true) => {
+                Err(format!("its output is over the limit of {DEFAULT_MAX_MESSAGE} bytes").into())
+            }
         }
     }
-    end.drain(..end.len().saturating_sub(TAIL));
-    end
+}
+
+/// Which part of more than there is room for is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Beginning,
+    End,
+}
+
+/// What a command writes, read by a thread.
+struct Reading {
+    read: Arc<Mutex<(Vec<u8>, bool)>>,
+    ended: Receiver<()>,
+}
+
+impl Reading {
+    fn start(from: Option<impl Read + Send + 'static>, most: usize, part: Part) -> Self {
+        let read = Arc::new(Mutex::new((Vec::new(), false)));
+        // Nothing is sent: the thread's end ends the channel.
+        let (ending, ended) = mpsc::channel();
+        let shared = read.clone();
+        std::thread::spawn(move || {
+            let _ending = ending;
+            let Some(mut from) = from else { return };
+            let mut buffer = [0; 16 << 10];
+            // To the end, or the command would wait for ever.
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                let mut read = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let (kept, cut) = &mut *read;
+                kept.extend_from_slice(&buffer[..length]);
+                *cut |= kept.len() > most;
+                match part {
+                    Part::Beginning => kept.truncate(most),
+                    Part::End => drop(kept.drain(..kept.len().saturating_sub(most))),
+                }
+            }
+        });
+        Self { read, ended }
+    }
+
+    /// What was read, and whether it was more. Waits a moment for the end, not for whoever the
+    /// command may have left behind.
+    fn finish(self) -> (Vec<u8>, bool) {
+        let _ = self.ended.recv_timeout(GRACE);
+        std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn failure(status: ExitStatus, error: &[u8]) -> String {
