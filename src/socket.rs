@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::message::{ENVELOPE, HEADROOM};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
-const LINGER: i32 = 300;
+const LINGER: i32 = 250;
 
 /// How many messages libzmq keeps for one peer on each side. It counts messages, not bytes:
 /// so the number is small.

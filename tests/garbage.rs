@@ -300,7 +300,7 @@ fn messages_that_make_no_sense_from_clients_that_are_not_there() {
         message(&client, function, b"x").encode_frame()
     });
     for running in [&victims.server, &victims.master] {
-        let given_up = || victims.log.lines(running.name(), "given up");
+        let given_up = || victims.log.lines(running.name(), "went to nobody");
         until("what is held for them to be given up", || {
             !given_up().is_empty()
         });

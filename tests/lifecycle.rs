@@ -12,7 +12,7 @@ use common::{
 };
 use palm::{Addresses, Error, Master, Running, Server, Worker};
 
-/// How long a stop may take: 0.3 s for what is inside, and then some on a busy machine.
+/// How long a stop may take: 0.25 s for what is inside, and then some on a busy machine.
 const STOP: Duration = Duration::from_secs(1);
 
 #[track_caller]

@@ -53,7 +53,7 @@ const OPEN_AT_PYLM: usize = 900;
 /// cache.
 ///
 /// # Lifecycle
-/// Dropping the client ends it. What it has sent by then is handed over, for 0.3 s at most.
+/// Dropping the client ends it. What it has sent by then is handed over, for 0.25 s at most.
 pub struct Client {
     server: String,
     pipeline: String,

@@ -364,13 +364,10 @@ impl Iterator for Job {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.over
-                || self
-                    .expected
-                    .is_some_and(|expected| self.received >= expected)
-            {
+            let expected = self.expected.unwrap_or(usize::MAX);
+            if self.over || self.received >= expected {
                 self.end();
-                return None;
+                return self.broken.take().map(Err);
             }
             match self.next_event() {
                 Ok(Event::Result(frame)) => {

@@ -259,6 +259,9 @@ impl Inlet {
 
     /// The next batch; waits for it until `stop` is raised. `None` when there will be none.
     pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
+        if stop.is_raised() {
+            return None;
+        }
         if let Received::Batch(batch) = self.try_recv() {
             return Some(batch);
         }

@@ -29,10 +29,10 @@ use crate::error::{Error, Result};
 use crate::handler::panic_text;
 
 /// How long what is inside a component may take to get out when it is stopped.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How long the last result of a function that ran on after that may take.
-const LAST: Duration = Duration::from_millis(200);
+const LAST: Duration = Duration::from_millis(150);
 
 /// What a part's thread has of its component.
 pub(crate) struct Context {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet};
-use crate::error::Result;
+use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Received};
 use crate::handler::Runner;
 
 /// Starts `threads` threads that run what comes in and send on what comes of it. One thread
@@ -25,6 +24,7 @@ pub(crate) fn spawn_functions(
         let mut results = Results {
             outlet: outlet.clone(),
             waiting: Batch::new(),
+            lost: 0,
             closed: false,
         };
         crew.spawn(&name, Duty::Works, move |context| {
@@ -36,23 +36,22 @@ pub(crate) fn spawn_functions(
 }
 
 fn run(context: &Context, runner: &Runner, inlet: &Inlet, results: &mut Results) {
-    let mut lost = 0;
     while let Some(batch) = inlet.recv_until(&context.late) {
         let mut parcels = batch.into_iter();
-        for parcel in parcels.by_ref() {
-            if context.late.is_raised() || results.closed {
-                lost += 1;
-                break;
-            }
+        while !context.late.is_raised() && !results.closed {
+            let Some(parcel) = parcels.next() else { break };
             runner.run(&parcel.frame, &mut |result| {
                 results.add(result.into(), context)
             });
             results.try_send();
         }
-        lost += parcels.len();
         results.send(context);
+        results.lost += parcels.len();
     }
-    context.say_lost(lost + results.waiting.len());
+    while let Received::Batch(batch) = inlet.try_recv() {
+        results.lost += batch.len();
+    }
+    context.say_lost(results.lost);
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function
@@ -60,12 +59,17 @@ fn run(context: &Context, runner: &Runner, inlet: &Inlet, results: &mut Results)
 struct Results {
     outlet: Outlet,
     waiting: Batch,
-    /// Nobody takes them any more; whoever did says why.
+    lost: usize,
+    /// Nobody takes them any more.
     closed: bool,
 }
 
 impl Results {
     fn add(&mut self, result: super::Parcel, context: &Context) {
+        if self.closed {
+            self.lost += 1;
+            return;
+        }
         self.waiting.push(result);
         if self.waiting.is_full() {
             self.send(context);
@@ -75,15 +79,17 @@ impl Results {
     /// Sends what waits, if there is room.
     fn try_send(&mut self) {
         if !self.waiting.is_empty() {
-            let batch = std::mem::take(&mut self.waiting);
-            let sent = self.outlet.try_send(batch);
-            self.keep(sent);
+            match self.outlet.try_send(std::mem::take(&mut self.waiting)) {
+                Ok(()) => {}
+                Err(NotSent::Full(batch)) => self.waiting = batch,
+                Err(NotSent::Closed(batch)) => self.close(&batch),
+            }
         }
     }
 
     /// Sends what waits, after waiting for room: until a stop, and a little longer.
     fn send(&mut self, context: &Context) {
-        if self.waiting.is_empty() || self.closed {
+        if self.waiting.is_empty() {
             return;
         }
         let batch = std::mem::take(&mut self.waiting);
@@ -91,17 +97,13 @@ impl Results {
             Err(NotSent::Full(batch)) => self.outlet.send_deadline(batch, context.last()),
             done => done,
         };
-        self.keep(sent);
+        if let Err(NotSent::Full(batch) | NotSent::Closed(batch)) = sent {
+            self.close(&batch);
+        }
     }
 
-    fn keep(&mut self, sent: Result<(), NotSent>) {
-        match sent {
-            Ok(()) => {}
-            Err(NotSent::Full(batch)) => self.waiting = batch,
-            Err(NotSent::Closed(batch)) => {
-                self.waiting = batch;
-                self.closed = true;
-            }
-        }
+    fn close(&mut self, unsent: &Batch) {
+        self.lost += unsent.len();
+        self.closed = true;
     }
 }

@@ -33,7 +33,7 @@
 //!   takes no more. It drops nothing without counting and saying so.
 //! - Malformed input is counted, and logged once per peer and ten seconds. It stops nothing.
 //! - On a stop, one that gives ends at once; one that takes goes on until its channel has
-//!   ended and is empty, for 0.3 s at the longest.
+//!   ended and is empty, for 0.25 s at the longest.
 //! - A part that cannot go on ends, and [`Running::wait`] says why.
 
 mod attached;

@@ -100,7 +100,7 @@ impl Running {
     }
 
     /// Stops it, and waits until it has ended. It takes no more messages; those inside have
-    /// 0.3 s to get out. A function that runs is waited for, however long it takes. Any number
+    /// 0.25 s to get out. A function that runs is waited for, however long it takes. Any number
     /// of calls, from any thread, are one stop.
     ///
     /// # Errors

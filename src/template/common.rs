@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Choose, guarded};
-use crate::address::Addresses;
+use crate::address::{self, Addresses, Purpose};
 use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::part::{CacheService, Crew, Inlet, Outlet, Parcel, PubService, PullService, Running};
@@ -75,8 +75,12 @@ impl Common {
         }
     }
 
-    /// A name is part of a function path, so it has no dot and no space.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks what can be checked before anything is opened: the name, which is part of a
+    /// function path and so has no dot and no space, and the addresses that are used.
+    pub(crate) fn check(&self, used: fn(&Addresses) -> Vec<&str>) -> Result<()> {
+        for address in used(&self.addresses) {
+            address::check(address, Purpose::Bind)?;
+        }
         match self.name.is_empty() || self.name.contains(['.', ' ']) {
             true => {
                 Err(self.wrong("a server's name has at least one character, and no dot or space"))

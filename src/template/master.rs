@@ -95,7 +95,7 @@ impl Master {
     /// that cannot be written.
     pub fn start(self) -> Result<Running> {
         let mut common = self.common;
-        common.check()?;
+        common.check(|a| vec![&a.pull, &a.publish, &a.worker_push, &a.worker_pull, &a.db])?;
         let mut crew = Crew::new(&common.name);
         let (pulled, inbound) = channel()?;
         let (work, to_workers) = channel()?;

@@ -75,7 +75,7 @@ impl Server {
     /// that makes no sense; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
         let mut common = self.common;
-        common.check()?;
+        common.check(|a| vec![&a.pull, &a.publish, &a.db])?;
         if self.threads == 0 {
             return Err(common.wrong("it needs at least one thread"));
         }
