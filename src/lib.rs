@@ -51,7 +51,8 @@
 //! - A client's subscription stands before its first call, and a publisher holds each result
 //!   until its client has subscribed: no answer is missed for being early.
 //! - Nothing is dropped at a high-water mark. A reader that is slow holds up, in the end, the
-//!   one who sends; only one that takes nothing for 30 s is given up, which is counted and logged.
+//!   one who sends; only one that takes nothing for 30 s is not waited for any more, which is
+//!   counted and logged.
 //! - Every queue has a bound, and every wait an end.
 //! - Between palm peers an error tells its cause. (pylm's is the payload `0`.)
 //!

@@ -76,6 +76,17 @@ fn a_command_that_reads_nothing_and_writes_much_is_no_deadlock() {
 }
 
 #[test]
+fn a_command_that_leaves_somebody_behind_with_its_output_is_done_when_it_ends() {
+    let master = Palm::master(&[]);
+    let worker = master.worker(&["sh", "-c", "setsid sleep 20 & echo done"]);
+    let start = std::time::Instant::now();
+    let output = palm(&["call", "--db", master.db(), "server.foo"], b"");
+    assert_eq!(output.stdout, b"done\n", "{output:?}");
+    worker.stop();
+    assert!(start.elapsed().as_secs() < 10);
+}
+
+#[test]
 fn a_worker_for_one_function_knows_no_other() {
     let master = Palm::master(&[]);
     let _worker = master.worker_with(&["--function", "foo", "--name", "w1"], &["cat"]);
@@ -113,6 +124,8 @@ fn the_cache_is_read_and_changed_from_the_shell() {
     assert!(cache(&["delete", "key"], b"").status.success());
     assert!(cache(&["delete", "key"], b"").status.success());
     assert_eq!(cache(&["get", "key"], b"").status.code(), Some(1));
+    assert_eq!(cache(&["set", "-", "dash"], b"").stdout, b"-\n");
+    assert_eq!(cache(&["get", "-"], b"").stdout, b"dash");
 }
 
 #[cfg(feature = "rocksdb")]
