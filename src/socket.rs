@@ -37,6 +37,9 @@ const MAX_TOPIC: usize = 4_096;
 /// More frames than any message of ours has: the rest of a longer one is thrown away unread.
 const MAX_PARTS: usize = 4;
 
+/// What libzmq says of a host name that is to be bound.
+const ENODEV: i32 = 19;
+
 /// One libzmq context for the process, as long as a socket is open; `inproc://` needs it to be
 /// one. When the last socket is closed, the context waits until all have handed over what they
 /// had, or their linger is over.
@@ -218,7 +221,10 @@ impl Socket {
         unsafe { self.attach(zmq_sys::zmq_bind, address) }.map_err(|source| Error::Bind {
             part: self.part.clone(),
             address: address.to_owned(),
-            source,
+            source: match source.raw_os_error() {
+                Some(ENODEV) => io::Error::other("to bind, give an address in numbers, not a name"),
+                _ => source,
+            },
         })?;
         match self.inner.get_last_endpoint() {
             Ok(Ok(bound)) if !bound.is_empty() => Ok(bound),

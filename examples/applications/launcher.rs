@@ -8,6 +8,7 @@ use palm::Client;
 
 /// Send ten messages to a server.
 #[derive(argh::FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
 struct Flags {
     /// name of the server to call
     #[argh(option)]
@@ -20,7 +21,7 @@ struct Flags {
     db: String,
 }
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Warn);
     let flags: Flags = argh::from_env();
     let function = format!("{}.{}", flags.server, flags.function);

@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::Worker;
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
     let flags: common::WorkerFlags = argh::from_env();
     Worker::new(flags.db)
@@ -15,5 +15,6 @@ fn main() -> Result<(), palm::Error> {
             Ok([call.component().as_bytes(), b" processed", call.payload()].concat())
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::Worker;
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
     let flags: common::WorkerFlags = argh::from_env();
     Worker::new(flags.db)
@@ -16,5 +16,6 @@ fn main() -> Result<(), palm::Error> {
             Ok([call.component().as_bytes(), &cached, call.payload()].concat())
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

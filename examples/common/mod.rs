@@ -8,6 +8,7 @@ use palm::logging::{self, Output};
 
 /// Run a server or a master.
 #[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct ServerFlags {
     /// its name
     #[argh(option)]
@@ -57,6 +58,7 @@ pub fn single_addresses() -> Addresses {
 
 /// Run a worker.
 #[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct WorkerFlags {
     /// its name (default: a fresh uuid)
     #[argh(option, default = "uuid::Uuid::new_v4().to_string()")]
@@ -68,6 +70,7 @@ pub struct WorkerFlags {
 
 /// Run a client.
 #[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct ClientFlags {
     /// name of the server to call
     #[argh(option)]
@@ -97,4 +100,20 @@ pub fn log(level: log::LevelFilter) {
 /// Bytes as Python prints them, so that the output can be compared.
 pub fn python(bytes: &[u8]) -> String {
     format!("b'{}'", bytes.escape_ascii())
+}
+
+/// Why an example ends early, in words.
+pub struct Failure(palm::Error);
+
+impl From<palm::Error> for Failure {
+    fn from(error: palm::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// What Rust prints when `main` fails.
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
 }

@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::{BoxError, Server};
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
     let flags: common::ServerFlags = argh::from_env();
     let (name, addresses) = flags.with_defaults("my_server", common::single_addresses());
@@ -16,5 +16,6 @@ fn main() -> Result<(), palm::Error> {
             Err("there is no x".into())
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

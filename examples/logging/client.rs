@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::Client;
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Warn);
     let flags: common::ClientFlags = argh::from_env();
     let (server, function, db) = flags.with_defaults("server", "tcp://127.0.0.1:5559");

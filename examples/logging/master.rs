@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::{Addresses, Master};
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Warn);
     let flags: common::ServerFlags = argh::from_env();
     let (name, addresses) = flags.with_defaults("server", Addresses::default());
@@ -23,5 +23,6 @@ fn main() -> Result<(), palm::Error> {
             [message]
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use log::LevelFilter;
 use palm::Worker;
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
     let flags: common::WorkerFlags = argh::from_env();
     let calls = AtomicUsize::new(0);
@@ -23,5 +23,6 @@ fn main() -> Result<(), palm::Error> {
             Ok([call.component().as_bytes(), &cached, call.payload()].concat())
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ mod common;
 use log::LevelFilter;
 use palm::Server;
 
-fn main() -> Result<(), palm::Error> {
+fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Debug);
     let flags: common::ServerFlags = argh::from_env();
     let (name, addresses) = flags.with_defaults("my_server", common::single_addresses());
@@ -16,5 +16,6 @@ fn main() -> Result<(), palm::Error> {
             Ok([b"you sent me ", call.payload()].concat())
         })
         .start()?
-        .wait()
+        .wait()?;
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! PUSH: messages go out, each to one of those who pull.
 
+use std::time::{Duration, Instant};
+
 use super::attached::{Attached, Plan};
 use super::{Context, Crew, Duty, Inlet, Place, Received, Running, start_alone};
 use crate::bell::Bell;
@@ -10,6 +12,9 @@ use crate::socket::{Kind, Want};
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
 pub(crate) const PREFETCH: u16 = 16;
+
+/// After how long a message that nobody takes is worth a line of the log.
+const STALL: Duration = Duration::from_secs(5);
 
 /// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
 /// none has room, it takes no more.
@@ -119,13 +124,24 @@ impl Pushing<'_> {
     /// Sends a message, after waiting until somebody has room for it. False when everybody
     /// shall end before.
     fn send(&mut self, frame: &Frame) -> Result<bool> {
+        let since = Instant::now();
+        let mut said = false;
         while !self.attached.socket.try_send(frame.as_bytes())? {
             if self.context.hard.is_raised() {
                 return Ok(false);
             }
             self.attached.follow(self.context);
-            let wait = || self.attached.socket.wait(Want::Write, self.bell, None);
+            let wait = || {
+                self.attached
+                    .socket
+                    .wait(Want::Write, self.bell, Some(STALL))
+            };
             self.bell.sleep(|| self.news(), wait)?;
+            if !said && since.elapsed() >= STALL {
+                said = true;
+                let (name, part) = (&self.context.component, &self.context.part);
+                log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
+            }
         }
         Ok(true)
     }

@@ -81,7 +81,8 @@ impl Common {
         for address in used(&self.addresses) {
             address::check(address, Purpose::Bind)?;
         }
-        match self.name.is_empty() || self.name.contains(['.', ' ']) {
+        let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
+        match self.name.is_empty() || self.name.contains(odd) {
             true => {
                 Err(self.wrong("a server's name has at least one character, and no dot or space"))
             }

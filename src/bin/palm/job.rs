@@ -16,7 +16,8 @@ use crate::signals;
 /// How many errors are printed; more are counted.
 const ERRORS_SHOWN: u64 = 20;
 
-/// Send each line of the input as a message, and print each result as a line.
+/// Send each line of the input as a message, and print each result as a line, in the order in
+/// which they come. (A result that has lines itself is printed as it is.)
 #[derive(FromArgs)]
 #[argh(subcommand, name = "job", help_triggers("-h", "--help", "help"))]
 pub struct Job {
@@ -160,7 +161,9 @@ fn wait_for(end: &Receiver<End>) -> Outcome {
     match end.recv() {
         Ok(End::Done(outcome)) => outcome,
         Ok(End::Signal(signal)) => Err(Failure {
-            message: Some("interrupted; what had not come back by then is lost".to_owned()),
+            message: Some(
+                "interrupted: what was sent may still be run, but its results are lost".to_owned(),
+            ),
             code: u8::try_from(signals::exit_code(signal)).unwrap_or(1),
         }),
         Err(_) => Err("the printing thread died".to_owned().into()),

@@ -42,21 +42,32 @@ fn main() -> ExitCode {
     };
     let args = common::mark_stdin(args.iter().skip(1).map(String::as_str));
     if matches!(args.as_slice(), ["--version" | "-V"]) {
-        println!("palm {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+        return say(concat!("palm ", env!("CARGO_PKG_VERSION")));
     }
     match Palm::from_args(&["palm"], &args) {
         Ok(palm) => run(palm.command),
-        Err(exit) if exit.status.is_ok() => {
-            println!("{}", common::unmark_stdin(exit.output.trim_end()));
-            ExitCode::SUCCESS
-        }
+        Err(exit) if exit.status.is_ok() => say(&common::unmark_stdin(exit.output.trim_end())),
         Err(exit) => {
             eprintln!("palm: {}", common::unmark_stdin(exit.output.trim_end()));
             eprintln!("palm: see 'palm --help', or 'palm COMMAND --help'");
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Prints a text that was asked for.
+fn say(text: &str) -> ExitCode {
+    match common::print(format!("{text}\n").as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(failure),
+    }
+}
+
+fn report(Failure { message, code }: Failure) -> ExitCode {
+    if let Some(message) = message {
+        eprintln!("palm: {message}");
+    }
+    ExitCode::from(code)
 }
 
 fn run(command: Command) -> ExitCode {
@@ -73,11 +84,6 @@ fn run(command: Command) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, code }) => {
-            if let Some(message) = message {
-                eprintln!("palm: {message}");
-            }
-            ExitCode::from(code)
-        }
+        Err(failure) => report(failure),
     }
 }

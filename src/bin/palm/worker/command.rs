@@ -37,7 +37,7 @@ impl Command {
     /// A command, after a look whether there is such a program.
     pub fn new(program: &str, arguments: &[String]) -> Result<Self, Failure> {
         if !is_program(program) {
-            return Err(format!("there is no program '{program}'").into());
+            return Err(format!("there is no program '{program}' that could be run").into());
         }
         Ok(Self {
             program: program.to_owned(),
