@@ -11,7 +11,11 @@ fuzz_target!(|input: (&str, i64)| {
     };
     assert!(path.len() >= 1);
     let steps: Vec<String> = (0..path.len())
-        .map(|stage| path.step(stage as i64).expect("a step is missing").to_string())
+        .map(|stage| {
+            path.step(stage as i64)
+                .expect("a step is missing")
+                .to_string()
+        })
         .collect();
     assert_eq!(steps.join(" "), text);
     let inside = usize::try_from(stage).is_ok_and(|stage| stage < path.len());
