@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -39,6 +39,23 @@ const MAX_PARTS: usize = 4;
 
 /// What libzmq says of a host name that is to be bound.
 const ENODEV: i32 = 19;
+
+/// How often to look whether an address is free.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What this process has unbound of late. libzmq closes a socket in a thread of its own, some
+/// moments after it was asked to: so who binds the same address again may have to wait for it.
+static UNBOUND: Mutex<Vec<(String, Instant)>> = Mutex::new(Vec::new());
+
+/// How long those moments may be.
+const UNBINDING: Duration = Duration::from_secs(1);
+
+/// Whether this process has unbound an address just now.
+fn was_unbound(address: &str) -> bool {
+    let mut unbound = UNBOUND.lock();
+    unbound.retain(|(_, at)| at.elapsed() < UNBINDING);
+    unbound.iter().any(|(known, _)| known == address)
+}
 
 /// One libzmq context for the process, as long as a socket is open; `inproc://` needs it to be
 /// one. When the last socket is closed, the context waits until all have handed over what they
@@ -99,7 +116,16 @@ pub(crate) struct Socket {
     inner: zmq::Socket,
     received: zmq::Message,
     part: String,
+    bound: Option<String>,
     _context: Arc<Context>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(address) = self.bound.take() {
+            UNBOUND.lock().push((address, Instant::now()));
+        }
+    }
 }
 
 impl Socket {
@@ -137,6 +163,7 @@ impl Socket {
             inner,
             received: zmq::Message::new(),
             part: part.to_owned(),
+            bound: None,
             _context: context,
         };
         if kind == Kind::Pub {
@@ -208,27 +235,38 @@ impl Socket {
             address => address,
         };
         address::check(address, Purpose::Bind)?;
+        let part = self.part.clone();
         let refused = |source| Error::Bind {
-            part: self.part.clone(),
+            part,
             address: address.to_owned(),
             source,
         };
         if address::ipc_is_taken(address) {
             return Err(refused(io::ErrorKind::AddrInUse.into()));
         }
-        self.prepare(address).map_err(refused)?;
+        if let Err(source) = self.prepare(address) {
+            return Err(refused(source));
+        }
         // SAFETY: see `attach`.
-        unsafe { self.attach(zmq_sys::zmq_bind, address) }.map_err(|source| Error::Bind {
-            part: self.part.clone(),
-            address: address.to_owned(),
-            source: match source.raw_os_error() {
+        while let Err(source) = unsafe { self.attach(zmq_sys::zmq_bind, address) } {
+            if source.kind() == io::ErrorKind::AddrInUse && was_unbound(address) {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            return Err(refused(match source.raw_os_error() {
                 Some(ENODEV) => io::Error::other("to bind, give an address in numbers, not a name"),
                 _ => source,
-            },
-        })?;
+            }));
+        }
+        let bound = self.bound_address(address);
+        self.bound = Some(bound.clone());
+        Ok(bound)
+    }
+
+    fn bound_address(&self, address: &str) -> String {
         match self.inner.get_last_endpoint() {
-            Ok(Ok(bound)) if !bound.is_empty() => Ok(bound),
-            _ => Ok(address.to_owned()),
+            Ok(Ok(bound)) if !bound.is_empty() => bound,
+            _ => address.to_owned(),
         }
     }
 
@@ -483,6 +521,17 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn what_this_process_has_unbound_can_be_bound_again_at_once() {
+        let mut socket = Socket::open(Kind::Pull, "part", 1).unwrap();
+        let address = socket.bind("tcp://127.0.0.1:*").unwrap();
+        for _ in 0..200 {
+            drop(socket);
+            socket = Socket::open(Kind::Pull, "part", 1).unwrap();
+            socket.bind(&address).unwrap();
+        }
     }
 
     #[test]
