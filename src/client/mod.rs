@@ -26,9 +26,10 @@ use crate::time::after;
 /// How many hand-overs may wait for the socket: messages that were fed one by one.
 const QUEUE: usize = 64;
 
-/// How many messages a job has open at the most when their results are published by a pylm peer,
-/// which drops what is more than 1,000 behind.
-const OPEN_AT_PYLM: usize = 900;
+/// How many messages a job has open at the most when their results are published by a pylm peer.
+/// That drops what is over its high-water mark of 1,000, and libzmq tells it only of every 500th
+/// message that it has got rid of: so it may drop when little more than 500 wait.
+const OPEN_AT_PYLM: usize = 450;
 
 /// A client of one server, or of the first and the last of a chain.
 ///

@@ -71,8 +71,8 @@ impl<'a> Request<'a> {
     }
 
     /// How many messages a job may have sent without their results being read: 8,192 by
-    /// default, and 900 at the most where a pylm peer publishes the results, which drops what is
-    /// more than 1,000 behind. With [`expect`](Self::expect): how many results may wait to be read before no
+    /// default, and 450 at the most where a pylm peer publishes the results, which drops what a
+    /// reader leaves behind. With [`expect`](Self::expect): how many results may wait to be read before no
     /// more messages are sent.
     pub fn window(mut self, messages: usize) -> Self {
         self.window = messages;
