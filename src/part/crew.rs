@@ -251,10 +251,8 @@ impl Crew {
                 end = Some(Instant::now() + GRACE);
             }
             let is_late = end.is_some_and(|end| end <= Instant::now());
-            if is_late && !self.late.is_raised() {
+            if is_late {
                 self.late.raise();
-                let works = self.has(Duty::Works);
-                end = end.map(|end| if works { end + LAST } else { end });
             }
             if is_late && self.has(Duty::Works) {
                 // The function that runs, and then its result: however long it takes.
