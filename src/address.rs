@@ -59,6 +59,17 @@ impl Addresses {
         }
     }
 
+    /// None of them.
+    pub(crate) fn none() -> Self {
+        Self {
+            pull: String::new(),
+            publish: String::new(),
+            worker_push: String::new(),
+            worker_pull: String::new(),
+            db: String::new(),
+        }
+    }
+
     /// Sets where messages come in.
     pub fn pull(mut self, address: impl Into<String>) -> Self {
         self.pull = address.into();

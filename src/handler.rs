@@ -1,6 +1,6 @@
 //! Functions: what a user registers, what it is called with, and what it may answer.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,6 +153,13 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// Whatever the client should hear in place of a result.
     fn call(&self, call: &Call<'_>) -> Result<Reply, BoxError>;
+
+    /// Whether it never answers anything but [`Reply::None`], as closures do that return
+    /// nothing. What has failed in an earlier step of a chain takes the way that its result
+    /// would have taken; so it ends here.
+    fn is_silent(&self) -> bool {
+        false
+    }
 }
 
 struct Closure<F>(F);
@@ -160,10 +167,14 @@ struct Closure<F>(F);
 impl<F, R> Handler for Closure<F>
 where
     F: Fn(&Call<'_>) -> Result<R, BoxError> + Send + Sync,
-    R: Into<Reply>,
+    R: Into<Reply> + 'static,
 {
     fn call(&self, call: &Call<'_>) -> Result<Reply, BoxError> {
         (self.0)(call).map(Into::into)
+    }
+
+    fn is_silent(&self) -> bool {
+        TypeId::of::<R>() == TypeId::of::<()>()
     }
 }
 
@@ -269,6 +280,13 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn run(&self, frame: &Frame, emit: &mut dyn FnMut(Frame)) {
+        if frame.is_failure() {
+            // Of an earlier step: there is nothing to run the function on.
+            if !self.is_silent(frame) {
+                emit(frame.clone());
+            }
+            return;
+        }
         let reply = self.reply(frame).and_then(|reply| self.check_size(reply));
         match reply {
             Ok(Reply::None) => {}
@@ -283,6 +301,16 @@ impl Runner {
                 emit(frame.with_failure(&failure));
             }
         }
+    }
+
+    /// Whether the function that a message asks for never has a result.
+    fn is_silent(&self, frame: &Frame) -> bool {
+        let path = frame.path();
+        let step = path.and_then(|path| path.step(frame.stage()));
+        let handler = step
+            .ok()
+            .and_then(|step| self.functions.find(step.function));
+        handler.is_some_and(Handler::is_silent)
     }
 
     /// Logs a failure, unless one like it, or of the same client, was just now.
@@ -347,6 +375,19 @@ pub(crate) fn complain(complaints: &mut Complaints, component: &str, frame: &Fra
     if let Some(more) = complaints.note(&client, Instant::now()) {
         log::error!(target: component, "refused from client '{client}': {cause}{more}");
     }
+}
+
+/// Calls a hook of the user's. A panic in it is an error of the message that it was called for.
+pub(crate) fn guarded<T>(
+    component: &str,
+    hook: &str,
+    call: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let cause = format!("{hook} of '{component}' panicked: {}", panic_text(&*panic));
+        log::error!(target: component, "{cause}");
+        Failure::new(FailureKind::Function, cause)
+    })
 }
 
 /// What a panic said.
@@ -432,6 +473,26 @@ mod tests {
             assert!(failure.cause.contains(text), "{}", failure.cause);
             assert_eq!(results[0].payload(), b"0");
         }
+    }
+
+    #[test]
+    fn a_failure_of_an_earlier_step_runs_nothing_and_goes_on_unless_the_function_is_silent() {
+        let functions = Functions::new()
+            .function("loud", |_| Ok("never"))
+            .function("silent", |_| -> Result<(), BoxError> {
+                panic!("never run")
+            });
+        let runner = runner(functions, true);
+        let failure = Failure::new(FailureKind::Function, "before");
+        let failed = |function| Frame::new("p", "c", function, "id", b"x").with_failure(&failure);
+        let collect = |frame: Frame| {
+            let mut results = Vec::new();
+            runner.run(&frame, &mut |frame| results.push(frame));
+            results
+        };
+        assert_eq!(collect(failed("server.loud")), [failed("server.loud")]);
+        assert_eq!(collect(failed("nonsense")), [failed("nonsense")]);
+        assert_eq!(collect(failed("server.silent")), []);
     }
 
     #[test]

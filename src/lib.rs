@@ -90,10 +90,10 @@ pub use cache::CacheClient;
 pub use client::{Client, ClientBuilder, Job, Request};
 pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
-pub use message::{Frame, PalmMessage};
-pub use part::{Running, Stopper};
+pub use message::{Frame, PalmMessage, Steps};
+pub use part::{Assembly, Running, Stopper};
 pub use store::Store;
-pub use template::{Master, Server};
+pub use template::{Hub, Master, Pipeline, Server, Sink};
 pub use worker::Worker;
 
 /// The program in the README is one that runs.

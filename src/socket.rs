@@ -168,9 +168,13 @@ impl Socket {
         };
         if kind == Kind::Pub {
             socket.set_drops(false)?;
-            // A subscription is told even when there is another one to the same topic.
+            // Subscriptions and cancels are told even when there are others to the same topic.
             let on = c_int::from(true).to_ne_bytes();
-            socket.set_option(zmq_sys::ZMQ_XPUB_VERBOSE, &on, "XPUB_VERBOSE cannot be set")?;
+            socket.set_option(
+                zmq_sys::ZMQ_XPUB_VERBOSER,
+                &on,
+                "XPUB_VERBOSER cannot be set",
+            )?;
         }
         Ok(socket)
     }

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::handler::{Functions, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
-    Context, Crew, Duty, Place, Pull, Push, Running, Signal, Target, channel, channel_of,
-    spawn_functions,
+    Context, Crew, Duty, Place, Push, Receive, Running, Signal, Source, Target, channel,
+    channel_of, spawn_functions,
 };
 
 /// How many messages libzmq and the worker each keep ready: what a busy worker hoards.
@@ -130,14 +130,15 @@ impl Worker {
         let mut crew = Crew::new(&self.name);
         let (pulled, work) = channel_of(1)?;
         let (done, results) = channel()?;
-        let pull = Pull {
-            name: "Pull",
+        let pull = Receive {
+            name: "Pull".to_owned(),
+            source: Source::Pull,
             place: Place::Connect(from_master.clone()),
             max_message: self.max_message,
             fill_id: false,
             high_water: Some(PREFETCH),
         };
-        pull.spawn(&mut crew, pulled)?;
+        pull.spawn(&mut crew, Some(pulled))?;
         let runner = Runner {
             cache: Arc::new(self.remote_cache()),
             functions: self.functions,
@@ -146,15 +147,14 @@ impl Worker {
             max_message: self.max_message,
             complaints: Default::default(),
         };
-        spawn_functions(&mut crew, 1, runner, work, &done);
-        drop(done);
+        spawn_functions(&mut crew, "Functions", 1, runner, work, Some(done));
         let push = Push {
-            name: "Push",
+            name: "Push".to_owned(),
             place: Place::Connect(to_master.clone()),
             high_water: None,
             ends_when_idle: false,
         };
-        push.spawn(&mut crew, results);
+        push.spawn(&mut crew, Some(results));
         crew.spawn("Watch", Duty::Serves, move |context| {
             context.ready(None)?;
             watch(context, &master, &from_master, &to_master);

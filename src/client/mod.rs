@@ -17,7 +17,7 @@ use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
-use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame, Steps};
 use crate::part::{
     Crew, Inlet, Outlet, Place, Push, Reader, Running, Subscribe, Target, channel_of,
 };
@@ -171,9 +171,8 @@ impl ClientBuilder {
         let addresses = Addresses {
             pull,
             publish,
-            worker_push: String::new(),
-            worker_pull: String::new(),
             db: self.db,
+            ..Addresses::none()
         };
         let running = crew.start(|_| Ok(addresses))?;
         Ok(Client {
@@ -197,12 +196,12 @@ impl ClientBuilder {
 
     fn spawn_push(&self, crew: &mut Crew, inlet: Inlet, pull: &str) {
         let push = Push {
-            name: "Push",
+            name: "Push".to_owned(),
             place: Place::Connect(Target::new(pull)),
             high_water: None,
             ends_when_idle: true,
         };
-        push.spawn(crew, inlet);
+        push.spawn(crew, Some(inlet));
     }
 }
 
@@ -247,20 +246,21 @@ impl Client {
         }
     }
 
-    /// Calls `server.function` with one payload and waits for its one result.
+    /// Calls `server.function`, or the steps of a chain, with one payload and waits for its one
+    /// result.
     ///
     /// # Errors
     /// As [`Request::eval`].
-    pub fn eval(&self, function: &str, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+    pub fn eval(&self, function: impl Into<Steps>, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         self.request(function).eval(payload)
     }
 
-    /// Calls `server.function` with many payloads. Returns at once; the iterator gives the
+    /// Calls `server.function`, or the steps of a chain, with many payloads. Returns at once; the iterator gives the
     /// results as they come, one for each payload.
     ///
     /// # Errors
     /// As [`Request::job`].
-    pub fn job<I>(&self, function: &str, payloads: I) -> Result<Job>
+    pub fn job<I>(&self, function: impl Into<Steps>, payloads: I) -> Result<Job>
     where
         I: IntoIterator,
         I::IntoIter: Send + 'static,
@@ -269,9 +269,9 @@ impl Client {
         self.request(function).job(payloads)
     }
 
-    /// Settings for calls of `server.function`, or of several steps separated by single spaces.
-    pub fn request(&self, function: &str) -> Request<'_> {
-        Request::new(self, function)
+    /// Settings for calls of `server.function`, or of the steps of a chain.
+    pub fn request(&self, function: impl Into<Steps>) -> Request<'_> {
+        Request::new(self, function.into())
     }
 
     /// Sets a key of the server's cache; `None` stands for a new key. With a session, its name

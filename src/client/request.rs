@@ -13,7 +13,7 @@ use super::calls::{CallState, Calls, Event};
 use crate::core::window::Window;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
-use crate::message::{Frame, Path};
+use crate::message::{Frame, Path, Steps};
 use crate::part::{Batch, NotSent, Outlet};
 use crate::time::after;
 
@@ -36,10 +36,10 @@ impl<'a> Request<'a> {
     /// How long a call waits for a result unless told otherwise: 5 minutes.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
-    pub(super) fn new(client: &'a Client, function: &str) -> Self {
+    pub(super) fn new(client: &'a Client, function: Steps) -> Self {
         Self {
             client,
-            function: function.to_owned(),
+            function: function.into_text(),
             expect: None,
             cache: String::new(),
             timeout: Some(Self::DEFAULT_TIMEOUT),

@@ -59,15 +59,27 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     pub(crate) patience: Duration,
+    /// How many subscribers a topic waits for that is not the id of a client.
+    pub(crate) subscribers: usize,
 }
 
 /// Under what a message is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topic<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
     /// The id of a client.
-    Client(&'a str),
-    /// Something that a hook chose: a name that next steps subscribe to.
-    Chosen(&'a str),
+    Client(String),
+    /// Something else: a name that next steps subscribe to.
+    Chosen(String),
+}
+
+impl Topic {
+    /// What somebody chose for a message.
+    pub(crate) fn of(topic: String, frame: &Frame) -> Self {
+        match topic == frame.client() {
+            true => Self::Client(topic),
+            false => Self::Chosen(topic),
+        }
+    }
 }
 
 /// What sends.
@@ -143,7 +155,7 @@ impl Outbox {
     /// A message to publish.
     pub(crate) fn offer<S: Publish>(
         &mut self,
-        topic: Topic<'_>,
+        topic: Topic,
         frame: Frame,
         now: Instant,
         send: &mut S,
@@ -157,15 +169,15 @@ impl Outbox {
             self.unwaited += 1;
             return Ok(());
         }
-        if let Some(held) = self.held.get_mut(topic) {
+        if let Some(held) = self.held.get_mut(&topic) {
             // Behind what is held already, so that the order stays.
             self.bytes += cost(&frame);
             held.frames.push_back(frame);
             return Ok(());
         }
-        let waits = self.waits_for(topic, of_client);
-        if waits.is_none() && send.send(topic, &frame)? {
-            self.note_sent(topic, 1);
+        let waits = self.waits_for(&topic, of_client);
+        if waits.is_none() && send.send(&topic, &frame)? {
+            self.note_sent(&topic, 1);
             return Ok(());
         }
         self.bytes += cost(&frame);
@@ -175,19 +187,39 @@ impl Outbox {
             waits: Waits::Subscription,
             deadline: now,
         };
-        self.held.insert(topic.to_owned(), held);
-        self.wait(topic, waits.unwrap_or(Waits::Room), now);
+        self.held.insert(topic.clone(), held);
+        self.wait(&topic, waits.unwrap_or(Waits::Room), now);
         Ok(())
     }
 
     /// What a topic waits for before it is worth while to send.
     fn waits_for(&self, topic: &str, of_client: bool) -> Option<Waits> {
+        if !of_client {
+            return self.waits_for_steps(topic);
+        }
         match (self.decided.of(topic), self.subscriptions.cover(topic)) {
             (Some(Decision::NotWaitedFor), _) => None,
             (_, Cover::None) => Some(Waits::Subscription),
-            (None, Cover::Beginning) if of_client => Some(Waits::OwnSubscription),
-            (_, Cover::Own(Use::Once)) if of_client => Some(Waits::Settling),
+            (None, Cover::Beginning) => Some(Waits::OwnSubscription),
+            (_, Cover::Own(Use::Once)) => Some(Waits::Settling),
             (_, Cover::Beginning | Cover::Own(_)) => None,
+        }
+    }
+
+    /// The same for a topic that next steps subscribe to.
+    fn waits_for_steps(&self, topic: &str) -> Option<Waits> {
+        let decided = self.decided.of(topic);
+        if decided == Some(Decision::NotWaitedFor)
+            || self.subscriptions.count(topic) >= self.bounds.subscribers
+        {
+            return None;
+        }
+        match (decided, self.subscriptions.cover(topic)) {
+            // When it is said how many there are, nobody else counts.
+            _ if self.bounds.subscribers > 1 => Some(Waits::Subscription),
+            (_, Cover::None | Cover::Own(_)) => Some(Waits::Subscription),
+            (Some(_), Cover::Beginning) => None,
+            (None, Cover::Beginning) => Some(Waits::OwnSubscription),
         }
     }
 
@@ -290,15 +322,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Nobody, it seems, is subscribed to exactly `prefix` any more.
+    /// One less, it seems, is subscribed to exactly `prefix`.
     pub(crate) fn unsubscribed<S: Publish>(
         &mut self,
         prefix: &[u8],
         now: Instant,
         send: &mut S,
     ) -> Result<(), S::Error> {
-        self.subscriptions.remove(prefix);
-        if let Ok(prefix) = std::str::from_utf8(prefix) {
+        let was_last = self.subscriptions.remove(prefix);
+        if was_last && let Ok(prefix) = std::str::from_utf8(prefix) {
             self.decided.forget_listened(prefix);
             self.look_at_all(prefix, now, send)?;
         }

@@ -5,36 +5,59 @@ use std::collections::{BTreeMap, HashMap};
 /// Who is subscribed, by the beginning of a topic.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    prefixes: HashMap<Vec<u8>, Use>,
+    prefixes: HashMap<Vec<u8>, Known>,
     /// How many prefixes there are of each length: a topic is looked up once for each.
     lengths: BTreeMap<usize, usize>,
 }
 
 impl Subscriptions {
     pub(super) fn add(&mut self, prefix: &[u8]) {
-        let old = self.prefixes.insert(prefix.to_vec(), Use::Never);
-        if old.is_none() {
-            *self.lengths.entry(prefix.len()).or_default() += 1;
+        match self.prefixes.get_mut(prefix) {
+            Some(known) => {
+                known.subscribers += 1;
+                known.used = Use::Never;
+            }
+            None => {
+                let known = Known {
+                    subscribers: 1,
+                    used: Use::Never,
+                };
+                self.prefixes.insert(prefix.to_vec(), known);
+                *self.lengths.entry(prefix.len()).or_default() += 1;
+            }
         }
     }
 
-    pub(super) fn remove(&mut self, prefix: &[u8]) {
-        if self.prefixes.remove(prefix).is_none() {
-            return;
-        }
+    /// One subscriber less. Whether it was the last.
+    pub(super) fn remove(&mut self, prefix: &[u8]) -> bool {
+        match self.prefixes.get_mut(prefix) {
+            Some(known) if known.subscribers > 1 => {
+                known.subscribers -= 1;
+                return false;
+            }
+            Some(_) => self.prefixes.remove(prefix),
+            None => return true,
+        };
         if let Some(count) = self.lengths.get_mut(&prefix.len()) {
             *count -= 1;
             if *count == 0 {
                 self.lengths.remove(&prefix.len());
             }
         }
+        true
+    }
+
+    /// How many are subscribed to exactly this topic.
+    pub(super) fn count(&self, topic: &str) -> usize {
+        let known = self.prefixes.get(topic.as_bytes());
+        known.map_or(0, |known| known.subscribers)
     }
 
     /// Whether somebody is subscribed to a topic.
     pub(super) fn cover(&self, topic: &str) -> Cover {
         let topic = topic.as_bytes();
-        if let Some(&used) = self.prefixes.get(topic) {
-            return Cover::Own(used);
+        if let Some(known) = self.prefixes.get(topic) {
+            return Cover::Own(known.used);
         }
         let call = topic.iter().position(|&byte| byte == b'/');
         if call.is_some_and(|client| self.prefixes.contains_key(&topic[..client])) {
@@ -49,7 +72,7 @@ impl Subscriptions {
     /// A message went out by the subscription to exactly this topic, if there is one.
     pub(super) fn use_up(&mut self, topic: &str, used: Use) {
         if let Some(known) = self.prefixes.get_mut(topic.as_bytes()) {
-            *known = used.max(*known);
+            known.used = used.max(known.used);
         }
     }
 
@@ -58,6 +81,14 @@ impl Subscriptions {
         let mut lengths = self.lengths.range(..below);
         lengths.any(|(&length, _)| self.prefixes.contains_key(&topic[..length]))
     }
+}
+
+/// What is known of a subscription.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    subscribers: usize,
+    /// What has gone out since the last one subscribed.
+    used: Use,
 }
 
 /// How a topic is subscribed to.
@@ -91,14 +122,17 @@ mod tests {
         let mut subscriptions = Subscriptions::default();
         subscriptions.add(b"ab");
         subscriptions.add(b"ab");
+        assert_eq!(subscriptions.count("ab"), 2);
         subscriptions.add(b"\xff");
         assert_eq!(subscriptions.cover("ab"), Cover::Own(Use::Never));
         assert_eq!(subscriptions.cover("ab/17"), Cover::Own(Use::Often));
         assert_eq!(subscriptions.cover("abc"), Cover::Beginning);
         assert_eq!(subscriptions.cover("a"), Cover::None);
         assert_eq!(subscriptions.cover("b"), Cover::None);
-        subscriptions.remove(b"ab");
         subscriptions.remove(b"never there");
+        assert!(!subscriptions.remove(b"ab"));
+        assert_eq!(subscriptions.count("ab"), 1);
+        assert!(subscriptions.remove(b"ab"));
         assert_eq!(subscriptions.cover("ab"), Cover::None);
     }
 }

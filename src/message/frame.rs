@@ -147,6 +147,11 @@ impl Frame {
         prost::Message::decode(self.slice(span)).ok()
     }
 
+    /// Whether it says why there is no result, in place of one.
+    pub fn is_failure(&self) -> bool {
+        self.fields.failure.is_some()
+    }
+
     /// The message as values.
     pub fn to_message(&self) -> PalmMessage {
         PalmMessage {

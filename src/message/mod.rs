@@ -11,7 +11,7 @@ mod proto {
 
 pub use frame::Frame;
 pub(crate) use frame::HEADROOM;
-pub use path::{Path, Step};
+pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub use proto::{Failure, PalmMessage};
 

@@ -31,6 +31,70 @@ impl fmt::Display for Step<'_> {
     }
 }
 
+/// What a call asks for: a function path, or its steps one by one.
+///
+/// Made of a text such as `server.function`, or of a list of those, which it joins.
+///
+/// ```
+/// use palm::Steps;
+/// assert_eq!(Steps::from("a.b c.d"), Steps::from(["a.b", "c.d"]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Steps(String);
+
+impl Steps {
+    fn join<S: AsRef<str>>(steps: &[S]) -> Self {
+        let steps: Vec<&str> = steps.iter().map(AsRef::as_ref).collect();
+        Self(steps.join(" "))
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl From<&str> for Steps {
+    fn from(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl From<&String> for Steps {
+    fn from(path: &String) -> Self {
+        Self(path.clone())
+    }
+}
+
+impl From<String> for Steps {
+    fn from(path: String) -> Self {
+        Self(path)
+    }
+}
+
+impl<S: AsRef<str>, const N: usize> From<[S; N]> for Steps {
+    fn from(steps: [S; N]) -> Self {
+        Self::join(&steps)
+    }
+}
+
+impl<S: AsRef<str>> From<&[S]> for Steps {
+    fn from(steps: &[S]) -> Self {
+        Self::join(steps)
+    }
+}
+
+impl<S: AsRef<str>> From<Vec<S>> for Steps {
+    fn from(steps: Vec<S>) -> Self {
+        Self::join(&steps)
+    }
+}
+
+impl<S: AsRef<str>> From<&Vec<S>> for Steps {
+    fn from(steps: &Vec<S>) -> Self {
+        Self::join(steps)
+    }
+}
+
 /// The steps that a message takes, checked once and then read without further errors.
 ///
 /// pylm implementations disagree on names with more than one dot and on stages past the last

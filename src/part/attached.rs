@@ -59,7 +59,9 @@ impl Target {
 /// How to open a part's socket.
 pub(super) struct Plan {
     pub(super) kind: Kind,
-    pub(super) part: &'static str,
+    pub(super) part: String,
+    /// What to subscribe to.
+    pub(super) topic: Option<String>,
     pub(super) place: Place,
     pub(super) max_message: usize,
     /// The most messages in libzmq's queue for a peer, if not the usual number.
@@ -112,7 +114,10 @@ impl Attached {
 
 impl Plan {
     fn open(&self) -> Result<(Socket, Option<String>)> {
-        let mut socket = Socket::open(self.kind, self.part, self.max_message)?;
+        let mut socket = Socket::open(self.kind, &self.part, self.max_message)?;
+        if let Some(topic) = &self.topic {
+            socket.subscribe(topic)?;
+        }
         if let Some(messages) = self.high_water {
             socket.set_high_water(messages)?;
         }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use super::wiring::{Bypass, Part, Wiring};
 use super::{Context, Crew, Duty, Running, start_alone};
+use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result, shown};
@@ -42,14 +44,23 @@ impl CacheService {
     /// # Errors
     /// When the address is malformed, in use or not to be bound.
     pub fn start(self) -> Result<Running> {
-        start_alone("Cache", |crew| self.spawn(crew))
+        start_alone("Cache", self, None, None)
+    }
+}
+
+impl Part for CacheService {
+    const GIVES: bool = false;
+    const TAKES: bool = false;
+
+    fn check(&self) -> Result<()> {
+        address::check(&self.address, Purpose::Bind)
     }
 
-    pub(crate) fn spawn(self, crew: &mut Crew) -> Result<()> {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
         let bell = Bell::new()?;
-        crew.spawn("Cache", Duty::Serves, move |context| {
+        crew.spawn(&wiring.name, Duty::Serves, move |context| {
             context.wake_by(&bell);
-            let mut socket = Socket::open(Kind::Rep, "Cache", self.max_message)?;
+            let mut socket = Socket::open(Kind::Rep, &context.part, self.max_message)?;
             let bound = socket.bind(&self.address)?;
             context.ready(Some(bound))?;
             let mut answering = Answering {
@@ -62,6 +73,8 @@ impl CacheService {
         Ok(())
     }
 }
+
+impl Bypass for CacheService {}
 
 impl std::fmt::Debug for CacheService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -114,8 +114,9 @@ pub(crate) enum Duty {
     Serves,
 }
 
-/// A component's threads while they are being started.
-pub(crate) struct Crew {
+/// A component's threads while they are being started. (Public for the sake of the trait of the
+/// parts, but named nowhere outside.)
+pub struct Crew {
     name: String,
     soft: Signal,
     late: Signal,
@@ -144,6 +145,11 @@ impl Crew {
             members: Vec::new(),
             failed: None,
         }
+    }
+
+    /// The name of the component.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Starts a part's thread. It opens what it needs, calls [`Context::ready`], and works.

@@ -1,24 +1,111 @@
-//! The work of a server or a worker: threads that run its functions.
+//! Functions: what a server does itself.
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use super::wiring::{Outbound, Part, Wiring};
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Received};
-use crate::handler::Runner;
+use crate::cache::StoreCache;
+use crate::error::{Error, Result};
+use crate::handler::{Functions, Runner};
+use crate::message::DEFAULT_MAX_MESSAGE;
+
+/// Runs functions on what comes in, and gives back what comes of it. They see the cache of
+/// their component, and run only what is addressed to it.
+///
+/// What has failed in an earlier step is given back as it is.
+#[derive(Debug)]
+pub struct FunctionService {
+    functions: Functions,
+    threads: usize,
+    max_message: usize,
+}
+
+impl FunctionService {
+    /// Runs these functions in a thread, one after another.
+    pub fn new(functions: Functions) -> Self {
+        Self {
+            functions,
+            threads: 1,
+            max_message: DEFAULT_MAX_MESSAGE,
+        }
+    }
+
+    function_settings!();
+
+    /// How many threads run functions: 1 by default, which keeps the order of the messages.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The largest payload that a function may give, in bytes: 64 MiB by default.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+}
+
+impl Part for FunctionService {
+    const GIVES: bool = true;
+    const TAKES: bool = true;
+
+    fn check(&self) -> Result<()> {
+        match self.threads {
+            0 => Err(Error::Setup {
+                component: "functions".to_owned(),
+                reason: "they need at least one thread".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn most(&self) -> usize {
+        // Several threads share what comes one by one; a batch would go to one of them.
+        if self.threads > 1 { 1 } else { usize::MAX }
+    }
+
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+        let runner = Runner {
+            functions: self.functions,
+            component: crew.name().to_owned(),
+            only_own_name: true,
+            max_message: self.max_message,
+            cache: Arc::new(StoreCache::new(wiring.store)),
+            complaints: Mutex::default(),
+        };
+        if let Some(inlet) = wiring.inlet {
+            spawn_functions(
+                crew,
+                &wiring.name,
+                self.threads,
+                runner,
+                inlet,
+                wiring.outlet,
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Outbound for FunctionService {}
 
 /// Starts `threads` threads that run what comes in and send on what comes of it. One thread
 /// keeps the order.
 pub(crate) fn spawn_functions(
     crew: &mut Crew,
+    part: &str,
     threads: usize,
     runner: Runner,
     inlet: Inlet,
-    outlet: &Outlet,
+    outlet: Option<Outlet>,
 ) {
     let (runner, inlet) = (Arc::new(runner), Arc::new(inlet));
     for number in 1..=threads {
         let name = match threads {
-            1 => "Functions".to_owned(),
-            _ => format!("Functions-{number}"),
+            1 => part.to_owned(),
+            _ => format!("{part}-{number}"),
         };
         let (runner, inlet) = (runner.clone(), inlet.clone());
         let mut results = Results {
@@ -57,7 +144,8 @@ fn run(context: &Context, runner: &Runner, inlet: &Inlet, results: &mut Results)
 /// The results on their way out. One is sent on at once, if there is room: the next function
 /// may run for long.
 struct Results {
-    outlet: Outlet,
+    /// `None` when nobody wants them.
+    outlet: Option<Outlet>,
     waiting: Batch,
     lost: usize,
     /// Nobody takes them any more.
@@ -66,6 +154,9 @@ struct Results {
 
 impl Results {
     fn add(&mut self, result: super::Parcel, context: &Context) {
+        if self.outlet.is_none() {
+            return;
+        }
         if self.closed {
             self.lost += 1;
             return;
@@ -78,8 +169,9 @@ impl Results {
 
     /// Sends what waits, if there is room.
     fn try_send(&mut self) {
+        let Some(outlet) = &self.outlet else { return };
         if !self.waiting.is_empty() {
-            match self.outlet.try_send(std::mem::take(&mut self.waiting)) {
+            match outlet.try_send(std::mem::take(&mut self.waiting)) {
                 Ok(()) => {}
                 Err(NotSent::Full(batch)) => self.waiting = batch,
                 Err(NotSent::Closed(batch)) => self.close(&batch),
@@ -89,12 +181,12 @@ impl Results {
 
     /// Sends what waits, after waiting for room: until a stop, and a little longer.
     fn send(&mut self, context: &Context) {
-        if self.waiting.is_empty() {
+        let Some(outlet) = self.outlet.as_ref().filter(|_| !self.waiting.is_empty()) else {
             return;
-        }
+        };
         let batch = std::mem::take(&mut self.waiting);
-        let sent = match self.outlet.send_until(batch, &context.late) {
-            Err(NotSent::Full(batch)) => self.outlet.send_deadline(batch, context.last()),
+        let sent = match outlet.send_until(batch, &context.late) {
+            Err(NotSent::Full(batch)) => outlet.send_deadline(batch, context.last()),
             done => done,
         };
         if let Err(NotSent::Full(batch) | NotSent::Closed(batch)) = sent {

@@ -18,12 +18,16 @@
 //! # Ok::<(), palm::Error>(())
 //! ```
 //!
+//! A whole component, with a router between its parts, is an [`Assembly`].
+//!
 //! | part | socket | gives | takes |
 //! |------|--------|-------|-------|
 //! | [`PullService`] | PULL, binds | what clients push, each with an id in `cache` | |
+//! | [`SubConnection`] | SUB, connects | what an earlier step publishes | |
+//! | [`WorkerPullService`] | PULL, binds | what workers have done | |
 //! | [`PubService`] | PUB, binds | | what to publish, by topic |
 //! | [`WorkerPushService`] | PUSH, binds | | what workers shall do |
-//! | [`WorkerPullService`] | PULL, binds | what workers have done | |
+//! | [`FunctionService`] | | what functions give | what they shall run on |
 //! | [`CacheService`] | REP, binds | | |
 //!
 //! # The contract of a part
@@ -36,6 +40,7 @@
 //!   ended and is empty, for 0.25 s at the longest.
 //! - A part that cannot go on ends, and [`Running::wait`] says why.
 
+mod assembly;
 mod attached;
 mod cache;
 mod channel;
@@ -44,42 +49,59 @@ mod functions;
 mod publish;
 mod pull;
 mod push;
+mod receive;
+mod route;
 mod router;
 mod running;
 mod signal;
 mod subscribe;
+mod subscription;
+mod wiring;
 
+pub use assembly::Assembly;
 pub use cache::CacheService;
 pub use channel::{Batch, Inlet, NotSent, Outlet, Parcel, Received, channel};
+pub use functions::FunctionService;
 pub use publish::PubService;
 pub use pull::{PullService, WorkerPullService};
 pub use push::WorkerPushService;
+pub use route::Route;
+pub use router::Ways;
 pub use running::{Running, Stopper};
+pub use subscription::SubConnection;
 
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
 pub(crate) use functions::spawn_functions;
-pub(crate) use publish::WELCOME;
-pub(crate) use pull::Pull;
+pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use push::Push;
-pub(crate) use router::{Deliveries, ExitId, Router};
+pub(crate) use receive::{Receive, Source};
+pub(crate) use route::{Spread, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
 
+use std::sync::Arc;
+
 use crate::address::Addresses;
 use crate::error::Result;
+use crate::store::Memory;
+use wiring::{Part, Wiring};
 
 /// Starts one part by itself.
-fn start_alone(name: &str, spawn: impl FnOnce(&mut Crew) -> Result<()>) -> Result<Running> {
+fn start_alone<P: Part>(
+    name: &str,
+    part: P,
+    outlet: Option<Outlet>,
+    inlet: Option<Inlet>,
+) -> Result<Running> {
+    part.check()?;
     let mut crew = Crew::new(name);
-    spawn(&mut crew)?;
-    let empty = || Addresses {
-        pull: String::new(),
-        publish: String::new(),
-        worker_push: String::new(),
-        worker_pull: String::new(),
-        db: String::new(),
+    let wiring = Wiring {
+        outlet,
+        inlet,
+        ..Wiring::new(name, Arc::new(Memory::new()))
     };
-    crew.start(|_| Ok(empty()))
+    part.spawn(&mut crew, wiring)?;
+    crew.start(|_| Ok(Addresses::none()))
 }

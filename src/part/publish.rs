@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::wiring::{Outbound, Part, Wiring};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
+use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::outbox::{Bounds, GivenUp, Outbox, Publish, Topic};
 use crate::error::{Error, Result, shown};
-use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+use crate::handler::guarded;
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame, PalmMessage};
 use crate::socket::{Kind, Socket, Want};
 
 /// What a publisher sends to each new subscriber that subscribed to it: so a palm peer knows
@@ -22,16 +25,32 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 
 /// Publishes messages by topic (an XPUB socket that binds, which is a PUB socket to its peers).
 ///
+/// The topic is the id of the message's client; or, if it is [`pipelined`](Self::pipelined), the
+/// name of the component, for the next step; or what a hook says ([`route`](Self::route)).
+///
 /// A message that has no subscriber yet, or whose subscriber has no room, is held, in order and
 /// without holding up the others. When its topic has made no progress for
 /// [`patience`](Self::patience), it goes to those of its subscribers that have room, if there are
 /// any, and what comes later is not waited for; that is counted and logged. When
 /// [`hold`](Self::hold) bytes are held, the part takes no more until there is room again. libzmq
 /// keeps up to 128 messages for each subscriber beside.
-#[derive(Clone, Debug)]
 pub struct PubService {
     address: String,
+    topics: Topics,
     bounds: Bounds,
+}
+
+/// A hook that chooses the topic under which a message is published, and may change it.
+pub(crate) type Choose = Box<dyn FnMut(&mut PalmMessage) -> String + Send>;
+
+/// What messages are published under.
+enum Topics {
+    /// The id of their client.
+    Client,
+    /// The name of the component, which the next step subscribes to.
+    Step,
+    /// What a hook chooses.
+    Chosen(Choose),
 }
 
 impl PubService {
@@ -45,11 +64,41 @@ impl PubService {
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
+            topics: Topics::Client,
             bounds: Bounds {
                 bytes: Self::DEFAULT_HOLD,
                 patience: Self::DEFAULT_PATIENCE,
+                subscribers: 1,
             },
         }
+    }
+
+    /// Whether messages go to the next step of a chain, under the name of this component and
+    /// with the next stage, instead of to their clients. In place of a hook.
+    pub fn pipelined(mut self, pipelined: bool) -> Self {
+        self.topics = match pipelined {
+            true => Topics::Step,
+            false => Topics::Client,
+        };
+        self
+    }
+
+    /// A hook that chooses the topic of each message, and may change the message: it sets the
+    /// next stage, for a next step. A panic in it is the error of that message.
+    pub fn route(self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
+        self.choose(Box::new(hook))
+    }
+
+    pub(crate) fn choose(mut self, hook: Choose) -> Self {
+        self.topics = Topics::Chosen(hook);
+        self
+    }
+
+    /// How many subscribers a message waits for whose topic is not the id of its client: as
+    /// many as there are next steps that each get a copy. 1 by default, and at least.
+    pub fn subscribers(mut self, subscribers: usize) -> Self {
+        self.bounds.subscribers = subscribers.max(1);
+        self
     }
 
     /// How many bytes of messages to hold at the most, over all topics.
@@ -70,23 +119,33 @@ impl PubService {
     /// # Errors
     /// When the address is malformed, in use or not to be bound.
     pub fn start(self, inlet: Inlet) -> Result<Running> {
-        start_alone("Pub", |crew| {
-            self.spawn(crew, inlet);
-            Ok(())
-        })
+        start_alone("Pub", self, None, Some(inlet))
+    }
+}
+
+impl Part for PubService {
+    const GIVES: bool = false;
+    const TAKES: bool = true;
+
+    fn check(&self) -> Result<()> {
+        address::check(&self.address, Purpose::Bind)
     }
 
-    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) {
-        crew.spawn("Pub", Duty::Carries, move |context| {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+        let Some(inlet) = wiring.inlet else {
+            return Ok(());
+        };
+        crew.spawn(&wiring.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
-            let mut socket = Socket::open(Kind::Pub, "Pub", DEFAULT_MAX_MESSAGE)?;
+            let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
             socket.set_welcome(WELCOME.as_bytes())?;
             let bound = socket.bind(&self.address)?;
             context.ready(Some(bound))?;
             let mut publishing = Publishing {
                 context,
                 socket,
+                topics: self.topics,
                 outbox: Outbox::new(self.bounds),
                 complaints: Complaints::default(),
                 late: Complaints::default(),
@@ -94,12 +153,52 @@ impl PubService {
             };
             publishing.run(&inlet, &bell)
         });
+        Ok(())
+    }
+}
+
+impl Outbound for PubService {}
+
+impl std::fmt::Debug for PubService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PubService").field(&self.address).finish()
+    }
+}
+
+impl Topics {
+    /// The topic of a message, and the message as it is to be published.
+    fn address(&mut self, component: &str, parcel: Parcel) -> (Topic, Frame) {
+        let Parcel { topic, mut frame } = parcel;
+        if let Some(topic) = topic {
+            return (Topic::of(topic, &frame), frame);
+        }
+        match self {
+            Self::Client => (Topic::Client(frame.client().to_owned()), frame),
+            Self::Step => {
+                frame.set_stage(frame.stage().saturating_add(1));
+                (Topic::Chosen(component.to_owned()), frame)
+            }
+            Self::Chosen(choose) => {
+                let mut message = frame.to_message();
+                match guarded(component, "route", || choose(&mut message)) {
+                    Ok(topic) => {
+                        let frame = Frame::from(&message);
+                        (Topic::of(topic, &frame), frame)
+                    }
+                    Err(failure) => {
+                        let failed = frame.with_failure(&failure);
+                        (Topic::Client(failed.client().to_owned()), failed)
+                    }
+                }
+            }
+        }
     }
 }
 
 struct Publishing<'a> {
     context: &'a Context,
     socket: Socket,
+    topics: Topics,
     outbox: Outbox,
     complaints: Complaints,
     late: Complaints,
@@ -136,12 +235,8 @@ impl Publishing<'_> {
     fn offer(&mut self, batch: impl IntoIterator<Item = Parcel>) -> Result<()> {
         let now = Instant::now();
         let mut send = Over(&mut self.socket);
-        for Parcel { topic, frame } in batch {
-            let client = frame.client().to_owned();
-            let topic = match &topic {
-                Some(topic) if *topic != client => Topic::Chosen(topic),
-                _ => Topic::Client(&client),
-            };
+        for parcel in batch {
+            let (topic, frame) = self.topics.address(&self.context.component, parcel);
             self.outbox.offer(topic, frame, now, &mut send)?;
         }
         Ok(())
@@ -165,8 +260,8 @@ impl Publishing<'_> {
                 _ => {
                     let peer = self.socket.peer();
                     if let Some(more) = self.complaints.note(&peer, now) {
-                        let name = &self.context.component;
-                        log::warn!(target: name, "Pub refused from {peer}: no subscription{more}");
+                        let (name, part) = (&self.context.component, &self.context.part);
+                        log::warn!(target: name, "{part} refused from {peer}: no subscription{more}");
                     }
                 }
             }
@@ -215,8 +310,9 @@ impl Publishing<'_> {
                 let topic = shown(topic);
                 log::warn!(
                     target: &self.context.component,
-                    "Pub: {messages} messages under {topics} topics such as '{topic}' {what}; \
-                     what comes later is not waited for{more}"
+                    "{}: {messages} messages under {topics} topics such as '{topic}' {what}; \
+                     what comes later is not waited for{more}",
+                    self.context.part
                 );
             }
         }
@@ -228,7 +324,8 @@ impl Publishing<'_> {
         if waiting > 0 || dropped > 0 {
             log::warn!(
                 target: &self.context.component,
-                "Pub ended with {waiting} messages that nobody took, and {dropped} before that were not waited for"
+                "{} ended with {waiting} messages that nobody took, and {dropped} before that were not waited for",
+                self.context.part
             );
         }
     }

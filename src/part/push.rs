@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::attached::{Attached, Plan};
+use super::wiring::{Outbound, Part, Wiring};
 use super::{Context, Crew, Duty, Inlet, Place, Received, Running, start_alone};
+use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
@@ -36,24 +38,35 @@ impl WorkerPushService {
     /// # Errors
     /// When the address is malformed, in use or not to be bound.
     pub fn start(self, inlet: Inlet) -> Result<Running> {
-        start_alone("WorkerPush", |crew| self.spawn(crew, inlet))
+        start_alone("WorkerPush", self, None, Some(inlet))
+    }
+}
+
+impl Part for WorkerPushService {
+    const GIVES: bool = false;
+    const TAKES: bool = true;
+
+    fn check(&self) -> Result<()> {
+        address::check(&self.address, Purpose::Bind)
     }
 
-    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) -> Result<()> {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
         let push = Push {
-            name: "WorkerPush",
+            name: wiring.name,
             place: Place::Bind(self.address),
             high_water: Some(PREFETCH),
             ends_when_idle: false,
         };
-        push.spawn(crew, inlet);
+        push.spawn(crew, wiring.inlet);
         Ok(())
     }
 }
 
+impl Outbound for WorkerPushService {}
+
 /// What all parts with a PUSH socket are.
 pub(crate) struct Push {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) place: Place,
     /// The most messages in libzmq's queue for a peer, if not the usual number.
     pub(crate) high_water: Option<u16>,
@@ -62,15 +75,18 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Inlet) {
+    /// Starts it, if there is something to push.
+    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Option<Inlet>) {
+        let Some(inlet) = inlet else { return };
         let plan = Plan {
             kind: Kind::Push,
-            part: self.name,
+            part: self.name.clone(),
+            topic: None,
             place: self.place,
             max_message: DEFAULT_MAX_MESSAGE,
             high_water: self.high_water,
         };
-        crew.spawn(self.name, Duty::Carries, move |context| {
+        crew.spawn(&self.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let (attached, bound) = Attached::open(plan, &bell)?;

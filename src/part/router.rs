@@ -11,27 +11,27 @@ use crossbeam_channel::Select;
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel, Received};
 use crate::message::Frame;
 
-/// What a route does with a message: gives what comes of it to [`Deliveries`].
-pub(crate) type Hook = Box<dyn FnMut(Frame, &mut Deliveries<'_>) + Send>;
+/// What a route does with a message: sends what comes of it on its [`Ways`].
+pub(crate) type Hook = Box<dyn FnMut(Frame, &mut Ways<'_>) + Send>;
 
 /// A component's router while it is being put together.
 #[derive(Default)]
 pub(crate) struct Router {
-    routes: Vec<Route>,
+    routes: Vec<Line>,
     exits: Vec<Exit>,
 }
 
-struct Route {
-    name: &'static str,
+struct Line {
+    name: String,
     inlet: Inlet,
     hook: Hook,
-    exits: Vec<usize>,
+    ways: Vec<Way>,
     backlog: VecDeque<Parcel>,
     open: bool,
 }
 
 struct Exit {
-    name: &'static str,
+    name: String,
     /// `None` when nothing will come for it any more.
     outlet: Option<Outlet>,
     pending: Batch,
@@ -43,24 +43,37 @@ struct Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExitId(usize);
 
-/// Takes what a hook makes of a message.
-pub(crate) struct Deliveries<'a> {
-    exits: &'a mut [Exit],
+/// A way from a route to an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) exit: ExitId,
+    /// Whether the route waits while the exit has no room. One that does not must itself see
+    /// to it that what it sends is bounded.
+    pub(crate) waits: bool,
 }
 
-impl Deliveries<'_> {
-    pub(crate) fn deliver(&mut self, exit: ExitId, parcel: impl Into<Parcel>) {
-        if let Some(exit) = self.exits.get_mut(exit.0) {
-            exit.pending.push(parcel);
+/// Where the hook of a [`Route`](super::Route) sends what it makes of a message.
+pub struct Ways<'a> {
+    exits: &'a mut [Exit],
+    ways: &'a [Way],
+}
+
+impl Ways<'_> {
+    /// Sends a message on one of the route's ways: they are numbered from 0, as they were
+    /// named. On a way that there is not, nothing is sent.
+    pub fn send(&mut self, way: usize, message: impl Into<Parcel>) {
+        let exit = self.ways.get(way).map(|way| way.exit.0);
+        if let Some(exit) = exit.and_then(|exit| self.exits.get_mut(exit)) {
+            exit.pending.push(message);
         }
     }
 }
 
 impl Router {
     /// Adds an outlet, which is given at most `most` messages at once.
-    pub(crate) fn exit(&mut self, name: &'static str, outlet: Outlet, most: usize) -> ExitId {
+    pub(crate) fn exit(&mut self, name: &str, outlet: Outlet, most: usize) -> ExitId {
         self.exits.push(Exit {
-            name,
+            name: name.to_owned(),
             outlet: Some(outlet),
             pending: Batch::new(),
             most,
@@ -68,19 +81,13 @@ impl Router {
         ExitId(self.exits.len() - 1)
     }
 
-    /// Adds a route from an inlet to the exits that its hook may deliver to.
-    pub(crate) fn route(
-        &mut self,
-        name: &'static str,
-        inlet: Inlet,
-        exits: &[ExitId],
-        hook: impl FnMut(Frame, &mut Deliveries<'_>) + Send + 'static,
-    ) {
-        self.routes.push(Route {
-            name,
+    /// Adds a route from an inlet, with the ways that its hook may use.
+    pub(crate) fn route(&mut self, name: &str, inlet: Inlet, ways: Vec<Way>, hook: Hook) {
+        self.routes.push(Line {
+            name: name.to_owned(),
             inlet,
-            hook: Box::new(hook),
-            exits: exits.iter().map(|exit| exit.0).collect(),
+            hook,
+            ways,
             backlog: VecDeque::new(),
             open: true,
         });
@@ -91,8 +98,8 @@ impl Router {
             context.ready(None)?;
             for route in &self.routes {
                 // The first is the way of its messages, the others are for what it refuses.
-                if let Some(&exit) = route.exits.first() {
-                    let (from, to) = (route.name, self.exits[exit].name);
+                if let Some(way) = route.ways.first() {
+                    let (from, to) = (&route.name, &self.exits[way.exit.0].name);
                     log::info!(target: &context.component, "{from} connects to {to}");
                 }
             }
@@ -128,8 +135,7 @@ impl Router {
     /// Moves a batch along a route, as far as there is room. Whether anything moved.
     fn step(&mut self, index: usize) -> bool {
         let route = &mut self.routes[index];
-        let blocked = |&exit: &usize| !self.exits[exit].pending.is_empty();
-        if !route.open || route.exits.iter().any(blocked) {
+        if !route.open || route.is_blocked(&self.exits) {
             return false;
         }
         if route.backlog.is_empty() {
@@ -143,11 +149,12 @@ impl Router {
             }
         }
         while let Some(parcel) = route.backlog.pop_front() {
-            let mut deliveries = Deliveries {
+            let mut ways = Ways {
                 exits: &mut self.exits,
+                ways: &route.ways,
             };
-            (route.hook)(parcel.frame, &mut deliveries);
-            if route.exits.iter().any(|&exit| self.exits[exit].is_full()) {
+            (route.hook)(parcel.frame, &mut ways);
+            if route.waits_for(&self.exits, Exit::is_full) {
                 break;
             }
         }
@@ -157,7 +164,8 @@ impl Router {
     /// Lets go of the outlets that nothing can come for any more: so the parts behind them end.
     fn close_finished(&mut self) {
         for index in 0..self.exits.len() {
-            let fed = |route: &Route| route.open && route.exits.contains(&index);
+            let leads = |way: &Way| way.exit.0 == index;
+            let fed = |route: &Line| route.open && route.ways.iter().any(leads);
             if self.exits[index].pending.is_empty() && !self.routes.iter().any(fed) {
                 self.exits[index].outlet = None;
             }
@@ -180,15 +188,23 @@ impl Router {
             }
         }
         for route in self.routes.iter().filter(|route| route.open) {
-            if route
-                .exits
-                .iter()
-                .all(|&exit| self.exits[exit].pending.is_empty())
-            {
+            if !route.is_blocked(&self.exits) {
                 route.inlet.select(&mut select);
             }
         }
         select.ready();
+    }
+}
+
+impl Line {
+    /// Whether one of the exits that it waits for is in some state.
+    fn waits_for(&self, exits: &[Exit], state: impl Fn(&Exit) -> bool) -> bool {
+        let mut awaited = self.ways.iter().filter(|way| way.waits);
+        awaited.any(|way| state(&exits[way.exit.0]))
+    }
+
+    fn is_blocked(&self, exits: &[Exit]) -> bool {
+        self.waits_for(exits, |exit| !exit.pending.is_empty())
     }
 }
 

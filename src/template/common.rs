@@ -1,14 +1,16 @@
-//! What all templates have: a name, addresses, a cache, a way out, limits.
+//! What templates have in common: their settings, and the assemblies they begin with.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Choose, guarded};
-use crate::address::{self, Addresses, Purpose};
-use crate::error::{Error, Result};
-use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::part::{CacheService, Crew, Inlet, Outlet, Parcel, PubService, PullService, Running};
+use crate::address::Addresses;
+use crate::error::Error;
+use crate::handler::Functions;
+use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::part::{
+    Assembly, Choose, FunctionService, PubService, PullService, Route, Spread, SubConnection,
+    WorkerPullService, WorkerPushService,
+};
 use crate::store::{Memory, SharedStore};
 
 /// The settings that all templates have.
@@ -16,7 +18,10 @@ pub(crate) struct Common {
     pub(crate) name: String,
     pub(crate) addresses: Addresses,
     pub(crate) store: SharedStore,
+    /// Whether results go to the next step.
+    pub(crate) pipelined: bool,
     pub(crate) route: Option<Choose>,
+    pub(crate) subscribers: usize,
     pub(crate) max_message: usize,
     pub(crate) hold: usize,
     pub(crate) patience: Duration,
@@ -31,13 +36,21 @@ macro_rules! common_settings {
             self
         }
 
-        /// A hook that chooses the topic of each result, and may change the result. By default
-        /// the topic is the id of its client. (pylm's `handle_stream`.)
+        /// A hook that chooses the topic of each result, and may change the result: the id of
+        /// its client, or a name that next steps subscribe to; for those it sets the next
+        /// stage. In place of what is usual. (pylm's `handle_stream`.)
         pub fn route(
             mut self,
             hook: impl FnMut(&mut $crate::message::PalmMessage) -> String + Send + 'static,
         ) -> Self {
             self.common.route = Some(Box::new(hook));
+            self
+        }
+
+        /// How many next steps are to get a copy of each result that goes to next steps: so many
+        /// are waited for. 1 by default.
+        pub fn subscribers(mut self, subscribers: usize) -> Self {
+            self.common.subscribers = subscribers;
             self
         }
 
@@ -47,19 +60,96 @@ macro_rules! common_settings {
             self
         }
 
-        /// How many bytes of results to hold for clients that have not subscribed yet or read
-        /// slowly: 32 MiB by default. When it is full, no more messages are taken.
+        /// How many bytes of results to hold for clients or next steps that have not subscribed
+        /// yet or read slowly: 32 MiB by default. When it is full, no more messages are taken.
         pub fn hold(mut self, bytes: usize) -> Self {
             self.common.hold = bytes;
             self
         }
 
-        /// How long to hold results for a client that takes none: 30 s by default.
+        /// How long to hold results for a client or a next step that takes none: 30 s by
+        /// default.
         pub fn patience(mut self, patience: std::time::Duration) -> Self {
             self.common.patience = patience;
             self
         }
     };
+}
+
+/// The setting of those that begin a chain or stand alone.
+macro_rules! pipelined_setting {
+    () => {
+        /// Whether results go to the next step of a chain, which subscribes to this one's name,
+        /// instead of to their clients. By default they do not.
+        pub fn pipelined(mut self, pipelined: bool) -> Self {
+            self.common.pipelined = pipelined;
+            self
+        }
+    };
+}
+
+/// The setting of those that come later in a chain.
+macro_rules! to_client_setting {
+    () => {
+        /// Whether results go to their clients. By default they do; if not, they go to the next
+        /// step of the chain, which subscribes to this one's name.
+        pub fn to_client(mut self, to_client: bool) -> Self {
+            self.common.pipelined = !to_client;
+            self
+        }
+    };
+}
+
+/// The settings of those that run functions, in their field `local`.
+macro_rules! local_settings {
+    () => {
+        function_settings!();
+
+        /// How many threads run functions: 1 by default, which keeps the order of the messages.
+        pub fn threads(mut self, threads: usize) -> Self {
+            self.threads = threads;
+            self
+        }
+    };
+}
+
+/// The hooks of those that have workers, in their field `hooks`.
+macro_rules! hook_settings {
+    () => {
+        /// A hook that makes none, one or many messages for the workers of each that comes in.
+        pub fn scatter<F, M>(mut self, hook: F) -> Self
+        where
+            F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
+            M: IntoIterator<Item = $crate::message::PalmMessage>,
+        {
+            self.hooks.scatter = Some($crate::part::spread(hook));
+            self
+        }
+
+        /// A hook that makes none, one or many messages of each result.
+        pub fn gather<F, M>(mut self, hook: F) -> Self
+        where
+            F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
+            M: IntoIterator<Item = $crate::message::PalmMessage>,
+        {
+            self.hooks.gather = Some($crate::part::spread(hook));
+            self
+        }
+    };
+}
+
+/// The hooks of a template with workers.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) scatter: Option<Spread>,
+    pub(crate) gather: Option<Spread>,
+}
+
+/// An earlier step of a chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Previous {
+    pub(crate) name: String,
+    pub(crate) address: String,
 }
 
 impl Common {
@@ -68,25 +158,12 @@ impl Common {
             name,
             addresses,
             store: Arc::new(Memory::new()),
+            pipelined: false,
             route: None,
+            subscribers: 1,
             max_message: DEFAULT_MAX_MESSAGE,
             hold: PubService::DEFAULT_HOLD,
             patience: PubService::DEFAULT_PATIENCE,
-        }
-    }
-
-    /// Checks what can be checked before anything is opened: the name, which is part of a
-    /// function path and so has no dot and no space, and the addresses that are used.
-    pub(crate) fn check(&self, used: fn(&Addresses) -> Vec<&str>) -> Result<()> {
-        for address in used(&self.addresses) {
-            address::check(address, Purpose::Bind)?;
-        }
-        let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
-        match self.name.is_empty() || self.name.contains(odd) {
-            true => {
-                Err(self.wrong("a server's name has at least one character, and no dot or space"))
-            }
-            false => Ok(()),
         }
     }
 
@@ -98,78 +175,67 @@ impl Common {
         }
     }
 
-    pub(crate) fn spawn_pull(&self, crew: &mut Crew, outlet: Outlet) -> Result<()> {
-        PullService::new(&self.addresses.pull)
-            .max_message(self.max_message)
-            .spawn(crew, outlet)
+    /// Where clients push messages.
+    pub(crate) fn pull(&self) -> PullService {
+        PullService::new(&self.addresses.pull).max_message(self.max_message)
     }
 
-    pub(crate) fn spawn_pub(&self, crew: &mut Crew, inlet: Inlet) {
-        PubService::new(&self.addresses.publish)
+    /// Where messages of an earlier step come from.
+    pub(crate) fn sub(&self, previous: &Previous) -> SubConnection {
+        SubConnection::new(&previous.address, &previous.name).max_message(self.max_message)
+    }
+
+    /// What runs functions and publishes the results: to be completed with a source whose
+    /// messages go to `Functions`.
+    pub(crate) fn with_functions(self, functions: Functions, threads: usize) -> Assembly {
+        let functions = FunctionService::new(functions)
+            .threads(threads)
+            .max_message(self.max_message);
+        self.publishing()
+            .outbound("Functions", functions)
+            .replies("Functions", "Pub")
+    }
+
+    /// What has workers and publishes their results: to be completed with a source that takes
+    /// the route which is given with it.
+    pub(crate) fn with_workers(self, hooks: Hooks) -> (Assembly, Route) {
+        let pull =
+            WorkerPullService::new(&self.addresses.worker_pull).max_message(self.max_message);
+        let push = WorkerPushService::new(&self.addresses.worker_push);
+        let mut way_in = Route::to("WorkerPush").failures_to("Pub");
+        if let Some(scatter) = hooks.scatter {
+            way_in = way_in.spread("scatter", scatter);
+        }
+        let mut way_out = Route::to("Pub");
+        if let Some(gather) = hooks.gather {
+            way_out = way_out.spread("gather", gather);
+        }
+        let assembly = self
+            .publishing()
+            .inbound("WorkerPull", pull, way_out)
+            .outbound("WorkerPush", push)
+            .preset_address("db_address", "Cache")
+            .preset_address("worker_pull_address", "WorkerPull")
+            .preset_address("worker_push_address", "WorkerPush");
+        (assembly, way_in)
+    }
+
+    /// What all have: a cache, and a publisher.
+    fn publishing(self) -> Assembly {
+        let mut publisher = PubService::new(&self.addresses.publish)
+            .pipelined(self.pipelined)
+            .subscribers(self.subscribers)
             .hold(self.hold)
-            .patience(self.patience)
-            .spawn(crew, inlet);
-    }
-
-    /// The way out of the component, once.
-    pub(crate) fn take_way_out(&mut self) -> WayOut {
-        WayOut {
-            component: self.name.clone(),
-            route: self.route.take(),
+            .patience(self.patience);
+        if let Some(route) = self.route {
+            publisher = publisher.choose(route);
         }
-    }
-
-    /// Adds the cache, waits until all parts are ready, writes the keys that peers configure
-    /// themselves by, and lets them work.
-    pub(crate) fn start(self, mut crew: Crew, keys: &[Key]) -> Result<Running> {
-        CacheService::new(self.addresses.db, self.store.clone())
+        Assembly::new(&self.name)
+            .store(self.store)
             .max_message(self.max_message)
-            .spawn(&mut crew)?;
-        crew.start(|bound| {
-            let addresses = bound_addresses(bound);
-            self.store.set("name", self.name.as_bytes())?;
-            for (key, address) in keys {
-                self.store.set(key, address(&addresses).as_bytes())?;
-            }
-            Ok(addresses)
-        })
-    }
-}
-
-/// A key of the cache, and the address that it tells.
-pub(crate) type Key = (&'static str, fn(&Addresses) -> &str);
-
-/// The way out of a component: what its `route` hook makes of each result.
-pub(crate) struct WayOut {
-    pub(crate) component: String,
-    pub(crate) route: Option<Choose>,
-}
-
-impl WayOut {
-    /// What to publish for a result. Without a hook it goes to its client as it is.
-    pub(crate) fn parcel(&mut self, frame: Frame) -> Parcel {
-        let Some(route) = &mut self.route else {
-            return frame.into();
-        };
-        let mut message = frame.to_message();
-        match guarded(&self.component, "route", || route(&mut message)) {
-            Ok(topic) => Parcel {
-                topic: Some(topic),
-                frame: Frame::from(&message),
-            },
-            Err(failure) => frame.with_failure(&failure).into(),
-        }
-    }
-}
-
-/// The addresses that the parts of a component bound, by their roles.
-fn bound_addresses(bound: &BTreeMap<String, String>) -> Addresses {
-    let of = |part: &str| bound.get(part).cloned().unwrap_or_default();
-    Addresses {
-        pull: of("Pull"),
-        publish: of("Pub"),
-        worker_push: of("WorkerPush"),
-        worker_pull: of("WorkerPull"),
-        db: of("Cache"),
+            .outbound("Pub", publisher)
+            .cache("Cache", &self.addresses.db)
+            .preset("name", self.name)
+            .preset_address("pub_address", "Pub")
     }
 }

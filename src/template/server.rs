@@ -1,16 +1,12 @@
 //! A server that runs its functions itself.
 
 use std::fmt;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::common::Common;
 use crate::address::Addresses;
-use crate::cache::StoreCache;
 use crate::error::Result;
-use crate::handler::{Functions, Runner};
-use crate::part::{Crew, Router, Running, channel, spawn_functions};
+use crate::handler::Functions;
+use crate::part::Running;
 
 /// A server: messages come in, its own functions run, results go out.
 ///
@@ -58,14 +54,8 @@ impl Server {
         }
     }
 
-    function_settings!();
-
-    /// How many threads run functions: 1 by default, which keeps the order of the messages.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
-        self
-    }
-
+    local_settings!();
+    pipelined_setting!();
     common_settings!();
 
     /// Starts it. Returns when all parts are ready.
@@ -74,55 +64,12 @@ impl Server {
     /// An address that is malformed, in use or not to be bound; a name or number of threads
     /// that makes no sense; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
-        let mut common = self.common;
-        common.check(|a| vec![&a.pull, &a.publish, &a.db])?;
-        if self.threads == 0 {
-            return Err(common.wrong("it needs at least one thread"));
-        }
-        let mut crew = Crew::new(&common.name);
-        let (pulled, inbound) = channel()?;
-        let (work, to_functions) = channel()?;
-        let (done, results) = channel()?;
-        let (publish, to_publish) = channel()?;
-
-        common.spawn_pull(&mut crew, pulled)?;
-        let runner = Runner {
-            functions: self.functions,
-            component: common.name.clone(),
-            only_own_name: true,
-            max_message: common.max_message,
-            cache: Arc::new(StoreCache::new(common.store.clone())),
-            complaints: Mutex::default(),
-        };
-        spawn_functions(&mut crew, self.threads, runner, to_functions, &done);
-        drop(done);
-        common.spawn_pub(&mut crew, to_publish);
-
-        let mut router = Router::default();
-        // Several threads share what comes one by one; a batch would go to one of them.
-        let most = if self.threads > 1 { 1 } else { usize::MAX };
-        let functions = router.exit("Functions", work, most);
-        let publisher = router.exit("Pub", publish, usize::MAX);
-        router.route("Pull", inbound, &[functions], move |frame, deliveries| {
-            deliveries.deliver(functions, frame);
-        });
-        let mut way_out = common.take_way_out();
-        router.route(
-            "Functions",
-            results,
-            &[publisher],
-            move |frame, deliveries| {
-                deliveries.deliver(publisher, way_out.parcel(frame));
-            },
-        );
-        router.spawn(&mut crew);
-        common.start(
-            crew,
-            &[
-                ("pull_address", |bound| &bound.pull),
-                ("pub_address", |bound| &bound.publish),
-            ],
-        )
+        let pull = self.common.pull();
+        self.common
+            .with_functions(self.functions, self.threads)
+            .inbound("Pull", pull, "Functions")
+            .preset_address("pull_address", "Pull")
+            .start()
     }
 }
 

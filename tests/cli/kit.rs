@@ -81,7 +81,7 @@ impl Palm {
         }
         arguments.extend(more);
         let mut master = Self::start(&arguments);
-        let line = master.line_with("starting part Cache at ");
+        let line = master.line_with("ready: ");
         master.db = line.rsplit(' ').next().unwrap().to_owned();
         master
     }
@@ -100,7 +100,7 @@ impl Palm {
         ]
         .concat();
         let worker = Self::start(&arguments);
-        worker.line_with("starting part Watch");
+        worker.line_with("ready");
         worker
     }
 

@@ -168,7 +168,7 @@ pub fn unwritable(error: &io::Error) -> Failure {
 pub fn announce(addresses: &Addresses, name: &str) {
     log::info!(
         target: name,
-        "pull {}, pub {}, wpush {}, wpull {}, db {}",
+        "ready: pull {}, pub {}, wpush {}, wpull {}, db {}",
         addresses.pull, addresses.publish, addresses.worker_push, addresses.worker_pull,
         addresses.db
     );

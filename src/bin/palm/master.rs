@@ -63,9 +63,9 @@ impl Master {
             master = master.store(store::open(Path::new(&folder))?);
         }
         let running = master.start()?;
-        announce(running.addresses(), running.name());
         let stopper = running.stopper();
         signals::on_first(move |_| stopper.stop());
+        announce(running.addresses(), running.name());
         Ok(running.wait()?)
     }
 }

@@ -80,6 +80,7 @@ impl Worker {
             stopper.stop();
             command.stop();
         });
+        log::info!(target: running.name(), "ready");
         Ok(running.wait()?)
     }
 }

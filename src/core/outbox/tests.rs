@@ -62,7 +62,11 @@ impl World {
     fn with_bytes(bytes: usize) -> Self {
         let patience = PATIENCE;
         Self {
-            outbox: Outbox::new(Bounds { bytes, patience }),
+            outbox: Outbox::new(Bounds {
+                bytes,
+                patience,
+                subscribers: 1,
+            }),
             pipes: Vec::new(),
             now: Instant::now(),
         }
@@ -91,10 +95,10 @@ impl World {
     }
 
     fn publish(&mut self, topic: &str, number: u8) {
-        self.offer(Topic::Client(topic), number);
+        self.offer(Topic::Client(topic.to_owned()), number);
     }
 
-    fn offer(&mut self, topic: Topic<'_>, number: u8) {
+    fn offer(&mut self, topic: Topic, number: u8) {
         let frame = Frame::new("", "", "s.f", "", &[number]);
         let (now, mut pipes) = (self.now, Pipes(&mut self.pipes));
         let Ok(()) = self.outbox.offer(topic, frame, now, &mut pipes);
@@ -252,9 +256,11 @@ fn who_listens_to_everything_does_not_take_a_clients_result_away() {
     assert!(world.got("").is_empty());
     world.subscribe("client", 9);
     assert_eq!(world.got("client"), [1]);
-    // What a hook chose has no owner.
-    world.offer(Topic::Chosen("even"), 2);
-    assert_eq!(world.got(""), [1, 2]);
+    // Nor what is meant for a next step.
+    world.offer(Topic::Chosen("even".to_owned()), 2);
+    assert_eq!(world.got(""), [1]);
+    world.subscribe("even", 9);
+    assert_eq!(world.got("even"), [2]);
 }
 
 #[test]
@@ -342,4 +348,31 @@ fn what_is_remembered_is_bounded_and_forgotten_by_name() {
     assert!(decided.of(&last).is_some());
     decided.forget(&format!("{last}/5"), Decision::NotWaitedFor);
     assert_eq!(decided.of(&last), None);
+}
+
+#[test]
+fn what_several_steps_shall_have_waits_for_all_of_them() {
+    let mut world = World::new();
+    world.outbox.bounds.subscribers = 2;
+    let step = || Topic::Chosen("server".to_owned());
+    world.subscribe("", 9);
+    world.subscribe("server", 9);
+    world.offer(step(), 1);
+    assert_eq!(world.outbox.waiting(), 1);
+    world.subscribe("server", 9);
+    assert_eq!(world.outbox.waiting(), 0);
+    // One goes: what comes then waits for it to come back, and for its patience at most.
+    world.pipes.pop();
+    world.cancel("server");
+    world.offer(step(), 2);
+    assert!(world.pass(PROBATION).is_empty());
+    assert_eq!(world.outbox.waiting(), 1);
+    world.subscribe("server", 9);
+    assert_eq!(world.got("server"), [1, 2]);
+    assert_eq!(world.pipes.last().map(|pipe| &pipe.got[..]), Some(&[2][..]));
+    assert_eq!(world.got(""), [1, 2]);
+    // A client's results wait for nobody but the client.
+    world.subscribe("client", 9);
+    world.publish("client", 3);
+    assert_eq!(world.got("client"), [3]);
 }

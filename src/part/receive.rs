@@ -1,0 +1,161 @@
+//! What comes in over a socket, message by message.
+
+use std::time::Instant;
+
+use super::attached::{Attached, Plan};
+use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
+use crate::bell::Bell;
+use crate::core::complaints::Complaints;
+use crate::error::{Error, Result};
+use crate::message::{ENVELOPE, Frame};
+use crate::socket::{Kind, Want};
+
+/// What kind of messages come in.
+pub(crate) enum Source {
+    /// Messages that are pushed.
+    Pull,
+    /// Messages that are published under this topic; under any if it is empty.
+    Sub(String),
+}
+
+/// What all parts are that messages come in at, one after another.
+pub(crate) struct Receive {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    pub(crate) place: Place,
+    pub(crate) max_message: usize,
+    /// Whether a message without an id gets one.
+    pub(crate) fill_id: bool,
+    /// The most messages in a batch and in libzmq's queue, if not the usual numbers.
+    pub(crate) high_water: Option<u16>,
+}
+
+impl Receive {
+    /// Starts it. Without an outlet, what comes in is thrown away.
+    pub(crate) fn spawn(self, crew: &mut Crew, outlet: Option<Outlet>) -> Result<()> {
+        let bell = Bell::new()?;
+        let (kind, topic) = match self.source {
+            Source::Pull => (Kind::Pull, None),
+            Source::Sub(topic) => (Kind::Sub, Some(topic)),
+        };
+        let plan = Plan {
+            kind,
+            part: self.name.clone(),
+            topic: topic.clone(),
+            place: self.place,
+            max_message: self.max_message,
+            high_water: self.high_water,
+        };
+        crew.spawn(&self.name, Duty::Carries, move |context| {
+            context.wake_by(&bell);
+            let (attached, bound) = Attached::open(plan, &bell)?;
+            context.ready(bound)?;
+            let mut receiving = Receiving {
+                context,
+                attached,
+                topic,
+                outlet,
+                limit: self.max_message.saturating_add(ENVELOPE),
+                most: self.high_water.map_or(256, usize::from),
+                fill_id: self.fill_id,
+                complaints: Complaints::default(),
+                parts: Vec::new(),
+            };
+            receiving.run(&bell)
+        });
+        Ok(())
+    }
+}
+
+struct Receiving<'a> {
+    context: &'a Context,
+    attached: Attached,
+    /// What it subscribed to, if it did.
+    topic: Option<String>,
+    outlet: Option<Outlet>,
+    /// The largest frame to take.
+    limit: usize,
+    /// The most messages in a batch.
+    most: usize,
+    fill_id: bool,
+    complaints: Complaints,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Receiving<'_> {
+    fn run(&mut self, bell: &Bell) -> Result<()> {
+        while !self.context.soft.is_raised() {
+            self.attached.follow(self.context);
+            let batch = self.receive()?;
+            if let Some(outlet) = self.outlet.as_ref().filter(|_| !batch.is_empty()) {
+                match outlet.send_until(batch, &self.context.hard) {
+                    Ok(()) => continue,
+                    Err(NotSent::Full(lost) | NotSent::Closed(lost)) => {
+                        self.context.say_lost(lost.len());
+                        break;
+                    }
+                }
+            }
+            let news = || self.context.soft.is_raised() || self.attached.has_moved();
+            bell.sleep(news, || self.attached.socket.wait(Want::Read, bell, None))?;
+        }
+        let refused = self.complaints.total();
+        if refused > 0 {
+            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
+        }
+        Ok(())
+    }
+
+    /// Receives what is there, up to a full batch.
+    fn receive(&mut self) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for _ in 0..self.most {
+            if batch.is_full() || !self.attached.socket.try_recv(&mut self.parts)? {
+                break;
+            }
+            match self.accept() {
+                Ok(Some(frame)) => batch.push(frame),
+                Ok(None) => {}
+                Err(error) => self.complain(&error),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The message that was received; none if it is not for us.
+    fn accept(&mut self) -> Result<Option<Frame>> {
+        let frame = match (&self.topic, self.parts.as_mut_slice()) {
+            (None, [frame]) => frame,
+            (None, _) => return malformed("it has more than one frame"),
+            (Some(wanted), [topic, frame]) => {
+                // ZeroMQ delivers every topic that begins with it.
+                if !wanted.is_empty() && wanted.as_bytes() != topic.as_slice() {
+                    return Ok(None);
+                }
+                frame
+            }
+            // A palm publisher's welcome to those who subscribed to everything.
+            (Some(_), [welcome]) if *welcome == WELCOME.as_bytes() => return Ok(None),
+            (Some(_), _) => return malformed("a published message has a topic and a message"),
+        };
+        let mut frame = Frame::parse(std::mem::take(frame), self.limit)?;
+        if self.fill_id && frame.cache().is_empty() {
+            let mut buffer = uuid::Uuid::encode_buffer();
+            let id = uuid::Uuid::new_v4();
+            frame.set_cache(id.hyphenated().encode_lower(&mut buffer));
+        }
+        Ok(Some(frame))
+    }
+
+    fn complain(&mut self, error: &Error) {
+        let peer = self.attached.socket.peer();
+        if let Some(more) = self.complaints.note(&peer, Instant::now()) {
+            let part = &self.context.part;
+            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
+        }
+    }
+}
+
+fn malformed<T>(reason: &'static str) -> Result<T> {
+    Err(Error::Malformed { reason })
+}

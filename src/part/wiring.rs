@@ -1,0 +1,60 @@
+//! What a component gives a part when it starts it.
+
+use super::{Crew, Inlet, Outlet};
+use crate::error::Result;
+use crate::store::SharedStore;
+
+/// A part's place in its component.
+pub struct Wiring {
+    /// The part's name.
+    pub(crate) name: String,
+    /// Where what it gives goes; `None` when nothing is made of that.
+    pub(crate) outlet: Option<Outlet>,
+    /// Where what it takes comes from; `None` when nothing leads to it.
+    pub(crate) inlet: Option<Inlet>,
+    /// The component's cache.
+    pub(crate) store: SharedStore,
+}
+
+impl Wiring {
+    pub(super) fn new(name: &str, store: SharedStore) -> Self {
+        Self {
+            name: name.to_owned(),
+            outlet: None,
+            inlet: None,
+            store,
+        }
+    }
+}
+
+/// What all parts are. Only palm's own are: whoever has another source or sink of messages
+/// joins it to a component by a channel.
+pub trait Part: Send + 'static {
+    /// Whether messages come from it.
+    const GIVES: bool;
+
+    /// Whether messages can go to it.
+    const TAKES: bool;
+
+    /// Checks what can be checked before anything is opened.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The most messages to hand to it at once.
+    fn most(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Starts its threads.
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()>;
+}
+
+/// A part that messages come from.
+pub trait Inbound: Part {}
+
+/// A part that messages go to. Some give something back for each.
+pub trait Outbound: Part {}
+
+/// A part beside the stream of messages.
+pub trait Bypass: Part {}
