@@ -36,7 +36,7 @@ use crate::part::Running;
 ///         if even { "even" } else { "odd" }.to_owned()
 ///     })
 ///     .start()?;
-/// let branch = |topic| {
+/// let branch = |topic: &'static str| {
 ///     Pipeline::new("branch", Addresses::ephemeral())
 ///         .after(topic, &server.addresses().publish)
 ///         .function("mark", move |call| Ok([call.payload(), topic.as_bytes()].concat()))

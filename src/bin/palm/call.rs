@@ -3,7 +3,7 @@
 use argh::FromArgs;
 
 use crate::common::{Outcome, log_level, payload, print, timeout};
-use crate::job::connect;
+use crate::job::{connect, path};
 
 /// Call a function with one payload and print the result.
 #[derive(FromArgs)]
@@ -15,9 +15,13 @@ pub struct Call {
     /// where to push the message (default: as the server tells at db)
     #[argh(option)]
     pull: Option<String>,
-    /// where to subscribe for the result (default: as the server tells at db)
-    #[argh(option, long = "pub")]
-    publish: Option<String>,
+    /// where to subscribe for the result: the pub address of the last step (default: as the
+    /// server tells at db)
+    #[argh(option)]
+    sub: Option<String>,
+    /// one more step, SERVER.FUNCTION, after those before (repeats)
+    #[argh(option)]
+    then: Vec<String>,
     /// how many seconds to wait for the server, and then for the result, 0 for as long as it
     /// takes (default: 10 for the server, 300 for the result)
     #[argh(option)]
@@ -28,7 +32,7 @@ pub struct Call {
     /// log everything
     #[argh(switch, short = 'd')]
     debug: bool,
-    /// what to call: SERVER.FUNCTION
+    /// what to call, or the first step of a chain
     #[argh(positional, arg_name = "SERVER.FUNCTION")]
     function: String,
     /// the payload; - for standard input, nothing for an empty one. One that begins with - is
@@ -41,9 +45,10 @@ impl Call {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
         let timeout = self.timeout.map(timeout).transpose()?;
-        let client = connect(&self.function, self.db, self.pull, self.publish, timeout)?;
+        let path = path(self.function, &self.then);
+        let client = connect(&path, self.db, self.pull, self.sub, timeout)?;
         let payload = payload(self.payload.as_deref())?;
-        let mut request = client.request(&self.function);
+        let mut request = client.request(&path);
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }

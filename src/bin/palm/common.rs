@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
 use log::LevelFilter;
-use palm::Addresses;
 use palm::logging::{self, Output};
+use palm::{Addresses, Running};
+
+use crate::signals;
 
 /// The exit code of a wrong command line.
 pub const USAGE: u8 = 2;
@@ -164,12 +166,40 @@ pub fn unwritable(error: &io::Error) -> Failure {
     }
 }
 
-/// Says where a component can be reached, for a person and for a script.
-pub fn announce(addresses: &Addresses, name: &str) {
-    log::info!(
-        target: name,
-        "ready: pull {}, pub {}, wpush {}, wpull {}, db {}",
-        addresses.pull, addresses.publish, addresses.worker_push, addresses.worker_pull,
-        addresses.db
-    );
+/// The default addresses, with those that were given in their place.
+pub fn addresses(
+    pull: Option<String>,
+    publish: Option<String>,
+    wpush: Option<String>,
+    wpull: Option<String>,
+    db: Option<String>,
+) -> Addresses {
+    let usual = Addresses::default();
+    Addresses {
+        pull: pull.unwrap_or(usual.pull),
+        publish: publish.unwrap_or(usual.publish),
+        worker_push: wpush.unwrap_or(usual.worker_push),
+        worker_pull: wpull.unwrap_or(usual.worker_pull),
+        db: db.unwrap_or(usual.db),
+    }
+}
+
+/// Runs a component until it ends, or a signal ends it. Says where it can be reached.
+pub fn run(running: &Running) -> Outcome {
+    let stopper = running.stopper();
+    signals::on_first(move |_| stopper.stop());
+    let bound = running.addresses();
+    let roles = [
+        ("pull", &bound.pull),
+        ("pub", &bound.publish),
+        ("wpush", &bound.worker_push),
+        ("wpull", &bound.worker_pull),
+        ("db", &bound.db),
+    ];
+    let bound = roles.iter().filter(|(_, address)| !address.is_empty());
+    let bound: Vec<_> = bound
+        .map(|(role, address)| format!("{role} {address}"))
+        .collect();
+    log::info!(target: running.name(), "ready: {}", bound.join(", "));
+    Ok(running.wait()?)
 }

@@ -27,9 +27,13 @@ pub struct Job {
     /// where to push the messages (default: as the server tells at db)
     #[argh(option)]
     pull: Option<String>,
-    /// where to subscribe for the results (default: as the server tells at db)
-    #[argh(option, long = "pub")]
-    publish: Option<String>,
+    /// where to subscribe for the results: the pub address of the last step (default: as the
+    /// server tells at db)
+    #[argh(option)]
+    sub: Option<String>,
+    /// one more step, SERVER.FUNCTION, after those before (repeats)
+    #[argh(option)]
+    then: Vec<String>,
     /// file to read lines from (default: standard input)
     #[argh(option)]
     input: Option<String>,
@@ -46,7 +50,7 @@ pub struct Job {
     /// log everything
     #[argh(switch, short = 'd')]
     debug: bool,
-    /// what to call: SERVER.FUNCTION
+    /// what to call, or the first step of a chain
     #[argh(positional, arg_name = "SERVER.FUNCTION")]
     function: String,
 }
@@ -62,9 +66,10 @@ impl Job {
         log_level(self.debug, self.info);
         let wait = self.timeout.map(timeout).transpose()?;
         let input = input(self.input.as_deref())?;
-        let client = connect(&self.function, self.db, self.pull, self.publish, wait)?;
+        let path = path(self.function, &self.then);
+        let client = connect(&path, self.db, self.pull, self.sub, wait)?;
         let (lines, broken) = Lines::new(input);
-        let mut request = client.request(&self.function);
+        let mut request = client.request(&path);
         if let Some(wait) = wait {
             request = request.timeout(wait);
         }
@@ -90,12 +95,17 @@ impl Job {
     }
 }
 
+/// The path of all steps.
+pub fn path(first: String, then: &[String]) -> String {
+    then.iter().fold(first, |path, step| path + " " + step)
+}
+
 /// Connects to the server that a function path names.
 pub fn connect(
     function: &str,
     db: String,
     pull: Option<String>,
-    publish: Option<String>,
+    sub: Option<String>,
     timeout: Option<Option<Duration>>,
 ) -> Result<Client, Failure> {
     let server = Path::parse(function)?.step(0)?.server;
@@ -106,7 +116,7 @@ pub fn connect(
     if let Some(address) = pull {
         client = client.pull(address);
     }
-    if let Some(address) = publish {
+    if let Some(address) = sub {
         client = client.publish(address);
     }
     Ok(client.connect()?)

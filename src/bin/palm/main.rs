@@ -3,6 +3,7 @@
 mod cache;
 mod call;
 mod common;
+mod hub;
 mod job;
 mod master;
 mod signals;
@@ -26,6 +27,7 @@ struct Palm {
 #[argh(subcommand)]
 enum Command {
     Master(master::Master),
+    Hub(hub::Hub),
     Worker(worker::Worker),
     Call(call::Call),
     Job(job::Job),
@@ -77,6 +79,7 @@ fn run(command: Command) -> ExitCode {
     }
     let result = match command {
         Command::Master(master) => master.run(),
+        Command::Hub(hub) => hub.run(),
         Command::Worker(worker) => worker.run(),
         Command::Call(call) => call.run(),
         Command::Job(job) => job.run(),

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use argh::FromArgs;
-use palm::{Addresses, store};
+use palm::store;
 
-use crate::common::{Outcome, announce, log_level};
-use crate::signals;
+use crate::common::{Outcome, addresses, log_level, run};
 
 /// Run a master: clients submit to it, workers do the work.
 #[derive(FromArgs)]
@@ -35,6 +34,13 @@ pub struct Master {
     /// memory)
     #[argh(option)]
     data: Option<String>,
+    /// pass results on to the next step, which subscribes to this one's name, instead of to
+    /// the clients
+    #[argh(switch)]
+    pipelined: bool,
+    /// how many next steps are to get a copy of each result (default: 1)
+    #[argh(option, default = "1")]
+    subscribers: usize,
     /// log what it does, on standard error
     #[argh(switch, short = 'i')]
     info: bool,
@@ -46,26 +52,13 @@ pub struct Master {
 impl Master {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
-        let mut addresses = Addresses::default();
-        for (address, given) in [
-            (&mut addresses.pull, self.pull),
-            (&mut addresses.publish, self.publish),
-            (&mut addresses.worker_push, self.wpush),
-            (&mut addresses.worker_pull, self.wpull),
-            (&mut addresses.db, self.db),
-        ] {
-            if let Some(given) = given {
-                *address = given;
-            }
-        }
-        let mut master = palm::Master::new(self.name, addresses);
+        let addresses = addresses(self.pull, self.publish, self.wpush, self.wpull, self.db);
+        let mut master = palm::Master::new(self.name, addresses)
+            .pipelined(self.pipelined)
+            .subscribers(self.subscribers);
         if let Some(folder) = self.data {
             master = master.store(store::open(Path::new(&folder))?);
         }
-        let running = master.start()?;
-        let stopper = running.stopper();
-        signals::on_first(move |_| stopper.stop());
-        announce(running.addresses(), running.name());
-        Ok(running.wait()?)
+        run(&master.start()?)
     }
 }

@@ -1,0 +1,68 @@
+//! `palm hub`
+
+use std::path::Path;
+
+use argh::FromArgs;
+use palm::store;
+
+use crate::common::{Outcome, addresses, log_level, run};
+
+/// Run a hub: a later step of a chain, whose workers do the work.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "hub", help_triggers("-h", "--help", "help"))]
+pub struct Hub {
+    /// its name, which the steps of a call give (default: hub)
+    #[argh(option, default = "String::from(\"hub\")")]
+    name: String,
+    /// where the step before publishes (its pub)
+    #[argh(option)]
+    sub: String,
+    /// the name of the step before, or another topic that it publishes under
+    #[argh(option)]
+    previous: String,
+    /// address for results (default: tcp://127.0.0.1:5556)
+    #[argh(option, long = "pub")]
+    publish: Option<String>,
+    /// address for messages to workers (default: tcp://127.0.0.1:5557)
+    #[argh(option)]
+    wpush: Option<String>,
+    /// address for results from workers (default: tcp://127.0.0.1:5558)
+    #[argh(option)]
+    wpull: Option<String>,
+    /// address of the cache, the only one that others need to know (default:
+    /// tcp://127.0.0.1:5559)
+    #[argh(option)]
+    db: Option<String>,
+    /// folder in which the cache survives a restart (needs the feature rocksdb; default: in
+    /// memory)
+    #[argh(option)]
+    data: Option<String>,
+    /// pass results on to the next step, which subscribes to this one's name, instead of to
+    /// the clients
+    #[argh(switch)]
+    pipelined: bool,
+    /// how many next steps are to get a copy of each result (default: 1)
+    #[argh(option, default = "1")]
+    subscribers: usize,
+    /// log what it does, on standard error
+    #[argh(switch, short = 'i')]
+    info: bool,
+    /// log everything
+    #[argh(switch, short = 'd')]
+    debug: bool,
+}
+
+impl Hub {
+    pub fn run(self) -> Outcome {
+        log_level(self.debug, self.info);
+        let addresses = addresses(None, self.publish, self.wpush, self.wpull, self.db);
+        let mut hub = palm::Hub::new(self.name, addresses)
+            .after(self.previous, self.sub)
+            .pipelined(self.pipelined)
+            .subscribers(self.subscribers);
+        if let Some(folder) = self.data {
+            hub = hub.store(store::open(Path::new(&folder))?);
+        }
+        run(&hub.start()?)
+    }
+}
