@@ -1,5 +1,5 @@
-//! palm builds clusters of components over ZeroMQ: clients, servers, masters with workers, and
-//! a key-value cache beside each. It speaks the wire of pylm, the Python implementation, so
+//! palm builds clusters of components over ZeroMQ: clients, servers, pipelines, sinks, masters
+//! with workers, hubs, and a key-value cache beside each. It speaks the wire of pylm, the Python implementation, so
 //! that every pylm client, server and worker works with it.
 //!
 //! # Hello, world
@@ -30,18 +30,22 @@
 //!
 //! | template | messages come from | the work is done by | results go to |
 //! |----------|--------------------|---------------------|---------------|
-//! | [`Server`] | clients | its own functions | clients |
-//! | [`Master`] | clients | workers in other processes | clients |
-//! | [`Worker`] | its master | its own functions | its master |
+//! | [`Server`] | clients | its own functions | clients, or a next step |
+//! | [`Pipeline`] | an earlier step | its own functions | clients, or a next step |
+//! | [`Sink`] | several earlier steps | its own functions | clients, or a next step |
+//! | [`Master`] | clients | workers in other processes | clients, or a next step |
+//! | [`Hub`] | an earlier step | workers in other processes | clients, or a next step |
+//! | [`Worker`] | its master or hub | its own functions | its master or hub |
 //!
-//! A [`Client`] calls either kind of server. A function is a closure, or a [`Handler`], from a
-//! [`Call`] to a [`Reply`] of nothing, one payload or several, or an error; the same one runs
-//! in a server and in a worker. What fails, or panics, is the error of that call, and no more.
+//! A [`Client`] calls a server, or a chain of several steps: it sends to the first and listens
+//! to the last. A function is a closure, or a [`Handler`], from a [`Call`] to a [`Reply`] of
+//! nothing, one payload or several, or an error; the same one runs in all of these. What fails,
+//! or panics, is the error of that call, and no more.
 //!
 //! # Parts
 //!
-//! Templates are wirings of [parts](part), each a thread with a socket of its own, around a
-//! router. Another combination is made from the same parts.
+//! Templates are [assemblies](Assembly) of [parts](part), each a thread with a socket of its
+//! own, around a router. Another combination is made from the same parts.
 //!
 //! # What is promised
 //!

@@ -24,7 +24,7 @@ fn a_port_in_use_is_one_line() {
     for flag in ["--pull", "--wpush", "--wpull", "--db"] {
         arguments.extend([flag, "tcp://127.0.0.1:*"]);
     }
-    let output = palm(&[&arguments[..], &["--sub", &address]].concat(), b"");
+    let output = palm(&[&arguments[..], &["--pub", &address]].concat(), b"");
     one_line(&output, 1, &["Pub", &address, "in use"]);
 }
 

@@ -75,15 +75,42 @@ impl Palm {
 
     /// A master on free ports.
     pub fn master(more: &[&str]) -> Self {
-        let mut arguments = vec!["master", "-i"];
-        for flag in ["--pull", "--pub", "--wpush", "--wpull", "--db"] {
+        Self::serve(
+            "master",
+            &["--pull", "--pub", "--wpush", "--wpull", "--db"],
+            more,
+        )
+    }
+
+    /// A hub on free ports.
+    pub fn hub(more: &[&str]) -> Self {
+        Self::serve("hub", &["--pub", "--wpush", "--wpull", "--db"], more)
+    }
+
+    fn serve(command: &str, bound: &[&str], more: &[&str]) -> Self {
+        let mut arguments = vec![command, "-i"];
+        for flag in bound {
             arguments.extend([flag, "tcp://127.0.0.1:*"]);
         }
         arguments.extend(more);
-        let mut master = Self::start(&arguments);
-        let line = master.line_with("ready: ");
-        master.db = line.rsplit(' ').next().unwrap().to_owned();
-        master
+        let mut running = Self::start(&arguments);
+        running.line_with("ready: ");
+        running.db = running.address("db");
+        running
+    }
+
+    /// The address that it bound for a role: pull, pub, wpush, wpull or db.
+    pub fn address(&self, role: &str) -> String {
+        let line = self.line_with("ready: ");
+        let (_, roles) = line.split_once("ready: ").unwrap();
+        let of_role = |entry: &str| {
+            entry
+                .strip_prefix(role)?
+                .strip_prefix(' ')
+                .map(str::to_owned)
+        };
+        let found = roles.split(", ").find_map(of_role);
+        found.unwrap_or_else(|| panic!("no {role} in: {line}"))
     }
 
     /// A worker of this master, once it has found it.
