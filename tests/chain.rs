@@ -421,3 +421,43 @@ fn a_step_without_one_before_it_does_not_start() {
         .start();
     assert!(matches!(bad, Err(Error::Address { .. })), "{bad:?}");
 }
+
+#[test]
+fn garbage_from_a_publisher_stops_no_step_and_good_messages_get_through() {
+    let _limit = limit(60, "a publisher of garbage");
+    let context = zmq::Context::new();
+    let publisher = context.socket(zmq::XPUB).unwrap();
+    publisher.set_linger(0).unwrap();
+    publisher.set_rcvtimeo(10_000).unwrap();
+    publisher.set_sndhwm(0).unwrap();
+    publisher.bind("tcp://127.0.0.1:*").unwrap();
+    let address = publisher.get_last_endpoint().unwrap().unwrap();
+    let step = pipeline("second", &Addresses::ephemeral(), ("first", &address));
+    let step = step.max_message(10_000).start().unwrap();
+    assert_eq!(publisher.recv_bytes(0).unwrap(), b"\x01first");
+    let results = common::subscriber(&context, &step.addresses().publish, "me");
+
+    let mut random = Random::new("a publisher of garbage");
+    for number in 0..2_000 {
+        let garbage = match number % 20 {
+            0 => random.bytes(200_000),
+            _ => random.bytes(100),
+        };
+        let parts = match number % 4 {
+            0 => vec![b"first".to_vec()],
+            1 => vec![b"first".to_vec(), garbage],
+            2 => vec![b"first".to_vec(), garbage, random.bytes(9)],
+            _ => vec![b"first and more".to_vec(), garbage],
+        };
+        publisher.send_multipart(parts, 0).unwrap();
+    }
+    let good = common::message("me", "first.echo second.echo", b"good");
+    let good = palm::PalmMessage { stage: 1, ..good };
+    publisher
+        .send_multipart([b"first".to_vec(), good.encode_frame()], 0)
+        .unwrap();
+    // Garbage that is a message by chance has no client: so this is the first result for one.
+    let (topic, message) = common::published(&results);
+    assert_eq!((topic.as_str(), &message.payload[..]), ("me", &b"good"[..]));
+    step.stop().unwrap();
+}
