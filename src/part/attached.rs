@@ -19,6 +19,13 @@ pub(crate) enum Place {
     Connect(Target),
 }
 
+impl Place {
+    /// It connects to this address, for good.
+    pub(crate) fn connect(address: impl Into<String>) -> Self {
+        Self::Connect(Target::new(address))
+    }
+}
+
 /// An address that may change while parts are connected to it.
 #[derive(Clone)]
 pub(crate) struct Target(Arc<TargetInner>);

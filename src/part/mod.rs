@@ -23,10 +23,13 @@
 //! | part | socket | gives | takes |
 //! |------|--------|-------|-------|
 //! | [`PullService`] | PULL, binds | what clients push, each with an id in `cache` | |
+//! | [`PullConnection`] | PULL, connects | the same, from one who binds | |
 //! | [`SubConnection`] | SUB, connects | what an earlier step publishes | |
 //! | [`WorkerPullService`] | PULL, binds | what workers have done | |
 //! | [`PubService`] | PUB, binds | | what to publish, by topic |
 //! | [`WorkerPushService`] | PUSH, binds | | what workers shall do |
+//! | [`PushService`] | PUSH, binds | | what others pull |
+//! | [`PushConnection`] | PUSH, connects | | the same, for one who binds |
 //! | [`FunctionService`] | | what functions give | what they shall run on |
 //! | [`CacheService`] | REP, binds | | |
 //!
@@ -63,8 +66,8 @@ pub use cache::CacheService;
 pub use channel::{Batch, Inlet, NotSent, Outlet, Parcel, Received, channel};
 pub use functions::FunctionService;
 pub use publish::PubService;
-pub use pull::{PullService, WorkerPullService};
-pub use push::WorkerPushService;
+pub use pull::{PullConnection, PullService, WorkerPullService};
+pub use push::{PushConnection, PushService, WorkerPushService};
 pub use route::Route;
 pub use router::Ways;
 pub use running::{Running, Stopper};

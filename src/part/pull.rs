@@ -15,6 +15,19 @@ pub struct PullService {
     max_message: usize,
 }
 
+/// Takes in what others push (a PULL socket that connects), from a [`PushService`] for
+/// instance. A message without an id in its `cache` field gets a fresh uuid there.
+///
+/// Whoever pushes need not be there yet; libzmq connects to it, and connects again, when it is.
+/// While what comes in has nowhere to go, no more is taken: it stays with whoever pushes.
+///
+/// [`PushService`]: super::PushService
+#[derive(Clone, Debug)]
+pub struct PullConnection {
+    address: String,
+    max_message: usize,
+}
+
 /// Takes in what workers have done (a PULL socket that binds), and changes nothing of it.
 #[derive(Clone, Debug)]
 pub struct WorkerPullService {
@@ -22,10 +35,10 @@ pub struct WorkerPullService {
     max_message: usize,
 }
 
-macro_rules! pull_service {
-    ($service:ty, $name:literal, $fill_id:literal) => {
-        impl $service {
-            /// A service that will bind this address.
+macro_rules! pull_part {
+    ($part:ty, $name:literal, $attach:ident, $place:expr, $fill_id:literal, $new:literal) => {
+        impl $part {
+            #[doc = $new]
             pub fn new(address: impl Into<String>) -> Self {
                 Self {
                     address: address.into(),
@@ -42,25 +55,25 @@ macro_rules! pull_service {
             #[doc = concat!("Starts it, as a part named `", $name, "`, with a thread of its own.")]
             ///
             /// # Errors
-            /// When the address is malformed, in use or not to be bound.
+            /// When the address is malformed or, if it is to be bound, cannot be.
             pub fn start(self, outlet: Outlet) -> Result<Running> {
                 start_alone($name, self, Some(outlet), None)
             }
         }
 
-        impl Part for $service {
+        impl Part for $part {
             const GIVES: bool = true;
             const TAKES: bool = false;
 
             fn check(&self) -> Result<()> {
-                address::check(&self.address, Purpose::Bind)
+                address::check(&self.address, Purpose::$attach)
             }
 
             fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
                 let receive = Receive {
                     name: wiring.name,
                     source: Source::Pull,
-                    place: Place::Bind(self.address),
+                    place: $place(self.address),
                     max_message: self.max_message,
                     fill_id: $fill_id,
                     high_water: None,
@@ -69,9 +82,31 @@ macro_rules! pull_service {
             }
         }
 
-        impl Inbound for $service {}
+        impl Inbound for $part {}
     };
 }
 
-pull_service!(PullService, "Pull", true);
-pull_service!(WorkerPullService, "WorkerPull", false);
+pull_part!(
+    PullService,
+    "Pull",
+    Bind,
+    Place::Bind,
+    true,
+    "A service that will bind this address."
+);
+pull_part!(
+    WorkerPullService,
+    "WorkerPull",
+    Bind,
+    Place::Bind,
+    false,
+    "A service that will bind this address."
+);
+pull_part!(
+    PullConnection,
+    "Pull",
+    Connect,
+    Place::connect,
+    true,
+    "A connection to whoever pushes at this address."
+);

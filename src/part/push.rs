@@ -19,50 +19,99 @@ pub(crate) const PREFETCH: u16 = 16;
 const STALL: Duration = Duration::from_secs(5);
 
 /// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
-/// none has room, it takes no more.
+/// none has room, it takes no more. libzmq holds 16 messages for each worker, so that none
+/// hoards what others could do.
 #[derive(Clone, Debug)]
 pub struct WorkerPushService {
     address: String,
 }
 
-impl WorkerPushService {
-    /// A service that will bind this address.
-    pub fn new(address: impl Into<String>) -> Self {
-        Self {
-            address: address.into(),
+/// Gives messages to whoever pulls, in turn (a PUSH socket that binds). While nobody does, or
+/// nobody has room, it takes no more. libzmq holds 128 messages for each.
+#[derive(Clone, Debug)]
+pub struct PushService {
+    address: String,
+}
+
+/// Gives messages to a component that pulls (a PUSH socket that connects), such as another's
+/// [`PullService`](super::PullService).
+///
+/// That need not be there yet; libzmq connects to it, and connects again, when it is. libzmq
+/// holds 128 messages for it until then; when it has no more room, the part takes no more. On
+/// a stop, what was taken has the grace of 0.25 s to be handed over, and libzmq as long again
+/// to send it. What libzmq could not send then is lost, and not counted.
+#[derive(Clone, Debug)]
+pub struct PushConnection {
+    address: String,
+}
+
+macro_rules! push_part {
+    ($part:ty, $name:literal, $attach:ident, $place:expr, $high_water:expr, $new:literal) => {
+        impl $part {
+            #[doc = $new]
+            pub fn new(address: impl Into<String>) -> Self {
+                Self {
+                    address: address.into(),
+                }
+            }
+
+            #[doc = concat!("Starts it, as a part named `", $name, "`, with a thread of its own.")]
+            ///
+            /// # Errors
+            /// When the address is malformed or, if it is to be bound, cannot be.
+            pub fn start(self, inlet: Inlet) -> Result<Running> {
+                start_alone($name, self, None, Some(inlet))
+            }
         }
-    }
 
-    /// Starts it, as a part named `WorkerPush`, with a thread of its own.
-    ///
-    /// # Errors
-    /// When the address is malformed, in use or not to be bound.
-    pub fn start(self, inlet: Inlet) -> Result<Running> {
-        start_alone("WorkerPush", self, None, Some(inlet))
-    }
+        impl Part for $part {
+            const GIVES: bool = false;
+            const TAKES: bool = true;
+
+            fn check(&self) -> Result<()> {
+                address::check(&self.address, Purpose::$attach)
+            }
+
+            fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+                let push = Push {
+                    name: wiring.name,
+                    place: $place(self.address),
+                    high_water: $high_water,
+                    ends_when_idle: false,
+                };
+                push.spawn(crew, wiring.inlet);
+                Ok(())
+            }
+        }
+
+        impl Outbound for $part {}
+    };
 }
 
-impl Part for WorkerPushService {
-    const GIVES: bool = false;
-    const TAKES: bool = true;
-
-    fn check(&self) -> Result<()> {
-        address::check(&self.address, Purpose::Bind)
-    }
-
-    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
-        let push = Push {
-            name: wiring.name,
-            place: Place::Bind(self.address),
-            high_water: Some(PREFETCH),
-            ends_when_idle: false,
-        };
-        push.spawn(crew, wiring.inlet);
-        Ok(())
-    }
-}
-
-impl Outbound for WorkerPushService {}
+push_part!(
+    WorkerPushService,
+    "WorkerPush",
+    Bind,
+    Place::Bind,
+    Some(PREFETCH),
+    "A service that will bind this address."
+);
+push_part!(
+    PushService,
+    "Push",
+    Bind,
+    Place::Bind,
+    None,
+    "A service that will bind this address."
+);
+push_part!(
+    PushConnection,
+    "Push",
+    Connect,
+    Place::connect,
+    None,
+    "A connection to whoever pulls at this address."
+);
 
 /// What all parts with a PUSH socket are.
 pub(crate) struct Push {

@@ -2,7 +2,7 @@
 
 use super::receive::{Receive, Source};
 use super::wiring::{Inbound, Part, Wiring};
-use super::{Crew, Outlet, Place, Running, Target, start_alone};
+use super::{Crew, Outlet, Place, Running, start_alone};
 use crate::address::{self, Purpose};
 use crate::error::Result;
 use crate::message::DEFAULT_MAX_MESSAGE;
@@ -58,7 +58,7 @@ impl Part for SubConnection {
         let receive = Receive {
             name: wiring.name,
             source: Source::Sub(self.topic),
-            place: Place::Connect(Target::new(self.address)),
+            place: Place::connect(self.address),
             max_message: self.max_message,
             fill_id: true,
             high_water: None,
