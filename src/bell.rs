@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread
 /// says that it is going to sleep first and looks then. So one of the two sees the other.
+#[derive(Debug)]
 pub(crate) struct Bell {
     asleep: AtomicBool,
     reader: PipeReader,

@@ -199,6 +199,6 @@ pub(crate) fn shown(text: &str) -> String {
     cut.escape_debug().to_string()
 }
 
-fn seconds(time: &Duration) -> String {
+pub(crate) fn seconds(time: &Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }

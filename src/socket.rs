@@ -34,9 +34,6 @@ const KEEPALIVE_COUNT: i32 = 4;
 /// keeps a level of a tree for each byte.
 const MAX_TOPIC: usize = 4_096;
 
-/// More frames than any message of ours has: the rest of a longer one is thrown away unread.
-const MAX_PARTS: usize = 4;
-
 /// What libzmq says of a host name that is to be bound.
 const ENODEV: i32 = 19;
 
@@ -82,6 +79,8 @@ pub(crate) enum Kind {
     Sub,
     Rep,
     Dealer,
+    /// Answers many at a time, each by the envelope of its request.
+    Router,
 }
 
 impl Kind {
@@ -93,6 +92,16 @@ impl Kind {
             Self::Sub => zmq::SUB,
             Self::Rep => zmq::REP,
             Self::Dealer => zmq::DEALER,
+            Self::Router => zmq::ROUTER,
+        }
+    }
+
+    /// More frames than any message has that comes in here: the rest of a longer one is thrown
+    /// away unread. A request has one for each broker that it came through.
+    fn max_parts(self) -> usize {
+        match self {
+            Self::Router => 16,
+            _ => 4,
         }
     }
 }
@@ -106,8 +115,20 @@ pub(crate) enum Want {
     Write,
     /// A message to read, or any news from a peer, such as that it has read something.
     ReadOrNews,
+    /// Any news from a peer, while no message is to be read.
+    News,
     /// Nothing: only the bell.
     Nothing,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    Sent,
+    /// The peer has no room for it at present.
+    Full,
+    /// The peer is not there any more.
+    Gone,
 }
 
 /// One socket, owned by one thread.
@@ -117,6 +138,7 @@ pub(crate) struct Socket {
     received: zmq::Message,
     part: String,
     bound: Option<String>,
+    max_parts: usize,
     _context: Arc<Context>,
 }
 
@@ -153,6 +175,10 @@ impl Socket {
             socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL)?;
             socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)?;
             socket.set_reconnect_ivl_max(1_000)?;
+            if kind == Kind::Router {
+                // Or what a peer has no room for would be dropped without a word.
+                socket.set_router_mandatory(true)?;
+            }
             Ok(socket)
         };
         let inner = set_up().map_err(|error| Error::System {
@@ -164,6 +190,7 @@ impl Socket {
             received: zmq::Message::new(),
             part: part.to_owned(),
             bound: None,
+            max_parts: kind.max_parts(),
             _context: context,
         };
         if kind == Kind::Pub {
@@ -332,7 +359,7 @@ impl Socket {
                 Err(zmq::Error::EINTR) => continue,
                 Err(error) => return Err(self.broken(error)),
             }
-            if parts.len() < MAX_PARTS {
+            if parts.len() < self.max_parts {
                 let mut part = Vec::with_capacity(self.received.len() + HEADROOM);
                 part.extend_from_slice(&self.received);
                 parts.push(part);
@@ -371,6 +398,26 @@ impl Socket {
         self.send(last, if first.is_empty() { zmq::DONTWAIT } else { 0 })
     }
 
+    /// Answers the request that came in this envelope: the frames before its empty one.
+    pub(crate) fn try_route(&self, envelope: &[Vec<u8>], answer: &[u8]) -> Result<Routed> {
+        let Some((peer, hops)) = envelope.split_first() else {
+            return Ok(Routed::Gone);
+        };
+        // Room, and whether the peer is there, is a matter of the first frame.
+        match self.inner.send(peer, zmq::DONTWAIT | zmq::SNDMORE) {
+            Ok(()) => {}
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Routed::Full),
+            Err(zmq::Error::EHOSTUNREACH) => return Ok(Routed::Gone),
+            Err(error) => return Err(self.broken(error)),
+        }
+        for hop in hops {
+            self.send(hop, zmq::SNDMORE)?;
+        }
+        self.send(&[], zmq::SNDMORE)?;
+        self.send(answer, 0)?;
+        Ok(Routed::Sent)
+    }
+
     fn send(&self, frame: &[u8], flags: i32) -> Result<bool> {
         loop {
             match self.inner.send(frame, flags) {
@@ -390,7 +437,7 @@ impl Socket {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
-            Want::Nothing => zmq::PollEvents::empty(),
+            Want::News | Want::Nothing => zmq::PollEvents::empty(),
         };
         let mut items = [
             self.inner.as_poll_item(events),
@@ -398,7 +445,7 @@ impl Socket {
             zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
         ];
         let mut used = 2;
-        if want == Want::ReadOrNews {
+        if matches!(want, Want::ReadOrNews | Want::News) {
             let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
             items[2] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
             used = 3;
@@ -511,7 +558,7 @@ mod tests {
                     .unwrap();
             }
         }
-        assert_eq!(seen, [MAX_PARTS, 1]);
+        assert_eq!(seen, [Kind::Pull.max_parts(), 1]);
     }
 
     #[test]

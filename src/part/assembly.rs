@@ -1,13 +1,12 @@
 //! Components put together from parts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::channel::channel;
+use super::entry::{Body, Entry, Joints, Role};
 use super::route::NamedWay;
-use super::router::{Router, Way};
-use super::wiring::{Bypass, Inbound, Outbound, Part, Wiring};
+use super::wiring::{Bypass, Inbound, Outbound};
 use super::{CacheService, Crew, Inlet, Outlet, Route, Running};
 use crate::address::Addresses;
 use crate::error::{Error, Result};
@@ -24,6 +23,10 @@ use crate::store::{Memory, SharedStore, Store};
 /// do ([`replies`](Self::replies)); and those beside the stream ([`bypass`](Self::bypass),
 /// [`cache`](Self::cache)). Then the keys by which peers configure themselves
 /// ([`preset`](Self::preset), [`preset_address`](Self::preset_address)).
+///
+/// The order of all this is free. [`Running::address_of`] tells what each part has bound;
+/// [`Running::addresses`] knows those named `Pull`, `Pub`, `WorkerPush`, `WorkerPull` and
+/// `Cache`, as in the templates.
 ///
 /// # Lifecycle
 /// [`start`](Self::start) returns when all parts are ready, or with the error of an assembly
@@ -60,67 +63,10 @@ pub struct Assembly {
     store: SharedStore,
     parts: Vec<Entry>,
     replies: Vec<(String, Route)>,
+    /// The names and addresses of cache services: their store may still be set.
+    caches: Vec<(String, String)>,
     presets: Vec<Preset>,
     max_message: usize,
-}
-
-/// A part of an assembly that is not started yet.
-struct Entry {
-    name: String,
-    takes: bool,
-    gives: bool,
-    most: usize,
-    role: Role,
-    /// Where its messages go, if anywhere.
-    route: Option<Route>,
-    /// What could be checked of it at once.
-    checked: Result<()>,
-    body: Body,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Inbound,
-    Outbound,
-    Bypass,
-}
-
-/// Starts a part.
-type Spawn = Box<dyn FnOnce(&mut Crew, Wiring) -> Result<()> + Send>;
-
-enum Body {
-    Part(Spawn),
-    /// The end of a channel whose other end somebody else has.
-    Inlet(Inlet),
-    Outlet(Outlet),
-}
-
-impl Entry {
-    fn of<P: Part>(name: String, role: Role, part: P) -> Self {
-        Self {
-            name,
-            takes: P::TAKES,
-            gives: P::GIVES,
-            most: part.most(),
-            role,
-            route: None,
-            checked: part.check(),
-            body: Body::Part(Box::new(move |crew, wiring| part.spawn(crew, wiring))),
-        }
-    }
-
-    fn end(name: String, role: Role, body: Body) -> Self {
-        Self {
-            name,
-            takes: role == Role::Outbound,
-            gives: role == Role::Inbound,
-            most: usize::MAX,
-            role,
-            route: None,
-            checked: Ok(()),
-            body,
-        }
-    }
 }
 
 struct Preset {
@@ -142,6 +88,7 @@ impl Assembly {
             store: Arc::new(Memory::new()),
             parts: Vec::new(),
             replies: Vec::new(),
+            caches: Vec::new(),
             presets: Vec::new(),
             max_message: DEFAULT_MAX_MESSAGE,
         }
@@ -163,7 +110,8 @@ impl Assembly {
         self.add(Entry::of(name.into(), Role::Outbound, part), None)
     }
 
-    /// Where that goes which an outbound part gives back. Without a route it is dropped.
+    /// Where that goes which an outbound part gives back; one part has one such route. Without
+    /// it is dropped.
     pub fn replies(mut self, part: impl Into<String>, route: impl Into<Route>) -> Self {
         self.replies.push((part.into(), route.into()));
         self
@@ -175,9 +123,9 @@ impl Assembly {
     }
 
     /// Adds a [cache service](CacheService) for this component's store.
-    pub fn cache(self, name: impl Into<String>, address: impl Into<String>) -> Self {
-        let service = CacheService::new(address, self.store.clone()).max_message(self.max_message);
-        self.bypass(name, service)
+    pub fn cache(mut self, name: impl Into<String>, address: impl Into<String>) -> Self {
+        self.caches.push((name.into(), address.into()));
+        self
     }
 
     /// Adds the end of a [channel](super::channel()) as a source of messages: whoever has the
@@ -199,14 +147,13 @@ impl Assembly {
         self
     }
 
-    /// The store of its keys: by default one in memory. Before [`cache`](Self::cache).
+    /// The store of its keys: by default one in memory.
     pub fn store(mut self, store: SharedStore) -> Self {
         self.store = store;
         self
     }
 
-    /// The largest value that its cache takes, in bytes: 64 MiB by default. Before
-    /// [`cache`](Self::cache).
+    /// The largest value that its cache takes, in bytes: 64 MiB by default.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
@@ -235,94 +182,83 @@ impl Assembly {
     /// # Errors
     /// [`Error::Setup`] when it is put together wrongly: a name that is none, two parts of one
     /// name, no inbound part, a route to a part that there is not or that takes nothing, an
-    /// outbound part that nothing leads to. [`Error::Address`] or [`Error::Bind`] for an address
+    /// outbound part that nothing leads to, a second route for the replies of one part or any
+    /// for one without replies, a key for an address that no part binds. [`Error::Address`] or [`Error::Bind`] for an address
     /// that is malformed, in use or not to be bound; [`Error::Store`] when the store cannot be
     /// written.
     pub fn start(mut self) -> Result<Running> {
+        self.add_caches();
+        self.check_names()?;
         self.join_replies()?;
         self.check()?;
         let reached: HashSet<String> = self.ways().map(|way| way.part.clone()).collect();
         let mut crew = Crew::new(&self.name);
-        let mut router = Router::default();
-        let mut exits = HashMap::new();
-        let mut lines = Vec::new();
-        for Entry {
-            name,
-            most,
-            route,
-            body,
-            ..
-        } in self.parts
-        {
-            match body {
-                Body::Inlet(inlet) => lines.extend(route.map(|route| (name, inlet, route))),
-                Body::Outlet(outlet) => {
-                    exits.insert(name.clone(), router.exit(&name, outlet, most));
-                }
-                Body::Part(spawn) => {
-                    let mut wiring = Wiring::new(&name, self.store.clone());
-                    if let Some(route) = route {
-                        let (outlet, inlet) = channel()?;
-                        wiring.outlet = Some(outlet);
-                        lines.push((name.clone(), inlet, route));
-                    }
-                    if reached.contains(&name) {
-                        let (outlet, inlet) = channel()?;
-                        wiring.inlet = Some(inlet);
-                        exits.insert(name.clone(), router.exit(&name, outlet, most));
-                    }
-                    spawn(&mut crew, wiring)?;
-                }
-            }
+        let mut joints = Joints::default();
+        for entry in self.parts {
+            let reached = reached.contains(&entry.name);
+            joints.add(entry, reached, &mut crew, &self.store)?;
         }
-        for (name, inlet, route) in lines {
-            let ways = route.ways.iter().filter_map(|way| {
-                let exit = *exits.get(&way.part)?;
-                Some(Way {
-                    exit,
-                    waits: way.waits,
-                })
-            });
-            let ways = ways.collect();
-            router.route(&name, inlet, ways, route.into_hook(&self.name));
-        }
-        router.spawn(&mut crew);
+        joints.into_router(&self.name).spawn(&mut crew);
+        let (name, presets, store) = (self.name, self.presets, self.store);
         crew.start(|bound| {
-            preset(&self.presets, &*self.store, bound)?;
+            preset(&name, &presets, &*store, bound)?;
             Ok(addresses(bound))
         })
+    }
+
+    fn add_caches(&mut self) {
+        for (name, address) in std::mem::take(&mut self.caches) {
+            let service = CacheService::new(address, self.store.clone());
+            let service = service.max_message(self.max_message);
+            self.parts.push(Entry::of(name, Role::Bypass, service));
+        }
+    }
+
+    fn check_names(&self) -> Result<()> {
+        check_name(&self.name).map_err(|reason| self.wrong(reason))?;
+        let mut names = HashSet::new();
+        for Entry { name, .. } in &self.parts {
+            if name.is_empty() || name.contains(char::is_control) {
+                return Err(self.wrong(format!("{name:?} is no name for a part")));
+            }
+            if !names.insert(name) {
+                return Err(self.wrong(format!("two of its parts are named '{name}'")));
+            }
+        }
+        Ok(())
     }
 
     /// Gives the outbound parts the routes of what they give back.
     fn join_replies(&mut self) -> Result<()> {
         for (part, route) in std::mem::take(&mut self.replies) {
             let entry = self.parts.iter_mut().find(|entry| entry.name == part);
-            match entry {
-                Some(entry) if entry.role == Role::Outbound && entry.gives => {
+            let reason = match entry {
+                Some(entry) if entry.role != Role::Outbound || !entry.gives => {
+                    format!("'{part}' gives nothing back to be routed")
+                }
+                Some(entry) if entry.route.is_some() => {
+                    format!("what '{part}' gives back has two routes")
+                }
+                Some(entry) => {
                     entry.route = Some(route);
+                    continue;
                 }
-                Some(_) => {
-                    return Err(self.wrong(format!("'{part}' gives nothing back to be routed")));
-                }
-                None => return Err(self.wrong(format!("there is no part '{part}' with replies"))),
-            }
+                None => format!("there are replies of '{part}', which it does not have"),
+            };
+            return Err(self.wrong(reason));
         }
         Ok(())
     }
 
     fn check(&mut self) -> Result<()> {
-        check_name(&self.name).map_err(|reason| self.wrong(reason))?;
         for index in 0..self.parts.len() {
             let entry = &mut self.parts[index];
             match std::mem::replace(&mut entry.checked, Ok(())) {
-                Err(Error::Setup { reason, .. }) => return Err(self.wrong(reason)),
+                Err(Error::Setup { reason, .. }) => {
+                    let reason = format!("'{}': {reason}", entry.name);
+                    return Err(self.wrong(reason));
+                }
                 checked => checked?,
-            }
-        }
-        let mut names = HashSet::new();
-        for entry in &self.parts {
-            if !names.insert(&entry.name) {
-                return Err(self.wrong(format!("two of its parts are named '{}'", entry.name)));
             }
         }
         if !self.parts.iter().any(|entry| entry.role == Role::Inbound) {
@@ -337,24 +273,14 @@ impl Assembly {
     /// Checks that what leads from a part leads somewhere, and that something leads to it if
     /// it is there for that.
     fn check_ways(&self, entry: &Entry) -> Result<()> {
-        for way in entry.route.iter().flat_map(|route| &route.ways) {
-            match self.part(&way.part) {
-                Some(target) if target.takes => {}
-                Some(_) => {
-                    let reason = format!(
-                        "'{}' leads to '{}', which takes nothing",
-                        entry.name, way.part
-                    );
-                    return Err(self.wrong(reason));
-                }
-                None => {
-                    let reason = format!(
-                        "'{}' leads to '{}', which it does not have",
-                        entry.name, way.part
-                    );
-                    return Err(self.wrong(reason));
-                }
-            }
+        for way in entry.route.iter().flat_map(Route::ways) {
+            let reason = match self.part(&way.part) {
+                Some(target) if target.takes => continue,
+                Some(_) => "takes nothing",
+                None => "it does not have",
+            };
+            let (from, to) = (&entry.name, &way.part);
+            return Err(self.wrong(format!("'{from}' leads to '{to}', which {reason}")));
         }
         if entry.role == Role::Outbound && !self.ways().any(|way| way.part == entry.name) {
             return Err(self.wrong(format!("nothing leads to '{}'", entry.name)));
@@ -380,15 +306,20 @@ impl Assembly {
 
     fn ways(&self) -> impl Iterator<Item = &NamedWay> {
         let routes = self.parts.iter().filter_map(|entry| entry.route.as_ref());
-        routes.flat_map(|route| &route.ways)
+        routes.flat_map(Route::ways)
     }
 
     /// The error of a component that is put together wrongly.
     fn wrong(&self, reason: impl Into<String>) -> Error {
-        Error::Setup {
-            component: format!("'{}'", self.name),
-            reason: reason.into(),
-        }
+        wrong(&self.name, reason)
+    }
+}
+
+/// The error of a component that is put together wrongly.
+fn wrong(component: &str, reason: impl Into<String>) -> Error {
+    Error::Setup {
+        component: format!("'{component}'"),
+        reason: reason.into(),
     }
 }
 
@@ -402,13 +333,21 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Writes the keys by which peers configure themselves.
-fn preset(presets: &[Preset], store: &dyn Store, bound: &BTreeMap<String, String>) -> Result<()> {
+fn preset(
+    component: &str,
+    presets: &[Preset],
+    store: &dyn Store,
+    bound: &BTreeMap<String, String>,
+) -> Result<()> {
     for Preset { key, value } in presets {
         match value {
             Value::Bytes(value) => store.set(key, value)?,
             Value::AddressOf(part) => {
-                let address = bound.get(part).map(String::as_bytes);
-                store.set(key, address.unwrap_or_default())?;
+                let Some(address) = bound.get(part) else {
+                    let reason = format!("'{key}' is the address of '{part}', which binds none");
+                    return Err(wrong(component, reason));
+                };
+                store.set(key, address.as_bytes())?;
             }
         }
     }
@@ -430,6 +369,7 @@ fn addresses(bound: &BTreeMap<String, String>) -> Addresses {
 impl fmt::Debug for Assembly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.parts.iter().map(|entry| &entry.name);
+        let parts = parts.chain(self.caches.iter().map(|(name, _)| name));
         f.debug_struct("Assembly")
             .field("name", &self.name)
             .field("parts", &parts.collect::<Vec<_>>())

@@ -1,15 +1,11 @@
 //! REP: the cache answers.
 
-use std::time::Instant;
-
+use super::answer::Answer;
 use super::wiring::{Bypass, Part, Wiring};
-use super::{Context, Crew, Duty, Running, start_alone};
+use super::{Context, Crew, Running, start_alone};
 use crate::address::{self, Purpose};
-use crate::bell::Bell;
-use crate::core::complaints::Complaints;
 use crate::error::{Error, Result, shown};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Frame};
-use crate::socket::{Kind, Socket, Want};
 use crate::store::SharedStore;
 
 /// Answers cache calls from a store (a REP socket that binds).
@@ -57,20 +53,12 @@ impl Part for CacheService {
     }
 
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
-        let bell = Bell::new()?;
-        crew.spawn(&wiring.name, Duty::Serves, move |context| {
-            context.wake_by(&bell);
-            let mut socket = Socket::open(Kind::Rep, &context.part, self.max_message)?;
-            let bound = socket.bind(&self.address)?;
-            context.ready(Some(bound))?;
-            let mut answering = Answering {
-                config: &self,
-                context,
-                complaints: Complaints::default(),
-            };
-            answering.run(&mut socket, &bell)
-        });
-        Ok(())
+        let answer = Answer {
+            name: wiring.name,
+            address: self.address.clone(),
+            max_message: self.max_message,
+        };
+        answer.spawn(crew, move |context, request| self.reply(context, request))
     }
 }
 
@@ -82,54 +70,11 @@ impl std::fmt::Debug for CacheService {
     }
 }
 
-struct Answering<'a> {
-    config: &'a CacheService,
-    context: &'a Context,
-    complaints: Complaints,
-}
-
-impl Answering<'_> {
-    fn run(&mut self, socket: &mut Socket, bell: &Bell) -> Result<()> {
-        let mut parts = Vec::new();
-        while !self.context.hard.is_raised() {
-            if socket.try_recv(&mut parts)? {
-                let reply = self.reply(&mut parts).unwrap_or_else(|error| {
-                    let peer = socket.peer();
-                    if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-                        let name = &self.context.component;
-                        log::warn!(target: name, "Cache refused from {peer}: {error}{more}");
-                    }
-                    Vec::new()
-                });
-                self.answer(socket, bell, &reply)?;
-            } else {
-                let stop = || self.context.hard.is_raised();
-                bell.sleep(stop, || socket.wait(Want::Read, bell, None))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn answer(&self, socket: &Socket, bell: &Bell, reply: &[u8]) -> Result<()> {
-        while !socket.try_send(reply)? {
-            if self.context.hard.is_raised() {
-                break;
-            }
-            let stop = || self.context.hard.is_raised();
-            bell.sleep(stop, || socket.wait(Want::Write, bell, None))?;
-        }
-        Ok(())
-    }
-
-    fn reply(&self, parts: &mut [Vec<u8>]) -> Result<Vec<u8>> {
-        let [frame] = parts else {
-            return Err(Error::Malformed {
-                reason: "it has more than one frame",
-            });
-        };
-        let limit = self.config.max_message.saturating_add(ENVELOPE);
-        let frame = Frame::parse(std::mem::take(frame), limit)?;
-        let store = &self.config.store;
+impl CacheService {
+    fn reply(&self, context: &Context, request: Vec<u8>) -> Result<Vec<u8>> {
+        let limit = self.max_message.saturating_add(ENVELOPE);
+        let frame = Frame::parse(request, limit)?;
+        let store = &self.store;
         match frame.path()?.step(0)?.function {
             "set" => {
                 let key = match frame.cache() {
@@ -137,14 +82,14 @@ impl Answering<'_> {
                     key => key.to_owned(),
                 };
                 store.set(&key, frame.payload())?;
-                log::debug!(target: &self.context.component, "Cache set '{}'", shown(&key));
+                log::debug!(target: &context.component, "Cache set '{}'", shown(&key));
                 Ok(key.into_bytes())
             }
             "get" => Ok(store.get(key_of(&frame)?)?.unwrap_or_default()),
             "delete" => {
                 let key = key_of(&frame)?;
                 store.delete(key)?;
-                log::debug!(target: &self.context.component, "Cache deleted '{}'", shown(key));
+                log::debug!(target: &context.component, "Cache deleted '{}'", shown(key));
                 Ok(key.as_bytes().to_vec())
             }
             _ => Err(Error::Malformed {

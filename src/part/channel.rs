@@ -1,6 +1,6 @@
 //! Bounded channels between parts.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{
@@ -121,11 +121,18 @@ pub fn channel() -> Result<(Outlet, Inlet)> {
 pub(crate) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
     let (sender, receiver) = crossbeam_channel::bounded(batches);
     let bell = Bell::new()?;
+    let room = Room::default();
     let outlet = Outlet {
         sender,
         bell: RingOnDrop(bell.clone()),
+        room: room.clone(),
     };
-    Ok((outlet, Inlet { receiver, bell }))
+    let inlet = Inlet {
+        receiver,
+        bell,
+        room: MoreRoom(room),
+    };
+    Ok((outlet, inlet))
 }
 
 /// The end of a channel that messages go into. The receiver ends when all clones are dropped.
@@ -134,7 +141,11 @@ pub struct Outlet {
     // In this order: the receiver looks when the bell rings, so first the end, then the bell.
     sender: Sender<Batch>,
     bell: RingOnDrop,
+    room: Room,
 }
+
+/// The bell of a sender that waits at its socket, if there is one.
+type Room = Arc<OnceLock<Arc<Bell>>>;
 
 #[derive(Clone)]
 struct RingOnDrop(Arc<Bell>);
@@ -206,6 +217,20 @@ impl Outlet {
         }
     }
 
+    /// Has the channel ring this bell when there is room again, or nobody receives any more. One
+    /// sender can have it so.
+    pub(super) fn rings_for_room(&self, bell: &Arc<Bell>) {
+        let _ = self.room.set(bell.clone());
+    }
+
+    /// Whether [`try_send`](Self::try_send) would not give a batch back as
+    /// [`Full`](NotSent::Full).
+    pub(super) fn has_room(&self) -> bool {
+        let mut select = Select::new();
+        select.send(&self.sender);
+        select.try_ready().is_ok()
+    }
+
     /// Adds the wait for room to a select.
     pub(super) fn select<'a>(&'a self, select: &mut Select<'a>) {
         select.send(&self.sender);
@@ -218,8 +243,27 @@ impl Outlet {
 
 /// The end of a channel that messages come out of.
 pub struct Inlet {
+    // In this order: the sender looks when its bell rings, so first the end, then the bell.
     receiver: Receiver<Batch>,
     bell: Arc<Bell>,
+    room: MoreRoom,
+}
+
+/// Tells a sender that waits at its socket when there is room, and when nobody receives.
+struct MoreRoom(Room);
+
+impl MoreRoom {
+    fn ring(&self) {
+        if let Some(bell) = self.0.get() {
+            bell.ring();
+        }
+    }
+}
+
+impl Drop for MoreRoom {
+    fn drop(&mut self) {
+        self.ring();
+    }
 }
 
 /// What came of an attempt to receive.
@@ -236,12 +280,14 @@ pub enum Received {
 impl Inlet {
     /// The next batch, after waiting for it; `None` when all senders are gone.
     pub fn recv(&self) -> Option<Batch> {
-        self.receiver.recv().ok()
+        self.taken(self.receiver.recv().ok())
     }
 
     /// The next batch, if it is there.
     pub fn try_recv(&self) -> Received {
-        match self.receiver.try_recv() {
+        let received = self.receiver.try_recv();
+        self.room.ring();
+        match received {
             Ok(batch) => Received::Batch(batch),
             Err(TryRecvError::Empty) => Received::Nothing,
             Err(TryRecvError::Disconnected) => Received::End,
@@ -250,7 +296,9 @@ impl Inlet {
 
     /// The next batch, after waiting for it for at most `timeout`.
     pub fn recv_timeout(&self, timeout: Duration) -> Received {
-        match self.receiver.recv_timeout(timeout) {
+        let received = self.receiver.recv_timeout(timeout);
+        self.room.ring();
+        match received {
             Ok(batch) => Received::Batch(batch),
             Err(RecvTimeoutError::Timeout) => Received::Nothing,
             Err(RecvTimeoutError::Disconnected) => Received::End,
@@ -266,9 +314,15 @@ impl Inlet {
             return Some(batch);
         }
         select! {
-            recv(self.receiver) -> batch => batch.ok(),
+            recv(self.receiver) -> batch => self.taken(batch.ok()),
             recv(stop.raised()) -> _ => None,
         }
+    }
+
+    /// Says that there is room again.
+    fn taken(&self, batch: Option<Batch>) -> Option<Batch> {
+        self.room.ring();
+        batch
     }
 
     /// Whether [`try_recv`](Self::try_recv) has something to say: a batch, or the end.
@@ -291,6 +345,7 @@ impl Inlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::{Kind, Socket, Want};
 
     fn batch(payload: &[u8]) -> Batch {
         [Frame::new("", "", "s.f", "", payload)]
@@ -344,6 +399,37 @@ mod tests {
         assert_eq!(inlet.try_recv(), Received::Batch(batch(b"x")));
         assert_eq!(inlet.try_recv(), Received::End);
         assert_eq!(inlet.recv(), None);
+    }
+
+    #[test]
+    fn whoever_waits_at_its_socket_for_room_is_rung() {
+        let (outlet, inlet) = channel().unwrap();
+        let bell = Bell::new().unwrap();
+        outlet.rings_for_room(&bell);
+        let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
+        // Without a time-out: a ring that is missed would hang the test.
+        let wait = || {
+            let wait = || socket.wait(Want::Read, &bell, None);
+            bell.sleep(|| outlet.has_room(), wait).unwrap();
+        };
+        while outlet.try_send(batch(b"x")).is_ok() {}
+        assert!(!outlet.has_room());
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(move || {
+                inlet.recv().unwrap();
+                inlet
+            });
+            wait();
+            let inlet = taken.join().unwrap();
+            outlet.send(batch(b"x")).unwrap();
+            assert!(!outlet.has_room());
+            scope.spawn(move || drop(inlet));
+            wait();
+        });
+        assert!(matches!(
+            outlet.try_send(batch(b"y")),
+            Err(NotSent::Closed(_))
+        ));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Context {
 
 enum Event {
     Ready { part: String, bound: Option<String> },
-    Ended { part: String, result: Result<()> },
+    Ended { id: usize, result: Result<()> },
 }
 
 /// Whether a thread carries messages or only serves those that do.
@@ -128,6 +128,7 @@ pub struct Crew {
 }
 
 struct Member {
+    id: usize,
     part: String,
     duty: Duty,
     thread: Option<JoinHandle<()>>,
@@ -171,15 +172,16 @@ impl Crew {
             events: self.events.0.clone(),
             go: self.go.clone(),
         };
+        let id = self.members.len();
         let body = move || {
             let result = catch_unwind(AssertUnwindSafe(|| work(&context)))
                 .unwrap_or_else(|panic| Err(Error::died(&context.part, panic_text(&*panic))));
-            let part = context.part;
-            let _ = context.events.send(Event::Ended { part, result });
+            let _ = context.events.send(Event::Ended { id, result });
         };
         let name = format!("palm:{}", part.to_lowercase());
         match std::thread::Builder::new().name(name).spawn(body) {
             Ok(thread) => self.members.push(Member {
+                id,
                 part: part.to_owned(),
                 duty,
                 thread: Some(thread),
@@ -213,10 +215,12 @@ impl Crew {
                 Ok(Event::Ready { part, bound: at }) => {
                     bound.extend(at.map(|at| (part, at)));
                 }
-                Ok(Event::Ended { part, result }) => {
+                Ok(Event::Ended { id, result }) => {
+                    let part = self.members.iter().find(|member| member.id == id);
+                    let part = part.map_or("", |member| &member.part);
                     return Err(result
                         .err()
-                        .unwrap_or_else(|| Error::died(&part, "it ended")));
+                        .unwrap_or_else(|| Error::died(part, "it ended")));
                 }
                 Err(_) => break, // Cannot be: `self` has a sender.
             }
@@ -249,8 +253,8 @@ impl Crew {
         // When patience with those who carry ends.
         let mut end: Option<Instant> = None;
         while !self.members.is_empty() {
-            if let Some(Event::Ended { part, result }) = self.next_event(end) {
-                self.note_end(part, result, &mut cause);
+            if let Some(Event::Ended { id, result }) = self.next_event(end) {
+                self.note_end(id, result, &mut cause);
                 self.soft.raise();
             }
             if self.soft.is_raised() && end.is_none() {
@@ -290,10 +294,13 @@ impl Crew {
     }
 
     /// Forgets a thread that has ended, and keeps its cause if it is the first.
-    fn note_end(&mut self, part: String, result: Result<()>, cause: &mut Option<Cause>) {
-        if let Some(index) = self.members.iter().position(|member| member.part == part) {
-            self.members.swap_remove(index).join();
-        }
+    fn note_end(&mut self, id: usize, result: Result<()>, cause: &mut Option<Cause>) {
+        let Some(index) = self.members.iter().position(|member| member.id == id) else {
+            return; // Cannot be: each ends once.
+        };
+        let mut member = self.members.swap_remove(index);
+        member.join();
+        let part = member.part;
         let reason = match result {
             // Asked to end, or at the end of its channel.
             Ok(()) | Err(Error::Stopped { .. }) => return,

@@ -31,7 +31,20 @@
 //! | [`PushService`] | PUSH, binds | | what others pull |
 //! | [`PushConnection`] | PUSH, connects | | the same, for one who binds |
 //! | [`FunctionService`] | | what functions give | what they shall run on |
-//! | [`CacheService`] | REP, binds | | |
+//! | [`RepService`] | REP, binds | what is asked of it | the answers, if it waits for any |
+//! | [`RepConnection`] | REP, connects | the same, from one who binds | the same |
+//!
+//! Beside the stream of messages:
+//!
+//! | part | socket | does |
+//! |------|--------|------|
+//! | [`CacheService`] | REP, binds | answers cache calls |
+//! | [`RepBypass`] | REP, binds | answers raw bytes by a function |
+//! | [`PullBypass`] | PULL, connects | gives raw bytes to a function |
+//! | [`PushBypass`] | PUSH, connects | sends raw bytes that any thread has |
+//!
+//! What binds is a service, what connects a connection. Which of the two sides binds makes no
+//! difference to what goes over; it is a matter of which side has an address that is known.
 //!
 //! # The contract of a part
 //!
@@ -43,16 +56,23 @@
 //!   ended and is empty, for 0.25 s at the longest.
 //! - A part that cannot go on ends, and [`Running::wait`] says why.
 
+mod answer;
 mod assembly;
 mod attached;
+mod bypass;
 mod cache;
 mod channel;
 mod crew;
+mod entry;
+mod envelope;
 mod functions;
 mod publish;
 mod pull;
 mod push;
+mod push_bypass;
 mod receive;
+mod rep;
+mod reply;
 mod route;
 mod router;
 mod running;
@@ -62,12 +82,15 @@ mod subscription;
 mod wiring;
 
 pub use assembly::Assembly;
+pub use bypass::{PullBypass, RepBypass};
 pub use cache::CacheService;
 pub use channel::{Batch, Inlet, NotSent, Outlet, Parcel, Received, channel};
 pub use functions::FunctionService;
 pub use publish::PubService;
 pub use pull::{PullConnection, PullService, WorkerPullService};
 pub use push::{PushConnection, PushService, WorkerPushService};
+pub use push_bypass::{BypassSender, PushBypass, Unsent};
+pub use rep::{RepConnection, RepService};
 pub use route::Route;
 pub use router::Ways;
 pub use running::{Running, Stopper};

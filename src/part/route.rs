@@ -24,7 +24,9 @@ use crate::message::{Failure, FailureKind, Frame, PalmMessage};
 /// });
 /// ```
 pub struct Route {
-    pub(super) ways: Vec<NamedWay>,
+    ways: Vec<NamedWay>,
+    /// Where what cannot be run goes: after the other ways.
+    failures: Option<NamedWay>,
     does: Does,
 }
 
@@ -37,15 +39,10 @@ pub(super) struct NamedWay {
 pub(crate) type Spread = Box<dyn FnMut(PalmMessage) -> Vec<PalmMessage> + Send>;
 
 enum Does {
-    Forward(Forward),
+    Forward,
+    /// Sends what a hook of this name makes of a message.
+    Spread(&'static str, Spread),
     Hook(Hook),
-}
-
-#[derive(Default)]
-struct Forward {
-    spread: Option<(&'static str, Spread)>,
-    /// Whether what has failed goes another way: the second.
-    parts_failures: bool,
 }
 
 impl<S: Into<String>> From<S> for Route {
@@ -59,26 +56,29 @@ impl Route {
     pub fn to(part: impl Into<String>) -> Self {
         Self {
             ways: vec![NamedWay::waiting(part)],
-            does: Does::Forward(Forward::default()),
+            failures: None,
+            does: Does::Forward,
         }
     }
 
     /// By a hook, to any of these parts: [`Ways::send`] takes their numbers, from 0. The route
     /// takes no more while one of them has no room. The hook runs in the router's thread, so it
-    /// should be quick; it may keep state. A panic in it ends the component.
+    /// should be quick; it may keep state. A panic in it ends the component. With no parts at
+    /// all, the messages end in the hook.
     pub fn through<P: Into<String>>(
         parts: impl IntoIterator<Item = P>,
         hook: impl FnMut(Frame, &mut Ways<'_>) + Send + 'static,
     ) -> Self {
         Self {
             ways: parts.into_iter().map(NamedWay::waiting).collect(),
+            failures: None,
             does: Does::Hook(Box::new(hook)),
         }
     }
 
     /// One more way for the hook of [`through`](Self::through), which does not hold the route up
-    /// when it has no room: for ways that lead round in a circle. Its hook must see to it that
-    /// what it sends there is bounded: it waits in memory.
+    /// when it has no room: for ways that lead round in a circle, where parts would wait for each
+    /// other. Its hook must see to it that what it sends there is bounded: it waits in memory.
     pub fn and_unbounded(mut self, part: impl Into<String>) -> Self {
         self.ways.push(NamedWay {
             part: part.into(),
@@ -88,7 +88,7 @@ impl Route {
     }
 
     /// A hook that makes none, one or many messages of each. A panic in it is the error of that
-    /// message. In place of an earlier hook.
+    /// message. In place of an earlier hook; they all go to the first part.
     pub fn scatter<F, M>(self, hook: F) -> Self
     where
         F: FnMut(PalmMessage) -> M + Send + 'static,
@@ -99,70 +99,64 @@ impl Route {
 
     /// The same, by the name that the hook has for the user.
     pub(crate) fn spread(mut self, name: &'static str, spread: Spread) -> Self {
-        let mut forward = self.forward();
-        forward.spread = Some((name, spread));
-        self.does = Does::Forward(forward);
+        self.does = Does::Spread(name, spread);
         self
     }
 
     /// What cannot be run goes to this part instead, past the hook: what has failed in an
     /// earlier step, and what has a function path that cannot be read. (A pylm worker dies of
-    /// such a path.)
+    /// such a path.) In place of an earlier such part.
     pub fn failures_to(mut self, part: impl Into<String>) -> Self {
-        let mut forward = self.forward();
-        if !forward.parts_failures {
-            forward.parts_failures = true;
-            self.ways.truncate(1);
-            self.ways.push(NamedWay::waiting(part));
-        }
-        self.does = Does::Forward(forward);
+        self.failures = Some(NamedWay::waiting(part));
         self
     }
 
-    fn forward(&mut self) -> Forward {
-        let empty = Does::Forward(Forward::default());
-        match std::mem::replace(&mut self.does, empty) {
-            Does::Forward(forward) => forward,
-            Does::Hook(_) => Forward::default(),
-        }
+    /// The ways that its hook has, in their order.
+    pub(super) fn ways(&self) -> impl Iterator<Item = &NamedWay> {
+        self.ways.iter().chain(&self.failures)
     }
 
     /// The hook for the router of this component.
     pub(super) fn into_hook(self, component: &str) -> Hook {
-        match self.does {
-            Does::Hook(hook) => hook,
-            Does::Forward(forward) => forward.into_hook(component.to_owned()),
-        }
-    }
-}
-
-impl Forward {
-    fn into_hook(mut self, component: String) -> Hook {
-        let mut complaints = Complaints::default();
-        let failures = usize::from(self.parts_failures);
-        Box::new(move |frame, ways| {
-            if self.parts_failures {
-                if frame.is_failure() {
-                    return ways.send(failures, frame);
-                }
-                if let Err(failure) = runnable(&frame) {
-                    complain(&mut complaints, &component, &frame, &failure.cause);
-                    return ways.send(failures, frame.with_failure(&failure));
-                }
+        let component = component.to_owned();
+        let refused_to = self.failures.map(|_| self.ways.len());
+        let mut hook = match self.does {
+            Does::Forward => Box::new(|frame, ways: &mut Ways<'_>| ways.send(0, frame)),
+            Does::Spread(name, spread) => {
+                spreading(component.clone(), name, spread, refused_to.unwrap_or(0))
             }
-            let Some((name, spread)) = &mut self.spread else {
-                return ways.send(0, frame);
-            };
-            match guarded(&component, name, || spread(frame.to_message())) {
-                Ok(messages) => {
-                    for message in messages {
-                        ways.send(0, Frame::from(&message));
-                    }
+            Does::Hook(hook) => hook,
+        };
+        let Some(way) = refused_to else { return hook };
+        let mut complaints = Complaints::default();
+        Box::new(move |frame, ways| {
+            if frame.is_failure() {
+                return ways.send(way, frame);
+            }
+            match runnable(&frame) {
+                Ok(()) => hook(frame, ways),
+                Err(failure) => {
+                    complain(&mut complaints, &component, &frame, &failure.cause);
+                    ways.send(way, frame.with_failure(&failure));
                 }
-                Err(failure) => ways.send(failures, frame.with_failure(&failure)),
             }
         })
     }
+}
+
+/// Sends what a user's hook makes of each message; the error of a hook that panicked goes to
+/// `failures`.
+fn spreading(component: String, name: &'static str, mut spread: Spread, failures: usize) -> Hook {
+    Box::new(
+        move |frame, ways| match guarded(&component, name, || spread(frame.to_message())) {
+            Ok(messages) => {
+                for message in messages {
+                    ways.send(0, Frame::from(&message));
+                }
+            }
+            Err(failure) => ways.send(failures, frame.with_failure(&failure)),
+        },
+    )
 }
 
 impl NamedWay {
@@ -193,7 +187,7 @@ fn runnable(frame: &Frame) -> Result<(), Failure> {
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = self.ways.iter().map(|way| &way.part);
+        let parts = self.ways().map(|way| &way.part);
         f.debug_list().entries(parts).finish()
     }
 }

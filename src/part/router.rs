@@ -122,7 +122,9 @@ impl Router {
                 worked |= self.step((first + turn) % self.routes.len());
             }
             self.close_finished();
-            let over = self.exits.iter().all(|exit| exit.outlet.is_none());
+            let closed = self.exits.iter().all(|exit| exit.outlet.is_none());
+            // Where nothing leads on, the messages end in the hooks.
+            let over = closed && !self.routes.iter().any(|route| route.open);
             if over || context.hard.is_raised() {
                 return self.say_lost(context);
             }
