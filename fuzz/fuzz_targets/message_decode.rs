@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palm::message::{Failure, FailureKind, Frame, PalmMessage};
+use palm::message::{End, Failure, FailureKind, Frame, PalmMessage};
 
 const LIMIT: usize = 1 << 16;
 
@@ -13,8 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let mut message = message.expect("Frame took what protobuf does not");
-    // Of a failure that comes twice, protobuf merges the two, and Frame takes the last.
+    // Of a failure or an end that comes twice, protobuf merges the two, and Frame takes the last.
     message.failure = frame.failure();
+    message.end = frame.end();
     assert_eq!(frame.to_message(), message);
 
     frame.set_cache("key");
@@ -27,11 +28,19 @@ fuzz_target!(|bytes: &[u8]| {
     let failed = frame.with_failure(&failure);
     message.payload = b"0".to_vec();
     message.failure = Some(failure);
+    message.end = None;
     same(&failed, &message);
 
     message.payload = b"other".to_vec();
     message.failure = None;
     same(&failed.with_payload(b"other"), &message);
+    same(&Frame::from(&message), &message);
+
+    let end = End { messages: 3 };
+    let mark = failed.with_end(end);
+    message.payload = Vec::new();
+    message.end = Some(end);
+    same(&mark, &message);
     same(&Frame::from(&message), &message);
 });
 
@@ -45,4 +54,5 @@ fn same(frame: &Frame, message: &PalmMessage) {
     assert_eq!(peer.stage, message.stage);
     assert_eq!(peer.cache, message.cache);
     assert_eq!(peer.payload, message.payload);
+    assert_eq!(peer.end, message.end);
 }
