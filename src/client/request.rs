@@ -13,7 +13,7 @@ use super::calls::{CallState, Calls, Event};
 use crate::core::window::Window;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
-use crate::message::{Frame, Path, Steps};
+use crate::message::{End, Frame, Path, Steps};
 use crate::part::{Batch, NotSent, Outlet};
 use crate::time::after;
 
@@ -26,6 +26,7 @@ pub struct Request<'a> {
     client: &'a Client,
     function: String,
     expect: Option<usize>,
+    end_mark: bool,
     cache: String,
     timeout: Option<Duration>,
     window: usize,
@@ -41,6 +42,7 @@ impl<'a> Request<'a> {
             client,
             function: function.into_text(),
             expect: None,
+            end_mark: false,
             cache: String::new(),
             timeout: Some(Self::DEFAULT_TIMEOUT),
             window: 8_192,
@@ -53,6 +55,18 @@ impl<'a> Request<'a> {
     /// pylm wire nobody else knows.
     pub fn expect(mut self, results: usize) -> Self {
         self.expect = Some(results);
+        self
+    }
+
+    /// Has a job tell its end, and end when the cluster does. After the last payload one more
+    /// message is sent, which is no work but a mark, and says how many there were. A
+    /// [`Reducer`](crate::Reducer) closes the groups of the job by it, and answers with a mark that says how
+    /// many results there are: with so many the job ends, without being told a number by
+    /// [`expect`](Self::expect). Palm components pass marks on as they are. So this is for a
+    /// chain with a reducer in it whose steps before the reducer, and behind it, make one
+    /// message of each.
+    pub fn end_mark(mut self) -> Self {
+        self.end_mark = true;
         self
     }
 
@@ -97,6 +111,7 @@ impl<'a> Request<'a> {
     pub fn eval(mut self, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         self.check()?;
         self.expect = Some(1);
+        self.end_mark = false;
         let mut job = self.open()?;
         let payload = payload.as_ref();
         let feeder = self.feeder(&job);
@@ -152,7 +167,8 @@ impl<'a> Request<'a> {
 
     fn open(&self) -> Result<Job> {
         let messages = self.window.min(self.client.most_open);
-        let window = Window::new(messages, self.window_bytes, self.expect.is_none());
+        let counted = self.expect.is_none() && !self.end_mark;
+        let window = Window::new(messages, self.window_bytes, counted);
         let calls = self.client.calls.clone();
         let Some((number, state, events)) = calls.add(window) else {
             return Err(stopped());
@@ -163,6 +179,7 @@ impl<'a> Request<'a> {
             events,
             timeout: self.timeout,
             expected: self.expect,
+            end_mark: self.end_mark,
             received: 0,
             broken: None,
             over: false,
@@ -179,6 +196,7 @@ impl<'a> Request<'a> {
             topic: job.calls.topic(job.number),
             function: self.function.clone(),
             cache: self.cache.clone(),
+            end_mark: self.end_mark,
             max_message: self.client.max_message,
         }
     }
@@ -202,6 +220,7 @@ struct Feeder {
     topic: String,
     function: String,
     cache: String,
+    end_mark: bool,
     max_message: usize,
 }
 
@@ -210,6 +229,7 @@ impl Feeder {
         let mut sent = 0;
         let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads, &mut sent)));
         self.state.fed();
+        // Told before the mark is sent: so it is known when the answer comes.
         self.state.tell(match fed {
             Ok(Ok(())) => Event::Sent(sent),
             Ok(Err(error @ Error::Stopped { .. })) => Event::Failed(error),
@@ -220,6 +240,9 @@ impl Feeder {
                 Event::Broken(sent, Error::Function { function, cause })
             }
         });
+        if self.end_mark {
+            self.send_end(sent);
+        }
     }
 
     fn feed<P: AsRef<[u8]>>(
@@ -241,6 +264,16 @@ impl Feeder {
             }
             *sent += 1;
         }
+    }
+
+    /// Sends the mark at the end, also of a job that was cut short: so the cluster lets go of
+    /// it. When even that cannot be sent, the client has ended.
+    fn send_end(&self, messages: usize) {
+        let of_job = Frame::new(&self.pipeline, &self.topic, &self.function, "", b"");
+        let mark = of_job.with_end(End {
+            messages: messages as u64,
+        });
+        self.send(mark, None);
     }
 
     fn frame(&self, payload: &[u8]) -> Result<Frame> {
@@ -296,6 +329,8 @@ pub struct Job {
     events: Receiver<Event>,
     timeout: Option<Duration>,
     expected: Option<usize>,
+    /// Whether a mark will tell how many results there are.
+    end_mark: bool,
     received: usize,
     /// Why no more was sent, to be told when all that was has come back.
     broken: Option<Error>,
@@ -344,6 +379,15 @@ impl Job {
         }
     }
 
+    /// The mark has come: there are so many results in all. (One that nobody asked for says
+    /// nothing.)
+    fn ends_with(&mut self, end: End) {
+        if self.end_mark {
+            let results = usize::try_from(end.messages).unwrap_or(usize::MAX);
+            self.expected = Some(self.expected.map_or(results, |most| most.min(results)));
+        }
+    }
+
     fn end(&mut self) {
         if !self.over {
             self.over = true;
@@ -371,16 +415,22 @@ impl Iterator for Job {
             }
             match self.next_event() {
                 Ok(Event::Result(frame)) => {
-                    self.received += 1;
                     self.state.read(frame.payload().len());
+                    if let Some(end) = frame.end() {
+                        self.ends_with(end);
+                        continue;
+                    }
+                    self.received += 1;
                     return Some(match frame.failure() {
                         Some(failure) => Err(failure.into_error(&self.function)),
                         None => Ok(frame.payload().to_vec()),
                     });
                 }
+                Ok(Event::Sent(_)) if self.end_mark => {}
                 Ok(Event::Sent(messages)) => {
                     self.expected.get_or_insert(messages);
                 }
+                Ok(Event::Broken(_, error)) if self.end_mark => self.broken = Some(error),
                 Ok(Event::Broken(messages, error)) if self.expected.is_none() => {
                     self.expected = Some(messages);
                     self.broken = Some(error);
