@@ -83,6 +83,7 @@ mod error;
 pub mod logging;
 pub mod message;
 pub mod part;
+pub mod reduce;
 mod socket;
 pub mod store;
 mod template;

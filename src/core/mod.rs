@@ -3,5 +3,6 @@
 
 pub(crate) mod complaints;
 pub(crate) mod outbox;
+pub(crate) mod reduction;
 mod subscriptions;
 pub(crate) mod window;
