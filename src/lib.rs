@@ -98,7 +98,7 @@ pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
 pub use store::Store;
-pub use template::{Hub, Master, Pipeline, Server, Sink};
+pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
 pub use worker::Worker;
 
 /// The program in the README is one that runs.

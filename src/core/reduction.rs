@@ -23,8 +23,10 @@
 //! closed by its number of values is, for none of them lacks.
 //!
 //! Bounds: groups that are not finished (failed ones that are remembered until they are closed
-//! among them), the bytes of their values wherever they are, and the time in which nothing
-//! happens to a group or a job. What they refuse, its client hears.
+//! among them), the bytes of the values that wait, and the time in which nothing happens to a
+//! group or a job. What they refuse, its client hears. What is at the workers is not counted:
+//! whoever calls offers no more while they have no room, and of two values that come back from
+//! them comes at most one task.
 
 mod group;
 mod job;
@@ -49,7 +51,7 @@ const IDLE_JOBS: usize = 4_096;
 pub(crate) struct Bounds {
     /// Groups that are not finished.
     pub(crate) groups: usize,
-    /// Bytes of values, waiting or at workers.
+    /// Bytes of values that wait for another, and of what groups cost beside.
     pub(crate) bytes: usize,
     /// The largest payload of a task: workers do not take more.
     pub(crate) message: usize,
@@ -66,13 +68,6 @@ pub(crate) enum Action {
     Send(Frame),
 }
 
-/// A task that is at a worker.
-#[derive(Debug)]
-struct Task {
-    group: u64,
-    bytes: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct Reduction {
     bounds: Bounds,
@@ -80,11 +75,10 @@ pub(crate) struct Reduction {
     id: String,
     jobs: Jobs,
     groups: HashMap<u64, State>,
-    tasks: HashMap<u64, Task>,
+    /// The tasks at the workers, and their groups.
+    tasks: HashMap<u64, u64>,
     next: u64,
-    /// Of values that wait and of those in tasks, and what groups cost beside.
     bytes: usize,
-    in_flight: usize,
     strangers: u64,
     next_look: Option<Instant>,
     actions: Vec<Action>,
@@ -100,7 +94,6 @@ impl Reduction {
             tasks: HashMap::new(),
             next: 0,
             bytes: 0,
-            in_flight: 0,
             strangers: 0,
             next_look: None,
             actions: Vec::new(),
@@ -181,14 +174,15 @@ impl Reduction {
         if state.failed {
             return;
         }
-        if self.bytes.saturating_add(value.len()) > self.bounds.bytes {
+        if let Some(other) = state.waiting.take() {
+            self.bytes -= other.len();
+            self.combine(number, &other, &value);
+        } else if self.bytes.saturating_add(value.len()) <= self.bounds.bytes {
+            self.bytes += value.len();
+            state.waiting = Some(value);
+        } else {
             let cause = format!("{} bytes of values wait already", self.bounds.bytes);
-            return self.fail(number, &unfinished(cause));
-        }
-        self.bytes += value.len();
-        match state.waiting.take() {
-            None => state.waiting = Some(value),
-            Some(other) => self.combine(number, &other, &value),
+            self.fail(number, &unfinished(cause));
         }
     }
 
@@ -197,10 +191,8 @@ impl Reduction {
         let Some(state) = self.groups.get_mut(&number) else {
             return;
         };
-        let bytes = left.len() + right.len();
         let payload = Pair::payload_of(left.payload(), right.payload());
         if payload.len() > self.bounds.message {
-            self.bytes -= bytes;
             let (size, limit) = (payload.len(), self.bounds.message);
             let cause = format!("two values of {size} bytes are over the limit of {limit} bytes");
             return self.fail(number, &unfinished(cause));
@@ -209,34 +201,29 @@ impl Reduction {
         let mut task = state.head.with_payload(&payload);
         task.set_cache(&format!("{}/{}", self.id, self.next));
         state.in_flight += 1;
-        self.in_flight += bytes;
-        let group = number;
-        self.tasks.insert(self.next, Task { group, bytes });
+        self.tasks.insert(self.next, number);
         self.actions.push(Action::Combine(task));
     }
 
     /// A worker has done a task. False for what is none of its open ones, which is ignored.
     pub(crate) fn combined(&mut self, result: Frame, now: Instant) -> bool {
-        let Some(task) = self.task_of(&result) else {
+        let number = self.task_of(&result);
+        let Some((number, state)) = number.and_then(|n| Some((n, self.groups.get_mut(&n)?))) else {
             self.strangers += 1;
-            return false;
-        };
-        self.bytes -= task.bytes;
-        self.in_flight -= task.bytes;
-        let Some(state) = self.groups.get_mut(&task.group) else {
             return false;
         };
         state.in_flight -= 1;
         state.touched = now;
         match result.failure() {
-            Some(failure) => self.fail(task.group, &failure),
-            None => self.add(task.group, result),
+            Some(failure) => self.fail(number, &failure),
+            None => self.add(number, result),
         }
-        self.settle(task.group);
+        self.settle(number);
         true
     }
 
-    fn task_of(&mut self, result: &Frame) -> Option<Task> {
+    /// The group of the task that this is the result of. The task is over.
+    fn task_of(&mut self, result: &Frame) -> Option<u64> {
         let number = result.cache().strip_prefix(&self.id)?.strip_prefix('/')?;
         self.tasks.remove(&number.parse().ok()?)
     }
@@ -380,7 +367,8 @@ impl Reduction {
             self.give_up(*number);
         }
         if !idle.is_empty() {
-            self.forget_tasks();
+            let groups = &self.groups;
+            self.tasks.retain(|_, group| groups.contains_key(group));
         }
         for job in self.jobs.take_idle(before) {
             if let (Some(lack), Some(mark)) = (job.lack(), job.mark) {
@@ -403,22 +391,9 @@ impl Reduction {
         self.close(number);
     }
 
-    /// Forgets the tasks whose groups were given up.
-    fn forget_tasks(&mut self) {
-        let groups = &self.groups;
-        let mut bytes = 0;
-        self.tasks.retain(|_, task| {
-            let known = groups.contains_key(&task.group);
-            bytes += if known { 0 } else { task.bytes };
-            known
-        });
-        self.bytes -= bytes;
-        self.in_flight -= bytes;
-    }
-
-    /// How many tasks are at the workers, and how many bytes of values they have.
-    pub(crate) fn in_flight(&self) -> (usize, usize) {
-        (self.tasks.len(), self.in_flight)
+    /// How many tasks are at the workers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.tasks.len()
     }
 
     /// How many results came that belong to no open task.

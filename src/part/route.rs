@@ -107,7 +107,7 @@ impl Route {
 
     /// What cannot be run goes to this part instead, past the hook: what has failed in an
     /// earlier step, and what has a function path that cannot be read. (A pylm worker dies of
-    /// such a path.)
+    /// such a path.) So does the mark at the end of a job, which goes past every hook.
     pub fn failures_to(mut self, part: impl Into<String>) -> Self {
         let mut forward = self.forward();
         if !forward.parts_failures {
@@ -141,6 +141,10 @@ impl Forward {
         let mut complaints = Complaints::default();
         let failures = usize::from(self.parts_failures);
         Box::new(move |frame, ways| {
+            if frame.end().is_some() {
+                // The mark at the end of a job is no work for anybody.
+                return ways.send(failures, frame);
+            }
             if self.parts_failures {
                 if frame.is_failure() {
                     return ways.send(failures, frame);
@@ -184,7 +188,7 @@ where
 }
 
 /// Whether a worker can make sense of a message.
-fn runnable(frame: &Frame) -> Result<(), Failure> {
+pub(crate) fn runnable(frame: &Frame) -> Result<(), Failure> {
     let step = frame
         .path()
         .and_then(|path| path.step(frame.stage()).map(drop));
