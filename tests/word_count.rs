@@ -91,7 +91,7 @@ struct Cluster {
 
 impl Cluster {
     fn start(workers: usize) -> Self {
-        let master = Master::new("map", Addresses::ephemeral()).pipelined();
+        let master = Master::new("map", Addresses::ephemeral()).pipelined(true);
         let master = master.start().expect("a master");
         let reducer = Reducer::new("reduce", Addresses::ephemeral())
             .after("map", &master.addresses().publish)

@@ -27,7 +27,11 @@ struct Flags {
     #[argh(option, default = "String::from(\"reduce\")")]
     reducer: String,
     /// address where the reducer publishes its results
-    #[argh(option, long = "pub", default = "String::from(\"tcp://127.0.0.1:5561\")")]
+    #[argh(
+        option,
+        long = "pub",
+        default = "String::from(\"tcp://127.0.0.1:5561\")"
+    )]
     publish: String,
     /// the files
     #[argh(positional)]
@@ -45,14 +49,17 @@ fn main() -> Result<(), common::Failure> {
     let client = Client::builder(&flags.server, &flags.db)
         .publish(&flags.publish)
         .connect()?;
-    let path = format!("{}.count {}.merge", flags.server, flags.reducer);
+    let steps = [
+        format!("{}.count", flags.server),
+        format!("{}.merge", flags.reducer),
+    ];
     let failed = Arc::new(OnceLock::new());
     let chunks = words::Chunks::of(text, failed.clone());
     // The mark at the end has the reducer close its groups, and tells how many there were.
-    let job = client.request(&path).end_mark().job(chunks)?;
+    let job = client.request(steps).end_mark().job(chunks)?;
     let tables: Vec<Vec<u8>> = job.collect::<Result<_, _>>()?;
     if let Some(error) = failed.get() {
-        return Err(format!("the files cannot be read: {error}"))?;
+        return Err(format!("the files cannot be read: {error}").into());
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     words::print(&tables, &mut out)?;

@@ -10,6 +10,9 @@ fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
     let flags: common::ServerFlags = argh::from_env();
     let (name, addresses) = flags.with_defaults("map", Addresses::default());
-    Master::new(name, addresses).pipelined().start()?.wait()?;
+    Master::new(name, addresses)
+        .pipelined(true)
+        .start()?
+        .wait()?;
     Ok(())
 }

@@ -24,7 +24,11 @@ struct Flags {
     #[argh(option, default = "String::from(\"tcp://127.0.0.1:5556\")")]
     sub: String,
     /// address for results to clients
-    #[argh(option, long = "pub", default = "String::from(\"tcp://127.0.0.1:5561\")")]
+    #[argh(
+        option,
+        long = "pub",
+        default = "String::from(\"tcp://127.0.0.1:5561\")"
+    )]
     publish: String,
     /// address for messages to workers
     #[argh(option, default = "String::from(\"tcp://127.0.0.1:5562\")")]
