@@ -35,7 +35,8 @@
 //! | [`Sink`] | several earlier steps | its own functions | clients, or a next step |
 //! | [`Master`] | clients | workers in other processes | clients, or a next step |
 //! | [`Hub`] | an earlier step | workers in other processes | clients, or a next step |
-//! | [`Worker`] | its master or hub | its own functions | its master or hub |
+//! | [`Reducer`] | clients, or an earlier step | workers, which combine values in pairs | clients, or a next step |
+//! | [`Worker`] | its master, hub or reducer | its own functions | whom it works for |
 //!
 //! A [`Client`] calls a server, or a chain of several steps: it sends to the first and listens
 //! to the last. A function is a closure, or a [`Handler`], from a [`Call`] to a [`Reply`] of

@@ -214,3 +214,80 @@ fn words_are_what_stands_between_white_space_wherever_chunks_are_cut() {
     assert!(counts == expected);
     assert!(words::merge(b"1 a\n", b"no table").is_err());
 }
+
+/// The example's programs, each a process.
+#[cfg(feature = "cli")]
+#[test]
+fn the_programs_of_the_example_print_what_sort_and_uniq_print() {
+    let _limit = limit(60, "the programs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    fs::copy(file!(), &one).expect("a copy");
+    fs::copy("README.md", &other).expect("a copy");
+    let (map, reduce) = (common::fixed_addresses(), common::fixed_addresses());
+    let _master = Program::start("reduce_master", |command| {
+        command.args(["--pull", &map.pull, "--pub", &map.publish, "--db", &map.db]);
+        command.args(["--wpush", &map.worker_push, "--wpull", &map.worker_pull]);
+    });
+    let _reducer = Program::start("reduce_reducer", |command| {
+        command.args(["--sub", &map.publish, "--pub", &reduce.publish]);
+        command.args([
+            "--wpush",
+            &reduce.worker_push,
+            "--wpull",
+            &reduce.worker_pull,
+        ]);
+        command.args(["--db", &reduce.db]);
+    });
+    let _workers = [(); 2].map(|()| {
+        Program::start("reduce_worker", |command| {
+            command.args(["--db", &map.db, "--reducer", &reduce.db]);
+        })
+    });
+    let client = program("reduce_client")
+        .args(["--db", &map.db, "--pub", &reduce.publish])
+        .args([&one, &other])
+        .output()
+        .expect("a client");
+    assert!(client.status.success(), "{client:?}");
+    let text = [one, other].map(|file| fs::read(file).expect("a copy"));
+    let whole = folder.path().join("whole");
+    fs::write(&whole, text.concat()).expect("a file");
+    let expected = String::from_utf8(counted_by_tools(&whole)).expect("a text");
+    assert_eq!(String::from_utf8(client.stdout).expect("a text"), expected);
+}
+
+/// A program that runs until this is dropped.
+#[cfg(feature = "cli")]
+struct Program(std::process::Child);
+
+#[cfg(feature = "cli")]
+impl Program {
+    fn start(name: &str, flags: impl FnOnce(&mut Command)) -> Self {
+        let mut command = program(name);
+        flags(&mut command);
+        Self(command.stdout(Stdio::null()).spawn().expect("a process"))
+    }
+}
+
+#[cfg(feature = "cli")]
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(feature = "cli")]
+fn program(name: &str) -> Command {
+    let test = std::env::current_exe().expect("this program");
+    let folder = test.ancestors().nth(2).expect("target/debug");
+    let program = folder.join("examples").join(name);
+    let there = program.exists();
+    assert!(
+        there,
+        "no {}: `cargo build --examples` makes it",
+        program.display()
+    );
+    Command::new(program)
+}

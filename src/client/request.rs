@@ -55,11 +55,13 @@ impl<'a> Request<'a> {
 
     /// Has a job tell its end, and end when the cluster does. After the last payload one more
     /// message is sent, which is no work but a mark, and says how many there were. A
-    /// [`Reducer`](crate::Reducer) closes the groups of the job by it, and answers with a mark that says how
-    /// many results there are: with so many the job ends, without being told a number by
-    /// [`expect`](Self::expect). Palm components pass marks on as they are. So this is for a
-    /// chain with a reducer in it whose steps before the reducer, and behind it, make one
-    /// message of each.
+    /// [`Reducer`](crate::Reducer) closes the groups of the job by it, and answers with a mark
+    /// that says how many results there are: with so many the job ends, without being told a
+    /// number by [`expect`](Self::expect).
+    ///
+    /// This is for chains in which the steps before a reducer, and behind it, make one message
+    /// of each, and have no branches. Palm components pass the mark on as it is; a function at a
+    /// pylm peer gets it as a message with an empty payload, and its result is ignored.
     pub fn end_mark(mut self) -> Self {
         self.end_mark = true;
         self
