@@ -358,6 +358,29 @@ fn a_job_that_nobody_reads_any_more_leaves_no_group_open() {
 }
 
 #[test]
+fn a_reader_that_is_slow_holds_up_the_workers_and_gets_every_result() {
+    let _limit = limit(120, "a slow reader");
+    let reducer = reducer().hold(1 << 20).start().unwrap();
+    let _workers = workers(&reducer, 2);
+    let client = client(&reducer);
+    let numbers = (0..500).map(|n| n.to_string()).collect::<Vec<_>>();
+    let numbers = numbers.join(" ");
+    let values = (0..12_000).map(move |n| format!("{} {numbers} #2", n / 2));
+    let request = client.request("r.join").end_mark().window_bytes(1 << 20);
+    let job = request.timeout(SOON).job(values).unwrap();
+    let mut groups = std::collections::HashSet::new();
+    for result in job {
+        if groups.len() % 2_000 == 0 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let (key, numbers) = parsed(&result.unwrap());
+        assert_eq!(numbers.len(), 1_000, "{key}");
+        assert!(groups.insert(key));
+    }
+    assert_eq!(groups.len(), 6_000);
+}
+
+#[test]
 fn a_group_to_which_nothing_happens_is_given_up() {
     let _limit = limit(60, "an idle group");
     let reducer = reducer()
