@@ -13,9 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let mut message = message.expect("Frame took what protobuf does not");
-    // Of a failure or an end that comes twice, protobuf merges the two, and Frame takes the last.
+    // Of a failure that comes twice, protobuf merges the two, and Frame takes the last.
     message.failure = frame.failure();
-    message.end = frame.end();
     assert_eq!(frame.to_message(), message);
 
     frame.set_cache("key");

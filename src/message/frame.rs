@@ -288,7 +288,7 @@ impl Fields {
                 (FUNCTION, BYTES) => fields.function = reader.text()?,
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
-                (END, BYTES) => fields.end = Some(end(&mut reader)?),
+                (END, BYTES) => fields.end = Some(end(&mut reader, fields.end)?),
                 (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
                 (PIPELINE..=PAYLOAD | END | FAILURE, _) => {
                     return malformed("a field has the wrong type");
@@ -300,10 +300,12 @@ impl Fields {
     }
 }
 
-fn end(reader: &mut Reader<'_>) -> Result<End> {
+/// An end. What stands there twice is merged, as protobuf does.
+fn end(reader: &mut Reader<'_>, before: Option<End>) -> Result<End> {
     let span = reader.value()?;
-    match prost::Message::decode(&reader.bytes[span.range()]) {
-        Ok(end) => Ok(end),
+    let mut end = before.unwrap_or_default();
+    match prost::Message::merge(&mut end, &reader.bytes[span.range()]) {
+        Ok(()) => Ok(end),
         Err(_) => malformed("its end cannot be read"),
     }
 }

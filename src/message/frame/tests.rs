@@ -72,6 +72,10 @@ fn an_end_travels_without_a_payload_and_leaves_with_the_next() {
     // Of an empty job.
     let empty = mark.with_end(End { messages: 0 });
     assert_eq!(reparsed(&empty).end, Some(End { messages: 0 }));
+    // One that comes twice is merged.
+    let twice = [mark.as_bytes(), empty.as_bytes()].concat();
+    let twice = Frame::parse(twice, 1 << 20).unwrap();
+    assert_eq!(reparsed(&twice).end, Some(End { messages: 300 }));
     // A worker of pylm that ran a function on it sends it back with a payload.
     let mut run = mark.to_message();
     run.payload = b"0".to_vec();
