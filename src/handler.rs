@@ -280,6 +280,10 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn run(&self, frame: &Frame, emit: &mut dyn FnMut(Frame)) {
+        if frame.end().is_some() {
+            // No work: it goes the way of the results.
+            return emit(frame.clone());
+        }
         if frame.is_failure() {
             // Of an earlier step: there is nothing to run the function on.
             if !self.is_silent(frame) {
@@ -403,6 +407,7 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use crate::cache::StoreCache;
+    use crate::message::End;
     use crate::store::Memory;
 
     fn runner(functions: Functions, only_own_name: bool) -> Runner {
@@ -446,6 +451,16 @@ mod tests {
             many.iter().map(Frame::payload).collect::<Vec<_>>(),
             [b"1", b"2"]
         );
+    }
+
+    #[test]
+    fn no_function_is_run_on_the_mark_at_the_end_of_a_job() {
+        let functions = Functions::new().function("foo", |_| Ok("run"));
+        let runner = runner(functions, true);
+        let mark = Frame::new("p", "c", "server.foo", "id", b"").with_end(End { messages: 3 });
+        let mut results = Vec::new();
+        runner.run(&mark, &mut |frame| results.push(frame));
+        assert_eq!(results, [mark]);
     }
 
     #[test]

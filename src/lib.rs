@@ -35,7 +35,8 @@
 //! | [`Sink`] | several earlier steps | its own functions | clients, or a next step |
 //! | [`Master`] | clients | workers in other processes | clients, or a next step |
 //! | [`Hub`] | an earlier step | workers in other processes | clients, or a next step |
-//! | [`Worker`] | its master or hub | its own functions | its master or hub |
+//! | [`Reducer`] | clients, or an earlier step | workers, which combine values in pairs | clients, or a next step |
+//! | [`Worker`] | its master, hub or reducer | its own functions | whom it works for |
 //!
 //! A [`Client`] calls a server, or a chain of several steps: it sends to the first and listens
 //! to the last. A function is a closure, or a [`Handler`], from a [`Call`] to a [`Reply`] of
@@ -83,6 +84,7 @@ mod error;
 pub mod logging;
 pub mod message;
 pub mod part;
+pub mod reduce;
 mod socket;
 pub mod store;
 mod template;
@@ -97,7 +99,7 @@ pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
 pub use store::Store;
-pub use template::{Hub, Master, Pipeline, Server, Sink};
+pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
 pub use worker::Worker;
 
 /// The program in the README is one that runs.

@@ -111,9 +111,9 @@ fn never_uses(of: &str, forbidden: &[&str]) {
 }
 
 /// What the modules of the outer layers export at the top of the crate.
-const OUTER: [&str; 14] = [
-    "template", "client", "worker", "cluster", "http", "Server", "Pipeline", "Sink", "Master",
-    "Hub", "Client", "Worker", "Job", "Request",
+const OUTER: [&str; 16] = [
+    "template", "client", "worker", "cluster", "http", "reduce", "Server", "Pipeline", "Sink",
+    "Master", "Hub", "Reducer", "Client", "Worker", "Job", "Request",
 ];
 
 fn outer_and(more: &[&'static str]) -> Vec<&'static str> {
@@ -198,7 +198,7 @@ fn templates_know_no_client_worker_or_cluster() {
 #[test]
 fn client_and_worker_know_no_template_and_not_each_other() {
     let templates = [
-        "template", "cluster", "Server", "Pipeline", "Sink", "Master", "Hub",
+        "template", "cluster", "Server", "Pipeline", "Sink", "Master", "Hub", "Reducer",
     ];
     never_uses("client", &[&templates[..], &["worker", "Worker"]].concat());
     never_uses(

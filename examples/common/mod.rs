@@ -103,11 +103,11 @@ pub fn python(bytes: &[u8]) -> String {
 }
 
 /// Why an example ends early, in words.
-pub struct Failure(palm::Error);
+pub struct Failure(palm::BoxError);
 
-impl From<palm::Error> for Failure {
-    fn from(error: palm::Error) -> Self {
-        Self(error)
+impl<E: Into<palm::BoxError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
     }
 }
 

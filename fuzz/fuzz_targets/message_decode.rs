@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palm::message::{Failure, FailureKind, Frame, PalmMessage};
+use palm::message::{End, Failure, FailureKind, Frame, PalmMessage};
 
 const LIMIT: usize = 1 << 16;
 
@@ -27,11 +27,19 @@ fuzz_target!(|bytes: &[u8]| {
     let failed = frame.with_failure(&failure);
     message.payload = b"0".to_vec();
     message.failure = Some(failure);
+    message.end = None;
     same(&failed, &message);
 
     message.payload = b"other".to_vec();
     message.failure = None;
     same(&failed.with_payload(b"other"), &message);
+    same(&Frame::from(&message), &message);
+
+    let end = End { messages: 3 };
+    let mark = failed.with_end(end);
+    message.payload = Vec::new();
+    message.end = Some(end);
+    same(&mark, &message);
     same(&Frame::from(&message), &message);
 });
 
@@ -45,4 +53,5 @@ fn same(frame: &Frame, message: &PalmMessage) {
     assert_eq!(peer.stage, message.stage);
     assert_eq!(peer.cache, message.cache);
     assert_eq!(peer.payload, message.payload);
+    assert_eq!(peer.end, message.end);
 }

@@ -1,6 +1,7 @@
 //! The client: submits messages to a server, and gets the results.
 
 mod calls;
+mod feeder;
 mod request;
 
 use std::fmt;

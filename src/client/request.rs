@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +9,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Client;
 use super::calls::{CallState, Calls, Event};
+use super::feeder::{Feeder, Handed};
 use crate::core::window::Window;
 use crate::error::{Error, Result};
-use crate::handler::panic_text;
-use crate::message::{Frame, Path, Steps};
-use crate::part::{Batch, NotSent, Outlet};
+use crate::message::{End, Path, Steps};
 use crate::time::after;
-
-/// How often a sender that waits for room looks whether its call is over.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A call with its settings. Made by [`Client::request`].
 #[derive(Clone)]
@@ -26,6 +21,7 @@ pub struct Request<'a> {
     client: &'a Client,
     function: String,
     expect: Option<usize>,
+    end_mark: bool,
     cache: String,
     timeout: Option<Duration>,
     window: usize,
@@ -41,6 +37,7 @@ impl<'a> Request<'a> {
             client,
             function: function.into_text(),
             expect: None,
+            end_mark: false,
             cache: String::new(),
             timeout: Some(Self::DEFAULT_TIMEOUT),
             window: 8_192,
@@ -53,6 +50,20 @@ impl<'a> Request<'a> {
     /// pylm wire nobody else knows.
     pub fn expect(mut self, results: usize) -> Self {
         self.expect = Some(results);
+        self
+    }
+
+    /// Has a job tell its end, and end when the cluster does. After the last payload one more
+    /// message is sent, which is no work but a mark, and says how many there were. A
+    /// [`Reducer`](crate::Reducer) closes the groups of the job by it, and answers with a mark
+    /// that says how many results there are: with so many the job ends, without being told a
+    /// number by [`expect`](Self::expect).
+    ///
+    /// This is for chains in which the steps before a reducer, and behind it, make one message
+    /// of each, and have no branches. Palm components pass the mark on as it is; a function at a
+    /// pylm peer gets it as a message with an empty payload, and its result is ignored.
+    pub fn end_mark(mut self) -> Self {
+        self.end_mark = true;
         self
     }
 
@@ -97,6 +108,7 @@ impl<'a> Request<'a> {
     pub fn eval(mut self, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         self.check()?;
         self.expect = Some(1);
+        self.end_mark = false;
         let mut job = self.open()?;
         let payload = payload.as_ref();
         let feeder = self.feeder(&job);
@@ -152,7 +164,8 @@ impl<'a> Request<'a> {
 
     fn open(&self) -> Result<Job> {
         let messages = self.window.min(self.client.most_open);
-        let window = Window::new(messages, self.window_bytes, self.expect.is_none());
+        let counted = self.expect.is_none() && !self.end_mark;
+        let window = Window::new(messages, self.window_bytes, counted);
         let calls = self.client.calls.clone();
         let Some((number, state, events)) = calls.add(window) else {
             return Err(stopped());
@@ -163,6 +176,7 @@ impl<'a> Request<'a> {
             events,
             timeout: self.timeout,
             expected: self.expect,
+            end_mark: self.end_mark,
             received: 0,
             broken: None,
             over: false,
@@ -179,6 +193,7 @@ impl<'a> Request<'a> {
             topic: job.calls.topic(job.number),
             function: self.function.clone(),
             cache: self.cache.clone(),
+            end_mark: self.end_mark,
             max_message: self.client.max_message,
         }
     }
@@ -194,100 +209,6 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// Sends the messages of one call.
-struct Feeder {
-    state: Arc<CallState>,
-    outlet: Outlet,
-    pipeline: String,
-    topic: String,
-    function: String,
-    cache: String,
-    max_message: usize,
-}
-
-impl Feeder {
-    fn run<P: AsRef<[u8]>>(self, payloads: impl Iterator<Item = P>) {
-        let mut sent = 0;
-        let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads, &mut sent)));
-        self.state.fed();
-        self.state.tell(match fed {
-            Ok(Ok(())) => Event::Sent(sent),
-            Ok(Err(error @ Error::Stopped { .. })) => Event::Failed(error),
-            Ok(Err(error)) => Event::Broken(sent, error),
-            Err(panic) => {
-                let function = "the iterator of payloads".to_owned();
-                let cause = format!("it panicked: {}", panic_text(&*panic));
-                Event::Broken(sent, Error::Function { function, cause })
-            }
-        });
-    }
-
-    fn feed<P: AsRef<[u8]>>(
-        &self,
-        mut payloads: impl Iterator<Item = P>,
-        sent: &mut usize,
-    ) -> Result<()> {
-        loop {
-            self.state.awaits_input();
-            let Some(payload) = payloads.next() else {
-                return Ok(());
-            };
-            let payload = payload.as_ref();
-            let frame = self.frame(payload)?;
-            let room = self.state.acquire(payload.len());
-            if !room || self.send(frame, None) != Handed::Over {
-                // Not an end like that of the payloads: a job that is cut short must not look whole.
-                return Err(stopped());
-            }
-            *sent += 1;
-        }
-    }
-
-    fn frame(&self, payload: &[u8]) -> Result<Frame> {
-        if payload.len() > self.max_message {
-            return Err(Error::TooLarge {
-                size: payload.len(),
-                limit: self.max_message,
-            });
-        }
-        Ok(Frame::new(
-            &self.pipeline,
-            &self.topic,
-            &self.function,
-            &self.cache,
-            payload,
-        ))
-    }
-
-    /// Hands a message to the socket's thread, by `deadline` if there is one.
-    fn send(&self, frame: Frame, deadline: Option<Instant>) -> Handed {
-        let mut batch: Batch = [frame].into_iter().collect();
-        loop {
-            let look = Instant::now() + LOOK;
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            match self.outlet.send_deadline(batch, until) {
-                Ok(()) => return Handed::Over,
-                Err(NotSent::Closed(_)) => return Handed::Closed,
-                Err(NotSent::Full(_)) if self.state.is_closed() => return Handed::Closed,
-                Err(NotSent::Full(_)) if deadline.is_some_and(|at| at <= until) => {
-                    return Handed::Late;
-                }
-                Err(NotSent::Full(back)) => batch = back,
-            }
-        }
-    }
-}
-
-/// What came of handing a message to the socket's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Handed {
-    Over,
-    /// There was no room in time.
-    Late,
-    /// The call or the client is over.
-    Closed,
-}
-
 /// The results of a call, as they come. Dropping it ends the job: no more is sent, and what
 /// comes later is thrown away.
 pub struct Job {
@@ -296,6 +217,8 @@ pub struct Job {
     events: Receiver<Event>,
     timeout: Option<Duration>,
     expected: Option<usize>,
+    /// Whether a mark will tell how many results there are.
+    end_mark: bool,
     received: usize,
     /// Why no more was sent, to be told when all that was has come back.
     broken: Option<Error>,
@@ -344,6 +267,15 @@ impl Job {
         }
     }
 
+    /// The mark has come: there are so many results in all. (One that nobody asked for says
+    /// nothing.)
+    fn ends_with(&mut self, end: End) {
+        if self.end_mark {
+            let results = usize::try_from(end.messages).unwrap_or(usize::MAX);
+            self.expected = Some(self.expected.map_or(results, |most| most.min(results)));
+        }
+    }
+
     fn end(&mut self) {
         if !self.over {
             self.over = true;
@@ -353,7 +285,7 @@ impl Job {
     }
 }
 
-fn stopped() -> Error {
+pub(super) fn stopped() -> Error {
     Error::Stopped {
         component: "the client".to_owned(),
     }
@@ -371,16 +303,22 @@ impl Iterator for Job {
             }
             match self.next_event() {
                 Ok(Event::Result(frame)) => {
-                    self.received += 1;
                     self.state.read(frame.payload().len());
+                    if let Some(end) = frame.end() {
+                        self.ends_with(end);
+                        continue;
+                    }
+                    self.received += 1;
                     return Some(match frame.failure() {
                         Some(failure) => Err(failure.into_error(&self.function)),
                         None => Ok(frame.payload().to_vec()),
                     });
                 }
+                Ok(Event::Sent(_)) if self.end_mark => {}
                 Ok(Event::Sent(messages)) => {
                     self.expected.get_or_insert(messages);
                 }
+                Ok(Event::Broken(_, error)) if self.end_mark => self.broken = Some(error),
                 Ok(Event::Broken(messages, error)) if self.expected.is_none() => {
                     self.expected = Some(messages);
                     self.broken = Some(error);

@@ -3,6 +3,7 @@
 
 pub(crate) mod complaints;
 pub(crate) mod outbox;
+pub(crate) mod reduction;
 pub(crate) mod requests;
 mod subscriptions;
 pub(crate) mod window;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use super::{ENVELOPE, Failure, PalmMessage, Path};
+use super::{ENVELOPE, End, Failure, PalmMessage, Path};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -32,6 +32,7 @@ struct Fields {
     cache: Span,
     payload: Span,
     failure: Option<Span>,
+    end: Option<End>,
     stage: i64,
 }
 
@@ -41,6 +42,7 @@ const STAGE: u64 = 3;
 const FUNCTION: u64 = 4;
 const CACHE: u64 = 5;
 const PAYLOAD: u64 = 6;
+const END: u64 = 14;
 const FAILURE: u64 = 15;
 
 /// What a stage and a cache key (a uuid) may add to a frame; a buffer with this much room to
@@ -79,6 +81,7 @@ impl Frame {
             cache: writer.bytes(CACHE, cache.as_bytes()),
             payload: writer.bytes(PAYLOAD, payload),
             failure: None,
+            end: None,
             stage: 0,
         };
         Self {
@@ -152,6 +155,11 @@ impl Frame {
         self.fields.failure.is_some()
     }
 
+    /// What it says of its job when it is the mark at the job's end, and so no work for anybody.
+    pub fn end(&self) -> Option<End> {
+        self.fields.end
+    }
+
     /// The message as values.
     pub fn to_message(&self) -> PalmMessage {
         PalmMessage {
@@ -162,6 +170,7 @@ impl Frame {
             cache: self.cache().to_owned(),
             payload: self.payload().to_vec(),
             failure: self.failure(),
+            end: self.end(),
         }
     }
 
@@ -181,17 +190,22 @@ impl Frame {
         self.bytes = writer.out;
     }
 
-    /// The same message with another payload. A failure that it carried is gone.
+    /// The same message with another payload. A failure or an end that it carried is gone.
     pub fn with_payload(&self, payload: &[u8]) -> Self {
-        self.rebuild(payload, None)
+        self.rebuild(payload, None, None)
     }
 
     /// The same message as one that yields no result: its payload is `0`, the failure says why.
     pub fn with_failure(&self, failure: &Failure) -> Self {
-        self.rebuild(b"0", Some(failure))
+        self.rebuild(b"0", Some(failure), None)
     }
 
-    fn rebuild(&self, payload: &[u8], failure: Option<&Failure>) -> Self {
+    /// The same message as the mark at the end of its job: it has no payload.
+    pub fn with_end(&self, end: End) -> Self {
+        self.rebuild(b"", None, Some(end))
+    }
+
+    fn rebuild(&self, payload: &[u8], failure: Option<&Failure>, end: Option<End>) -> Self {
         let failure = failure.map(prost::Message::encode_to_vec);
         let extra = payload.len() + failure.as_ref().map_or(0, Vec::len);
         let head = self.len() - self.payload().len();
@@ -203,6 +217,10 @@ impl Frame {
             function: writer.bytes(FUNCTION, self.slice(self.fields.function)),
             cache: writer.bytes(CACHE, self.slice(self.fields.cache)),
             payload: writer.bytes(PAYLOAD, payload),
+            end: end.inspect(|end| {
+                writer.key(END, BYTES);
+                writer.value(&prost::Message::encode_to_vec(end));
+            }),
             failure: failure.map(|failure| {
                 writer.key(FAILURE, BYTES);
                 writer.value(&failure)
@@ -236,9 +254,9 @@ impl From<&PalmMessage> for Frame {
         if message.stage != 0 {
             frame.set_stage(message.stage);
         }
-        match &message.failure {
-            Some(failure) => frame.rebuild(&message.payload, Some(failure)),
-            None => frame,
+        match (&message.failure, message.end) {
+            (None, None) => frame,
+            (failure, end) => frame.rebuild(&message.payload, failure.as_ref(), end),
         }
     }
 }
@@ -252,6 +270,7 @@ impl fmt::Debug for Frame {
             .field("function", &self.function())
             .field("cache", &self.cache())
             .field("payload", &format_args!("{} bytes", self.payload().len()))
+            .field("end", &self.end())
             .finish_non_exhaustive()
     }
 }
@@ -269,14 +288,25 @@ impl Fields {
                 (FUNCTION, BYTES) => fields.function = reader.text()?,
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
+                (END, BYTES) => fields.end = Some(end(&mut reader, fields.end)?),
                 (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
-                (PIPELINE..=PAYLOAD | FAILURE, _) => {
+                (PIPELINE..=PAYLOAD | END | FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
                 (number, kind) => reader.skip(number, kind)?,
             }
         }
         Ok(fields)
+    }
+}
+
+/// An end. What stands there twice is merged, as protobuf does.
+fn end(reader: &mut Reader<'_>, before: Option<End>) -> Result<End> {
+    let span = reader.value()?;
+    let mut end = before.unwrap_or_default();
+    match prost::Message::merge(&mut end, &reader.bytes[span.range()]) {
+        Ok(()) => Ok(end),
+        Err(_) => malformed("its end cannot be read"),
     }
 }
 
@@ -296,103 +326,4 @@ fn write_stage(writer: &mut Writer, stage: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::FailureKind;
-    use super::*;
-
-    fn message() -> PalmMessage {
-        PalmMessage {
-            pipeline: "stream".into(),
-            client: "client".into(),
-            stage: 3,
-            function: "server.foo".into(),
-            cache: String::new(),
-            payload: vec![7; 300],
-            failure: None,
-        }
-    }
-
-    fn reparsed(frame: &Frame) -> PalmMessage {
-        let again = Frame::parse(frame.as_bytes().to_vec(), 1 << 20).unwrap();
-        assert_eq!(again.to_message(), frame.to_message());
-        PalmMessage::decode_frame(frame.as_bytes(), 1 << 20).unwrap()
-    }
-
-    #[test]
-    fn a_frame_reads_as_the_message_it_encodes() {
-        let frame = Frame::parse(message().encode_frame(), 1 << 20).unwrap();
-        assert_eq!(frame.to_message(), message());
-        assert_eq!(reparsed(&Frame::from(&message())), message());
-    }
-
-    #[test]
-    fn changing_one_field_leaves_the_others() {
-        let mut frame = Frame::parse(message().encode_frame(), 1 << 20).unwrap();
-        frame.set_cache("key");
-        frame.set_stage(-4);
-        let mut expected = PalmMessage {
-            cache: "key".into(),
-            stage: -4,
-            ..message()
-        };
-        assert_eq!(reparsed(&frame), expected);
-        frame.set_cache("other");
-        frame.set_stage(0);
-        let frame = frame.with_payload(b"new");
-        expected.cache = "other".into();
-        expected.stage = 0;
-        expected.payload = b"new".to_vec();
-        assert_eq!(reparsed(&frame), expected);
-    }
-
-    #[test]
-    fn an_emptied_cache_key_is_empty() {
-        let mut frame = Frame::new("", "c", "s.f", "key", b"x");
-        frame.set_cache("");
-        assert_eq!(reparsed(&frame).cache, "");
-    }
-
-    #[test]
-    fn a_failure_travels_beside_the_payload_that_pylm_knows() {
-        let failure = Failure::new(FailureKind::UnknownFunction, "no 'bar'");
-        let frame = Frame::from(&message()).with_failure(&failure);
-        assert_eq!(frame.payload(), b"0");
-        assert_eq!(reparsed(&frame).failure, Some(failure));
-        assert_eq!(frame.with_payload(b"x").failure(), None);
-    }
-
-    #[test]
-    fn every_truncation_is_an_error_or_a_shorter_message() {
-        let mut whole = message();
-        whole.failure = Some(Failure::new(FailureKind::Function, "why"));
-        let bytes = whole.encode_frame();
-        for end in 0..bytes.len() {
-            let cut = bytes[..end].to_vec();
-            let frame = Frame::parse(cut.clone(), 1 << 20).ok();
-            let message = PalmMessage::decode_frame(&cut, 1 << 20).ok();
-            assert_eq!(frame.map(|frame| frame.to_message()), message, "at {end}");
-        }
-    }
-
-    #[test]
-    fn unknown_fields_are_skipped_and_wrong_types_refused() {
-        let mut bytes = message().encode_frame();
-        bytes.extend([0x38, 0x05]); // 7: varint
-        bytes.extend([0x42, 0x01, b'x']); // 8: bytes
-        bytes.extend([0x4d, 1, 2, 3, 4]); // 9: fixed32
-        let frame = Frame::parse(bytes.clone(), 1 << 20).unwrap();
-        assert_eq!(frame.to_message(), message());
-        bytes.extend([0x08, 0x01]); // 1: varint
-        assert!(Frame::parse(bytes, 1 << 20).is_err());
-    }
-
-    #[test]
-    fn the_limit_comes_before_the_decoding() {
-        let bytes = message().encode_frame();
-        let limit = bytes.len() - 1;
-        assert!(matches!(
-            Frame::parse(bytes, limit),
-            Err(Error::TooLarge { .. })
-        ));
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ pub use frame::Frame;
 pub(crate) use frame::HEADROOM;
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
-pub use proto::{Failure, PalmMessage};
+pub use proto::{End, Failure, Pair, PalmMessage};
 
 use crate::error::{Error, Result};
 
@@ -62,6 +62,38 @@ impl PalmMessage {
     }
 }
 
+impl Pair {
+    /// Reads the payload of a task.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no pair.
+    ///
+    /// ```
+    /// use palm::reduce::Pair;
+    /// let pair = Pair { left: b"one".to_vec(), right: b"two".to_vec() };
+    /// assert_eq!(Pair::decode_payload(&pair.encode_payload()).unwrap(), pair);
+    /// assert!(Pair::decode_payload(b"something else").is_err());
+    /// ```
+    pub fn decode_payload(payload: &[u8]) -> Result<Self> {
+        prost::Message::decode(payload).map_err(|_| Error::Malformed {
+            reason: "not a pair of values to combine",
+        })
+    }
+
+    /// The pair as the payload of a task.
+    pub fn encode_payload(&self) -> Vec<u8> {
+        Self::payload_of(&self.left, &self.right)
+    }
+
+    /// The payload of a task with these values.
+    pub(crate) fn payload_of(left: &[u8], right: &[u8]) -> Vec<u8> {
+        let mut writer = wire::Writer::with_capacity(left.len() + right.len());
+        writer.bytes(1, left);
+        writer.bytes(2, right);
+        writer.out
+    }
+}
+
 impl Failure {
     /// The longest cause, in bytes: of a longer one, the rest is cut off.
     pub const MAX_CAUSE: usize = 4_096;
@@ -87,7 +119,32 @@ impl Failure {
         match kind {
             FailureKind::Function => Error::Function { function, cause },
             FailureKind::UnknownFunction => Error::UnknownFunction { function, cause },
-            FailureKind::WrongServer | FailureKind::BadPath => Error::Refused { function, cause },
+            FailureKind::WrongServer | FailureKind::BadPath | FailureKind::Unfinished => {
+                Error::Refused { function, cause }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_written_as_protobuf_writes_it() {
+        for (left, right) in [
+            (&b"one"[..], &b""[..]),
+            (b"", b"two"),
+            (b"", b""),
+            (b"1", b"2"),
+        ] {
+            let pair = Pair {
+                left: left.to_vec(),
+                right: right.to_vec(),
+            };
+            let payload = pair.encode_payload();
+            assert_eq!(payload, prost::Message::encode_to_vec(&pair));
+            assert_eq!(Pair::decode_payload(&payload).unwrap(), pair);
         }
     }
 }

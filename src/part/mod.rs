@@ -103,7 +103,7 @@ pub(crate) use functions::spawn_functions;
 pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use push::Push;
 pub(crate) use receive::{Receive, Source};
-pub(crate) use route::{Spread, spread};
+pub(crate) use route::{Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
 

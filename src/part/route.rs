@@ -105,7 +105,7 @@ impl Route {
 
     /// What cannot be run goes to this part instead, past the hook: what has failed in an
     /// earlier step, and what has a function path that cannot be read. (A pylm worker dies of
-    /// such a path.) In place of an earlier such part.
+    /// such a path.) So does the mark at the end of a job. In place of an earlier such part.
     pub fn failures_to(mut self, part: impl Into<String>) -> Self {
         self.failures = Some(NamedWay::waiting(part));
         self
@@ -130,7 +130,7 @@ impl Route {
         let Some(way) = refused_to else { return hook };
         let mut complaints = Complaints::default();
         Box::new(move |frame, ways| {
-            if frame.is_failure() {
+            if frame.is_failure() || frame.end().is_some() {
                 return ways.send(way, frame);
             }
             match runnable(&frame) {
@@ -147,16 +147,20 @@ impl Route {
 /// Sends what a user's hook makes of each message; the error of a hook that panicked goes to
 /// `failures`.
 fn spreading(component: String, name: &'static str, mut spread: Spread, failures: usize) -> Hook {
-    Box::new(
-        move |frame, ways| match guarded(&component, name, || spread(frame.to_message())) {
+    Box::new(move |frame, ways| {
+        if frame.end().is_some() {
+            // The mark at the end of a job is no work for anybody.
+            return ways.send(0, frame);
+        }
+        match guarded(&component, name, || spread(frame.to_message())) {
             Ok(messages) => {
                 for message in messages {
                     ways.send(0, Frame::from(&message));
                 }
             }
             Err(failure) => ways.send(failures, frame.with_failure(&failure)),
-        },
-    )
+        }
+    })
 }
 
 impl NamedWay {
@@ -178,7 +182,7 @@ where
 }
 
 /// Whether a worker can make sense of a message.
-fn runnable(frame: &Frame) -> Result<(), Failure> {
+pub(crate) fn runnable(frame: &Frame) -> Result<(), Failure> {
     let step = frame
         .path()
         .and_then(|path| path.step(frame.stage()).map(drop));

@@ -199,9 +199,6 @@ impl Common {
     /// What has workers and publishes their results: to be completed with a source that takes
     /// the route which is given with it.
     pub(crate) fn with_workers(self, hooks: Hooks) -> (Assembly, Route) {
-        let pull =
-            WorkerPullService::new(&self.addresses.worker_pull).max_message(self.max_message);
-        let push = WorkerPushService::new(&self.addresses.worker_push);
         let mut way_in = Route::to("WorkerPush").failures_to("Pub");
         if let Some(scatter) = hooks.scatter {
             way_in = way_in.spread("scatter", scatter);
@@ -210,14 +207,20 @@ impl Common {
         if let Some(gather) = hooks.gather {
             way_out = way_out.spread("gather", gather);
         }
-        let assembly = self
-            .publishing()
+        (self.with_workers_by(way_out), way_in)
+    }
+
+    /// The same, with the route of what comes from the workers.
+    pub(crate) fn with_workers_by(self, way_out: Route) -> Assembly {
+        let pull =
+            WorkerPullService::new(&self.addresses.worker_pull).max_message(self.max_message);
+        let push = WorkerPushService::new(&self.addresses.worker_push);
+        self.publishing()
             .inbound("WorkerPull", pull, way_out)
             .outbound("WorkerPush", push)
             .preset_address("db_address", "Cache")
             .preset_address("worker_pull_address", "WorkerPull")
-            .preset_address("worker_push_address", "WorkerPush");
-        (assembly, way_in)
+            .preset_address("worker_push_address", "WorkerPush")
     }
 
     /// What all have: a cache, and a publisher.

@@ -1,0 +1,122 @@
+use super::*;
+use crate::message::FailureKind;
+
+fn message() -> PalmMessage {
+    PalmMessage {
+        pipeline: "stream".into(),
+        client: "client".into(),
+        stage: 3,
+        function: "server.foo".into(),
+        cache: String::new(),
+        payload: vec![7; 300],
+        ..Default::default()
+    }
+}
+
+fn reparsed(frame: &Frame) -> PalmMessage {
+    let again = Frame::parse(frame.as_bytes().to_vec(), 1 << 20).unwrap();
+    assert_eq!(again.to_message(), frame.to_message());
+    PalmMessage::decode_frame(frame.as_bytes(), 1 << 20).unwrap()
+}
+
+#[test]
+fn a_frame_reads_as_the_message_it_encodes() {
+    let frame = Frame::parse(message().encode_frame(), 1 << 20).unwrap();
+    assert_eq!(frame.to_message(), message());
+    assert_eq!(reparsed(&Frame::from(&message())), message());
+}
+
+#[test]
+fn changing_one_field_leaves_the_others() {
+    let mut frame = Frame::parse(message().encode_frame(), 1 << 20).unwrap();
+    frame.set_cache("key");
+    frame.set_stage(-4);
+    let mut expected = PalmMessage {
+        cache: "key".into(),
+        stage: -4,
+        ..message()
+    };
+    assert_eq!(reparsed(&frame), expected);
+    frame.set_cache("other");
+    frame.set_stage(0);
+    let frame = frame.with_payload(b"new");
+    expected.cache = "other".into();
+    expected.stage = 0;
+    expected.payload = b"new".to_vec();
+    assert_eq!(reparsed(&frame), expected);
+}
+
+#[test]
+fn an_emptied_cache_key_is_empty() {
+    let mut frame = Frame::new("", "c", "s.f", "key", b"x");
+    frame.set_cache("");
+    assert_eq!(reparsed(&frame).cache, "");
+}
+
+#[test]
+fn a_failure_travels_beside_the_payload_that_pylm_knows() {
+    let failure = Failure::new(FailureKind::UnknownFunction, "no 'bar'");
+    let frame = Frame::from(&message()).with_failure(&failure);
+    assert_eq!(frame.payload(), b"0");
+    assert_eq!(reparsed(&frame).failure, Some(failure));
+    assert_eq!(frame.with_payload(b"x").failure(), None);
+}
+
+#[test]
+fn an_end_travels_without_a_payload_and_leaves_with_the_next() {
+    let mark = Frame::from(&message()).with_end(End { messages: 300 });
+    assert_eq!(mark.payload(), b"");
+    assert_eq!(reparsed(&mark).end, Some(End { messages: 300 }));
+    assert_eq!(Frame::from(&mark.to_message()), mark);
+    assert_eq!(mark.with_payload(b"x").end(), None);
+    // Of an empty job.
+    let empty = mark.with_end(End { messages: 0 });
+    assert_eq!(reparsed(&empty).end, Some(End { messages: 0 }));
+    // One that comes twice is merged.
+    let twice = [mark.as_bytes(), empty.as_bytes()].concat();
+    let twice = Frame::parse(twice, 1 << 20).unwrap();
+    assert_eq!(reparsed(&twice).end, Some(End { messages: 300 }));
+    // A worker of pylm that ran a function on it sends it back with a payload.
+    let mut run = mark.to_message();
+    run.payload = b"0".to_vec();
+    assert_eq!(reparsed(&Frame::from(&run)), run);
+}
+
+#[test]
+fn every_truncation_is_an_error_or_a_shorter_message() {
+    let mut whole = message();
+    whole.failure = Some(Failure::new(FailureKind::Function, "why"));
+    whole.end = Some(End { messages: 1 << 40 });
+    let bytes = whole.encode_frame();
+    for end in 0..bytes.len() {
+        let cut = bytes[..end].to_vec();
+        let frame = Frame::parse(cut.clone(), 1 << 20).ok();
+        let message = PalmMessage::decode_frame(&cut, 1 << 20).ok();
+        assert_eq!(frame.map(|frame| frame.to_message()), message, "at {end}");
+    }
+}
+
+#[test]
+fn unknown_fields_are_skipped_and_wrong_types_refused() {
+    let mut bytes = message().encode_frame();
+    bytes.extend([0x38, 0x05]); // 7: varint
+    bytes.extend([0x42, 0x01, b'x']); // 8: bytes
+    bytes.extend([0x4d, 1, 2, 3, 4]); // 9: fixed32
+    let frame = Frame::parse(bytes.clone(), 1 << 20).unwrap();
+    assert_eq!(frame.to_message(), message());
+    for wrong in [[0x08, 0x01], [0x70, 0x01], [0x78, 0x01]] {
+        // 1, 14 and 15: varint
+        let bytes = [&bytes[..], &wrong].concat();
+        assert!(Frame::parse(bytes, 1 << 20).is_err());
+    }
+}
+
+#[test]
+fn the_limit_comes_before_the_decoding() {
+    let bytes = message().encode_frame();
+    let limit = bytes.len() - 1;
+    assert!(matches!(
+        Frame::parse(bytes, limit),
+        Err(Error::TooLarge { .. })
+    ));
+}
