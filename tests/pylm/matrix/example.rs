@@ -1,0 +1,145 @@
+//! What an example is made of.
+
+use std::fmt::Write as _;
+
+use super::{mix::Mix, report};
+use crate::support::{Palm, Side};
+
+/// An example: its roles, the last of which is the client, and what they print.
+pub struct Example {
+    pub name: &'static str,
+    pub roles: Vec<Role>,
+    prints: Vec<String>,
+    prints_between_palm_peers: Option<&'static str>,
+    pub logs: Vec<Logs>,
+    pub probe: Option<Probe>,
+}
+
+/// A program.
+pub struct Role {
+    /// Palm's is the example program `EXAMPLE_NAME`.
+    pub name: &'static str,
+    /// pylm's is this file in `tests/pylm/examples`.
+    pub twin: &'static str,
+    /// Its arguments, with names for the addresses.
+    pub args: String,
+}
+
+/// Lines that a role logs for the client's messages.
+pub struct Logs {
+    pub role: &'static str,
+    pub at_least: usize,
+    pub text: &'static str,
+}
+
+/// What goes through all steps before the client starts, until all are subscribed.
+pub struct Probe {
+    pub function: &'static str,
+    /// The first step sends one half of the messages this way and one half that way.
+    pub both_branches: bool,
+}
+
+impl Example {
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            roles: Vec::new(),
+            prints: Vec::new(),
+            prints_between_palm_peers: None,
+            logs: Vec::new(),
+            probe: None,
+        }
+    }
+
+    pub fn role(mut self, name: &'static str, twin: &'static str, args: &str) -> Self {
+        let args = args.to_owned();
+        self.roles.push(Role { name, twin, args });
+        self
+    }
+
+    /// A master with the usual addresses.
+    pub fn master(self, twin: &'static str) -> Self {
+        let args = "--name server --pull @pull --pub @pub --wpush @wpush --wpull @wpull --db @db";
+        self.role("master", twin, args)
+    }
+
+    /// A step after others, each as `topic@address`, that publishes at `last`.
+    pub fn step(
+        self,
+        role: &'static str,
+        twin: &'static str,
+        name: &str,
+        after: &[&str],
+        last: &str,
+    ) -> Self {
+        let mut args = format!("--name {name} --pub @{last} --db @{last}_db");
+        for previous in after {
+            let (topic, address) = previous.split_once('@').expect("a topic and an address");
+            let _ = write!(args, " --previous {topic} --sub @{address}");
+        }
+        self.role(role, twin, &args)
+    }
+
+    /// The client: the last role.
+    pub fn client(self, name: &'static str, twin: &'static str, args: &str) -> Self {
+        self.role(name, twin, args)
+    }
+
+    /// The client prints a line so many times.
+    pub fn prints(mut self, times: usize, line: &str) -> Self {
+        self.prints
+            .extend(std::iter::repeat_n(line.to_owned(), times));
+        self
+    }
+
+    /// What the client prints instead when all roles are palm's.
+    pub fn prints_between_palm_peers(mut self, line: &'static str) -> Self {
+        self.prints_between_palm_peers = Some(line);
+        self
+    }
+
+    /// For the client's messages, a role logs at least so many lines with a text.
+    pub fn logs(mut self, role: &'static str, at_least: usize, text: &'static str) -> Self {
+        self.logs.push(Logs {
+            role,
+            at_least,
+            text,
+        });
+        self
+    }
+
+    /// A pylm step before a next step drops what the next one has not subscribed to yet: with
+    /// one, probes of this function go before the client.
+    pub fn probed(mut self, function: &'static str) -> Self {
+        self.probe = Some(Probe {
+            function,
+            both_branches: false,
+        });
+        self
+    }
+
+    /// Probes must have come back through both branches.
+    pub fn probed_in_both_branches(mut self) -> Self {
+        let probe = self.probe.as_mut().expect("its function is told before");
+        probe.both_branches = true;
+        self
+    }
+
+    /// What the client should print in a mix, in sorted order.
+    pub fn expected(&self, sides: &[Side]) -> Vec<String> {
+        let palm_only = sides.iter().all(|side| *side == Palm);
+        let mut lines = match self.prints_between_palm_peers {
+            Some(line) if palm_only => vec![line.to_owned()],
+            _ => self.prints.clone(),
+        };
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Runs every mix, reports how each went, and fails if one did.
+    pub fn runs_in_every_mix(self) {
+        let mixes = Mix::all(&self);
+        let verdicts = report::at_the_same_time(&mixes, |mix| mix.run(&self));
+        report::matrix(&self, &mixes, &verdicts);
+    }
+}

@@ -1,0 +1,187 @@
+//! A mix: an example with each of its roles on one of the two sides.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::addresses::{Ports, values};
+use super::example::{Example, Role};
+use super::probe;
+use crate::support::{Palm, Peer, Pylm, SOON, Side, palm_program, script};
+
+/// Which side each role is on.
+pub struct Mix(pub Vec<Side>);
+
+impl Mix {
+    /// Every mix of an example.
+    pub fn all(example: &Example) -> Vec<Self> {
+        let roles = example.roles.len();
+        let side = |number: usize, role: usize| match number >> role & 1 {
+            0 => Palm,
+            _ => Pylm,
+        };
+        let mix = |number| Self((0..roles).map(|role| side(number, role)).collect());
+        (0..1 << roles).map(mix).collect()
+    }
+
+    /// Starts every role, and compares what the client prints.
+    pub fn run(&self, example: &Example) -> Result<(), String> {
+        let mut run = Run {
+            example,
+            sides: &self.0,
+            ports: Ports::default(),
+            peers: Vec::new(),
+        };
+        let result = run.serve().and_then(|()| run.client());
+        result.map_err(|error| {
+            let others: String = run.peers.iter().map(Peer::transcript).collect();
+            error + "\n" + &others
+        })
+    }
+}
+
+struct Run<'a> {
+    example: &'a Example,
+    sides: &'a [Side],
+    ports: Ports,
+    /// All but the client.
+    peers: Vec<Peer>,
+}
+
+impl Run<'_> {
+    /// Starts all but the client, and waits for what the client cannot wait for itself.
+    fn serve(&mut self) -> Result<(), String> {
+        let (_, others) = self.example.roles.split_last().expect("there is a client");
+        for (role, side) in others.iter().zip(self.sides) {
+            let peer = self.start(role, *side, &[])?;
+            self.peers.push(peer);
+        }
+        for role in others {
+            for address in values(&role.args, "--listen") {
+                let address = self.ports.of(address.trim_start_matches('%'));
+                accepts(&address)?;
+            }
+        }
+        match self.drops_early_messages() {
+            true => self.probe(),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the client, and checks what it prints and what the others log.
+    fn client(&mut self) -> Result<(), String> {
+        let logged = |peers: &[Peer], text: &str| -> Vec<usize> {
+            peers.iter().map(|peer| peer.said(text)).collect()
+        };
+        let before: Vec<_> = self
+            .example
+            .logs
+            .iter()
+            .map(|logs| logged(&self.peers, logs.text))
+            .collect();
+
+        let side = *self.sides.last().expect("there is a client");
+        let env: &[&str] = match (side, self.answers()) {
+            (Pylm, Some(Pylm)) => &["PALM_TEST_PYLM_PUBLISHES"],
+            _ => &[],
+        };
+        let client = self.example.roles.last().expect("there is a client");
+        let client = self.start(client, side, env)?;
+        let mut printed = client.printed(SOON)?;
+        printed.sort_unstable();
+        if printed != self.example.expected(self.sides) {
+            return Err(format!("the client printed {printed:#?}"));
+        }
+
+        for (logs, before) in self.example.logs.iter().zip(before) {
+            let role = self.role(logs.role);
+            let lines = before[role] + logs.at_least;
+            let what = format!("{lines} lines with '{}'", logs.text);
+            self.peers[role].wait_for(&what, SOON, |said| {
+                said.iter().filter(|line| line.contains(logs.text)).count() >= lines
+            })?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, role: &Role, side: Side, env: &[&str]) -> Result<Peer, String> {
+        let palm = format!("{}_{}", self.example.name, role.name);
+        let mut command = match side {
+            Palm => palm_example(&palm)?,
+            Pylm => script(&format!("examples/{}.py", role.twin)),
+        };
+        self.ports.give(&mut command, &role.args);
+        command.envs(env.iter().map(|name| (name, "1")));
+        Ok(Peer::start(&format!("{side:?} {palm}"), command))
+    }
+
+    fn role(&self, name: &str) -> usize {
+        let mut roles = self.example.roles.iter();
+        let found = roles.position(|role| role.name == name);
+        found.expect("the role is one of the example's")
+    }
+
+    /// The side of the role that publishes to the client.
+    fn answers(&self) -> Option<Side> {
+        let at = self.last_publisher();
+        let mut roles = self.example.roles.iter().zip(self.sides);
+        let found =
+            roles.find(|(role, _)| values(&role.args, "--pub").any(|address| address == at));
+        found.map(|(_, side)| *side)
+    }
+
+    /// The name of the address where the client subscribes.
+    fn last_publisher(&self) -> &str {
+        let client = self.example.roles.last().expect("there is a client");
+        values(&client.args, "--sub").next().unwrap_or("@pub")
+    }
+
+    /// Whether a pylm peer publishes to a next step.
+    fn drops_early_messages(&self) -> bool {
+        let steps = || self.example.roles.iter().zip(self.sides).rev().skip(1);
+        steps()
+            .filter(|(_, side)| **side == Pylm)
+            .flat_map(|(role, _)| values(&role.args, "--pub"))
+            .any(|address| {
+                let mut subs = steps().flat_map(|(role, _)| values(&role.args, "--sub"));
+                subs.any(|sub| sub == address)
+            })
+    }
+
+    /// Sends probes through all steps until all are there.
+    fn probe(&mut self) -> Result<(), String> {
+        let probe = self.example.probe.as_ref().expect("it has next steps");
+        let last = self.last_publisher().trim_start_matches('@').to_owned();
+        let (pull, publish) = (self.ports.of("pull"), self.ports.of(&last));
+        let heard = || {
+            let mut logs = self.example.logs.iter();
+            logs.all(|logs| self.peers[self.role(logs.role)].said(logs.text) > 0)
+        };
+        probe::until_they_return(probe, &pull, &publish, heard)
+    }
+}
+
+fn palm_example(name: &str) -> Result<Command, String> {
+    let binary = palm_program();
+    let folder = binary.parent().expect("it is in a folder");
+    let program = folder.join("examples").join(name);
+    if !program.exists() {
+        return Err(format!(
+            "there is no {name} in the folder of the example programs: \
+             `cargo build --examples --all-features` makes it"
+        ));
+    }
+    Ok(Command::new(program))
+}
+
+/// Waits until somebody listens at `host:port`.
+fn accepts(address: &str) -> Result<(), String> {
+    let deadline = Instant::now() + SOON;
+    while let Err(error) = TcpStream::connect(address) {
+        if Instant::now() > deadline {
+            return Err(format!("nobody listens at {address}: {error}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
