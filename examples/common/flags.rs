@@ -90,24 +90,21 @@ pub struct StepFlags {
 }
 
 impl StepFlags {
-    /// The name, the previous steps with their addresses, and the step's own addresses: those
-    /// that were given in place of the defaults.
-    pub fn with_defaults(
+    /// The name, the step's own addresses, and the previous steps, each with its address: those
+    /// that were given in place of the defaults. There may be more than by default.
+    pub fn after(
         self,
         name: &str,
-        previous: &[(&str, u16)],
         addresses: Addresses,
-    ) -> (String, Vec<(String, String)>, Addresses) {
-        let names = self.previous.into_iter().map(Some);
-        let names = names.chain(std::iter::repeat(None));
-        let subs = self.sub.into_iter().map(Some);
-        let subs = subs.chain(std::iter::repeat(None));
-        let previous = previous.iter().zip(names.zip(subs));
-        let previous = previous.map(|(&(name, at), (given_name, given_at))| {
-            let name = given_name.unwrap_or_else(|| name.to_owned());
-            (name, given_at.unwrap_or_else(|| port(at)))
-        });
-        let previous = previous.collect();
+        previous: &[(&str, u16)],
+    ) -> (String, Addresses, Vec<(String, String)>) {
+        let mut steps: Vec<_> = previous
+            .iter()
+            .map(|&(name, at)| (name.to_owned(), port(at)))
+            .collect();
+        if !self.previous.is_empty() || !self.sub.is_empty() {
+            steps = self.previous.into_iter().zip(self.sub).collect();
+        }
         let own = ServerFlags {
             name: self.name,
             pull: None,
@@ -117,7 +114,22 @@ impl StepFlags {
             db: self.db,
         };
         let (name, addresses) = own.with_defaults(name, addresses);
-        (name, previous, addresses)
+        (name, addresses, steps)
+    }
+
+    /// The same with one previous step.
+    pub fn after_one(
+        mut self,
+        name: &str,
+        addresses: Addresses,
+        previous: (&str, u16),
+    ) -> (String, Addresses, (String, String)) {
+        let step = (
+            self.previous.pop().unwrap_or_else(|| previous.0.to_owned()),
+            self.sub.pop().unwrap_or_else(|| port(previous.1)),
+        );
+        let (name, addresses, _) = self.after(name, addresses, &[]);
+        (name, addresses, step)
     }
 }
 

@@ -12,7 +12,7 @@ fn main() -> Result<(), common::Failure> {
     let (server, db, last) = flags.with_defaults("server", 5559, 5561);
     let steps = [format!("{server}.foo"), "my_pipeline.foo".to_owned()];
     let client = Client::builder(server, db).publish(last).connect()?;
-    for result in client.request(&steps.join(" ")).job(["a message"; 10])? {
+    for result in client.job(steps, ["a message"; 10])? {
         println!("{}", common::python(&result?));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A worker of the hub. It needs `--db tcp://127.0.0.1:5561`, which is that of the hub.
+//! A worker of the hub. It finds the hub as it would a master.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -6,9 +6,21 @@ mod common;
 use log::LevelFilter;
 use palm::Worker;
 
+/// Run a worker.
+#[derive(argh::FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+struct Flags {
+    /// its name (default: a fresh uuid)
+    #[argh(option, default = "uuid::Uuid::new_v4().to_string()")]
+    name: String,
+    /// address of the hub's cache
+    #[argh(option, default = "common::port(5561)")]
+    db: String,
+}
+
 fn main() -> Result<(), common::Failure> {
     common::log(LevelFilter::Info);
-    let flags: common::WorkerFlags = argh::from_env();
+    let flags: Flags = argh::from_env();
     Worker::new(flags.db)
         .name(flags.name)
         .function("foo", |call| {

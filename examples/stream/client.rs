@@ -12,11 +12,7 @@ fn main() -> Result<(), common::Failure> {
     let (server, db, last) = flags.with_defaults("my_server", 5555, 5561);
     let steps = [format!("{server}.foo"), "my_pipeline.foo".to_owned()];
     let client = Client::builder(server, db).publish(last).connect()?;
-    for result in client
-        .request(&steps.join(" "))
-        .expect(5)
-        .job(["a message"; 10])?
-    {
+    for result in client.request(steps).expect(5).job(["a message"; 10])? {
         println!("Client got:  {}", common::python(&result?));
     }
     Ok(())

@@ -16,7 +16,7 @@ fn main() -> Result<(), common::Failure> {
         "my_sink.foo".to_owned(),
     ];
     let client = Client::builder(server, db).publish(last).connect()?;
-    for result in client.request(&steps.join(" ")).job(["a message"; 10])? {
+    for result in client.job(steps, ["a message"; 10])? {
         println!("Client got:  {}", common::python(&result?));
     }
     Ok(())

@@ -12,7 +12,7 @@ fn main() -> Result<(), common::Failure> {
     let (server, db, last) = flags.with_defaults("my_server", 5555, 5561);
     let steps = [format!("{server}.foo"), "my_pipeline.foo".to_owned()];
     let client = Client::builder(server, db).publish(last).connect()?;
-    let result = client.eval(&steps.join(" "), "a message")?;
+    let result = client.eval(steps, "a message")?;
     println!("Client got:  {}", common::python(&result));
     Ok(())
 }

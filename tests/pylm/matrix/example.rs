@@ -13,6 +13,7 @@ pub struct Example {
     prints_between_palm_peers: Option<&'static str>,
     pub logs: Vec<Logs>,
     pub probe: Option<Probe>,
+    needs_http: bool,
 }
 
 /// A program.
@@ -48,6 +49,7 @@ impl Example {
             prints_between_palm_peers: None,
             logs: Vec::new(),
             probe: None,
+            needs_http: false,
         }
     }
 
@@ -123,6 +125,18 @@ impl Example {
         let probe = self.probe.as_mut().expect("its function is told before");
         probe.both_branches = true;
         self
+    }
+
+    /// Palm's programs of this example need the feature `http`.
+    pub fn needs_http(mut self) -> Self {
+        self.needs_http = true;
+        self
+    }
+
+    /// Why a mix cannot be, if it cannot.
+    pub fn cannot_be(&self, sides: &[Side]) -> Option<&'static str> {
+        let missing = self.needs_http && !cfg!(feature = "http") && sides.contains(&Palm);
+        missing.then_some("palm is built without the feature http")
     }
 
     /// What the client should print in a mix, in sorted order.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::addresses::{Ports, values};
 use super::example::{Example, Role};
 use super::probe;
+use super::report::Verdict;
 use crate::support::{Palm, Peer, Pylm, SOON, Side, palm_program, script};
 
 /// Which side each role is on.
@@ -25,18 +26,23 @@ impl Mix {
     }
 
     /// Starts every role, and compares what the client prints.
-    pub fn run(&self, example: &Example) -> Result<(), String> {
+    pub fn run(&self, example: &Example) -> Verdict {
+        if let Some(reason) = example.cannot_be(&self.0) {
+            return Verdict::CannotBe(reason);
+        }
         let mut run = Run {
             example,
             sides: &self.0,
             ports: Ports::default(),
             peers: Vec::new(),
         };
-        let result = run.serve().and_then(|()| run.client());
-        result.map_err(|error| {
-            let others: String = run.peers.iter().map(Peer::transcript).collect();
-            error + "\n" + &others
-        })
+        match run.serve().and_then(|()| run.client()) {
+            Ok(()) => Verdict::SameOutput,
+            Err(error) => {
+                let others: String = run.peers.iter().map(Peer::transcript).collect();
+                Verdict::Failed(format!("{error}\n{others}"))
+            }
+        }
     }
 }
 
@@ -161,7 +167,8 @@ impl Run<'_> {
     }
 }
 
-fn palm_example(name: &str) -> Result<Command, String> {
+/// One of palm's example programs.
+pub fn palm_example(name: &str) -> Result<Command, String> {
     let binary = palm_program();
     let folder = binary.parent().expect("it is in a folder");
     let program = folder.join("examples").join(name);

@@ -10,7 +10,9 @@ mod mix;
 mod probe;
 mod report;
 
+use crate::support::{Peer, SOON};
 use example::Example;
+use mix::palm_example;
 
 #[test]
 fn single() {
@@ -338,6 +340,7 @@ fn template() {
 #[test]
 fn gateway() {
     Example::new("gateway")
+        .needs_http()
         .role(
             "microservice",
             "gateway_microservice",
@@ -352,6 +355,7 @@ fn gateway() {
 #[test]
 fn http() {
     Example::new("http")
+        .needs_http()
         .role(
             "master",
             "http_master",
@@ -375,4 +379,16 @@ fn applications() {
         )
         .prints(10, "b'worker1 processed a message'")
         .runs_in_every_mix();
+}
+
+/// It has no roles to mix: all is in one process, to show that a function is the same in each.
+#[test]
+fn handlers() {
+    let handlers = Peer::start("handlers", palm_example("handlers").unwrap());
+    let printed = handlers.printed(SOON).unwrap();
+    let expected = [
+        "hello and server! and pipeline! and sink!",
+        "hello and worker!",
+    ];
+    assert_eq!(printed, expected);
 }

@@ -10,7 +10,7 @@ use super::example::Probe;
 use crate::support::SOON;
 
 /// How long a probe may take before the next is sent.
-const A_WHILE: i64 = 100;
+const A_WHILE: Duration = Duration::from_millis(100);
 
 /// Sends probes, one after another, until the one that was sent last comes back, and `heard`
 /// says that whoever does not answer has got one too. Nothing else is sent meanwhile, and every
@@ -77,10 +77,10 @@ impl Wire {
 
     /// Adds the numbers of the probes that come back, until this one has.
     fn receive(&self, number: u64, returned: &mut BTreeSet<u64>) {
-        let deadline = Instant::now() + Duration::from_millis(A_WHILE as u64);
+        let deadline = Instant::now() + A_WHILE;
         while !returned.contains(&number) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let left = i64::try_from(left.as_millis()).unwrap_or(A_WHILE);
+            let left = i64::try_from(left.as_millis()).unwrap_or(0);
             if left == 0 || self.results.poll(zmq::POLLIN, left) != Ok(1) {
                 break;
             }

@@ -12,30 +12,36 @@ use crate::support::Palm;
 /// So many mixes of an example run at the same time: they wait more than they work.
 const THREADS: usize = 4;
 
-pub type Verdict = Result<(), String>;
+/// How a mix went.
+pub enum Verdict {
+    SameOutput,
+    Failed(String),
+    CannotBe(&'static str),
+}
 
 /// Does something with each mix, with some at the same time.
 pub fn at_the_same_time(mixes: &[Mix], run: impl Fn(&Mix) -> Verdict + Sync) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
-    let verdicts: Vec<_> = mixes.iter().map(|_| Mutex::new(Ok(()))).collect();
+    let verdicts: Vec<_> = mixes.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(mixes.len()) {
             scope.spawn(|| {
-                while let Some(mix) = mixes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let place = mixes.iter().position(|other| std::ptr::eq(other, mix));
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mix) = mixes.get(number) else { break };
                     let verdict = run(mix);
-                    *verdicts[place.expect("it is one of them")].lock().unwrap() = verdict;
+                    *verdicts[number].lock().unwrap() = Some(verdict);
                 }
             });
         }
     });
-    let verdicts = verdicts.into_iter();
+    let verdicts = verdicts.into_iter().map(Mutex::into_inner);
     verdicts
-        .map(|verdict| verdict.into_inner().unwrap())
+        .map(|verdict| verdict.unwrap().expect("every mix was run"))
         .collect()
 }
 
-/// Prints the verdicts, and panics if one is an error.
+/// Prints the verdicts, and panics if one failed.
 pub fn matrix(example: &Example, mixes: &[Mix], verdicts: &[Verdict]) {
     let mut table = format!("{}\n", example.name);
     let mut failures = String::new();
@@ -46,8 +52,9 @@ pub fn matrix(example: &Example, mixes: &[Mix], verdicts: &[Verdict]) {
             let _ = write!(name, "  {side} {}", role.name);
         }
         match verdict {
-            Ok(()) => _ = writeln!(table, "{name}  same output"),
-            Err(error) => {
+            Verdict::SameOutput => _ = writeln!(table, "{name}  same output"),
+            Verdict::CannotBe(reason) => _ = writeln!(table, "{name}  cannot be: {reason}"),
+            Verdict::Failed(error) => {
                 _ = writeln!(table, "{name}  FAILED");
                 _ = writeln!(failures, "{}{name}: {error}", example.name);
             }
