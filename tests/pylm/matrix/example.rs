@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{mix::Mix, report};
+use super::addresses::values;
+use super::mix::Mix;
+use super::report;
 use crate::support::{Palm, Side};
 
 /// An example: its roles, the last of which is the client, and what they print.
@@ -24,6 +26,12 @@ pub struct Role {
     pub twin: &'static str,
     /// Its arguments, with names for the addresses.
     pub args: String,
+}
+
+impl Role {
+    fn publishes_at(&self, address: &str) -> bool {
+        values(&self.args, "--pub").any(|at| at == address)
+    }
 }
 
 /// Lines that a role logs for the client's messages.
@@ -53,10 +61,18 @@ impl Example {
         }
     }
 
+    /// A program with its arguments: `@name` is an address, `%name` one as `host:port`. The last
+    /// role is the client.
     pub fn role(mut self, name: &'static str, twin: &'static str, args: &str) -> Self {
         let args = args.to_owned();
         self.roles.push(Role { name, twin, args });
         self
+    }
+
+    /// A server of this name with the usual addresses.
+    pub fn server(self, twin: &'static str, name: &str) -> Self {
+        let args = format!("--name {name} --pull @pull --pub @pub --db @db");
+        self.role("server", twin, &args)
     }
 
     /// A master with the usual addresses.
@@ -65,26 +81,28 @@ impl Example {
         self.role("master", twin, args)
     }
 
-    /// A step after others, each as `topic@address`, that publishes at `last`.
-    pub fn step(
-        self,
-        role: &'static str,
-        twin: &'static str,
-        name: &str,
-        after: &[&str],
-        last: &str,
-    ) -> Self {
-        let mut args = format!("--name {name} --pub @{last} --db @{last}_db");
-        for previous in after {
+    /// A step after others: their topics and where they publish, its name, where it publishes.
+    pub fn step(self, role: &'static str, twin: &'static str, way: &str) -> Self {
+        let way: Vec<_> = way.split(" > ").collect();
+        let [previous, name, at] = way[..] else {
+            panic!("{way:?} is not `TOPIC@ADDRESS … > NAME > ADDRESS`");
+        };
+        let mut args = format!("--name {name} --pub @{at} --db @{at}_db");
+        for previous in previous.split(' ') {
             let (topic, address) = previous.split_once('@').expect("a topic and an address");
             let _ = write!(args, " --previous {topic} --sub @{address}");
         }
         self.role(role, twin, &args)
     }
 
-    /// The client: the last role.
-    pub fn client(self, name: &'static str, twin: &'static str, args: &str) -> Self {
-        self.role(name, twin, args)
+    /// A worker of the server or master.
+    pub fn worker(self, twin: &'static str) -> Self {
+        self.role("worker", twin, "--name worker1 --db @db")
+    }
+
+    /// The client.
+    pub fn client(self, twin: &'static str, args: &str) -> Self {
+        self.role("client", twin, args)
     }
 
     /// The client prints a line so many times.
@@ -134,6 +152,7 @@ impl Example {
     }
 
     /// Why a mix cannot be, if it cannot.
+    #[expect(unexpected_cfgs, reason = "the feature is to come")]
     pub fn cannot_be(&self, sides: &[Side]) -> Option<&'static str> {
         let missing = self.needs_http && !cfg!(feature = "http") && sides.contains(&Palm);
         missing.then_some("palm is built without the feature http")
@@ -148,6 +167,37 @@ impl Example {
         };
         lines.sort_unstable();
         lines
+    }
+
+    /// The client, and all others.
+    pub fn split(&self) -> (&Role, &[Role]) {
+        self.roles.split_last().expect("there is a client")
+    }
+
+    /// The number of the role of this name.
+    pub fn number_of(&self, name: &str) -> usize {
+        let number = self.roles.iter().position(|role| role.name == name);
+        number.expect("the role is one of the example's")
+    }
+
+    /// The name of the address where the client subscribes.
+    pub fn last_publisher(&self) -> &str {
+        let (client, _) = self.split();
+        values(&client.args, "--sub").next().unwrap_or("@pub")
+    }
+
+    /// The number of the role that publishes to the client, if one does.
+    pub fn answers(&self) -> Option<usize> {
+        let (_, others) = self.split();
+        let at = self.last_publisher();
+        others.iter().position(|role| role.publishes_at(at))
+    }
+
+    /// Whether a role publishes to a next step.
+    pub fn feeds_a_step(&self, role: &Role) -> bool {
+        let (_, others) = self.split();
+        let mut subscribed = others.iter().flat_map(|step| values(&step.args, "--sub"));
+        subscribed.any(|at| role.publishes_at(at))
     }
 
     /// Runs every mix, reports how each went, and fails if one did.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::addresses::{Ports, values};
-use super::example::{Example, Role};
+use super::example::{Example, Logs, Role};
 use super::probe;
 use super::report::Verdict;
 use crate::support::{Palm, Peer, Pylm, SOON, Side, palm_program, script};
@@ -57,9 +57,9 @@ struct Run<'a> {
 impl Run<'_> {
     /// Starts all but the client, and waits for what the client cannot wait for itself.
     fn serve(&mut self) -> Result<(), String> {
-        let (_, others) = self.example.roles.split_last().expect("there is a client");
+        let (_, others) = self.example.split();
         for (role, side) in others.iter().zip(self.sides) {
-            let peer = self.start(role, *side, &[])?;
+            let peer = self.start(role, *side, false)?;
             self.peers.push(peer);
         }
         for role in others {
@@ -68,102 +68,67 @@ impl Run<'_> {
                 accepts(&address)?;
             }
         }
-        match self.drops_early_messages() {
+        let mut steps = others.iter().zip(self.sides);
+        match steps.any(|(role, side)| *side == Pylm && self.example.feeds_a_step(role)) {
             true => self.probe(),
             false => Ok(()),
         }
     }
 
+    /// Sends probes through all steps until all are there.
+    fn probe(&mut self) -> Result<(), String> {
+        let probe = self.example.probe.as_ref().expect("it has next steps");
+        let last = self.example.last_publisher().trim_start_matches('@');
+        let (pull, publish) = (self.ports.of("pull"), self.ports.of(last));
+        let heard = || {
+            let mut logs = self.example.logs.iter();
+            logs.all(|logs| self.peer(logs).said(logs.text) > 0)
+        };
+        probe::until_they_return(probe, &pull, &publish, heard)
+    }
+
     /// Runs the client, and checks what it prints and what the others log.
     fn client(&mut self) -> Result<(), String> {
-        let logged = |peers: &[Peer], text: &str| -> Vec<usize> {
-            peers.iter().map(|peer| peer.said(text)).collect()
-        };
-        let before: Vec<_> = self
-            .example
-            .logs
-            .iter()
-            .map(|logs| logged(&self.peers, logs.text))
-            .collect();
+        let logs = &self.example.logs;
+        let said = |logs: &Logs| self.peer(logs).said(logs.text);
+        let before: Vec<_> = logs.iter().map(said).collect();
 
-        let side = *self.sides.last().expect("there is a client");
-        let env: &[&str] = match (side, self.answers()) {
-            (Pylm, Some(Pylm)) => &["PALM_TEST_PYLM_PUBLISHES"],
-            _ => &[],
-        };
-        let client = self.example.roles.last().expect("there is a client");
-        let client = self.start(client, side, env)?;
+        let (client, others) = self.example.split();
+        let answers = self.example.answers().map(|number| self.sides[number]);
+        let side = self.sides[others.len()];
+        let client = self.start(client, side, answers == Some(Pylm))?;
         let mut printed = client.printed(SOON)?;
         printed.sort_unstable();
         if printed != self.example.expected(self.sides) {
             return Err(format!("the client printed {printed:#?}"));
         }
 
-        for (logs, before) in self.example.logs.iter().zip(before) {
-            let role = self.role(logs.role);
-            let lines = before[role] + logs.at_least;
+        for (logs, before) in logs.iter().zip(before) {
+            let lines = before + logs.at_least;
             let what = format!("{lines} lines with '{}'", logs.text);
-            self.peers[role].wait_for(&what, SOON, |said| {
+            self.peer(logs).wait_for(&what, SOON, |said| {
                 said.iter().filter(|line| line.contains(logs.text)).count() >= lines
             })?;
         }
         Ok(())
     }
 
-    fn start(&mut self, role: &Role, side: Side, env: &[&str]) -> Result<Peer, String> {
+    fn start(&mut self, role: &Role, side: Side, pylm_publishes: bool) -> Result<Peer, String> {
         let palm = format!("{}_{}", self.example.name, role.name);
         let mut command = match side {
             Palm => palm_example(&palm)?,
             Pylm => script(&format!("examples/{}.py", role.twin)),
         };
         self.ports.give(&mut command, &role.args);
-        command.envs(env.iter().map(|name| (name, "1")));
+        if pylm_publishes {
+            command.env("PALM_TEST_PYLM_PUBLISHES", "1");
+        }
         Ok(Peer::start(&format!("{side:?} {palm}"), command))
     }
 
-    fn role(&self, name: &str) -> usize {
-        let mut roles = self.example.roles.iter();
-        let found = roles.position(|role| role.name == name);
-        found.expect("the role is one of the example's")
-    }
-
-    /// The side of the role that publishes to the client.
-    fn answers(&self) -> Option<Side> {
-        let at = self.last_publisher();
-        let mut roles = self.example.roles.iter().zip(self.sides);
-        let found =
-            roles.find(|(role, _)| values(&role.args, "--pub").any(|address| address == at));
-        found.map(|(_, side)| *side)
-    }
-
-    /// The name of the address where the client subscribes.
-    fn last_publisher(&self) -> &str {
-        let client = self.example.roles.last().expect("there is a client");
-        values(&client.args, "--sub").next().unwrap_or("@pub")
-    }
-
-    /// Whether a pylm peer publishes to a next step.
-    fn drops_early_messages(&self) -> bool {
-        let steps = || self.example.roles.iter().zip(self.sides).rev().skip(1);
-        steps()
-            .filter(|(_, side)| **side == Pylm)
-            .flat_map(|(role, _)| values(&role.args, "--pub"))
-            .any(|address| {
-                let mut subs = steps().flat_map(|(role, _)| values(&role.args, "--sub"));
-                subs.any(|sub| sub == address)
-            })
-    }
-
-    /// Sends probes through all steps until all are there.
-    fn probe(&mut self) -> Result<(), String> {
-        let probe = self.example.probe.as_ref().expect("it has next steps");
-        let last = self.last_publisher().trim_start_matches('@').to_owned();
-        let (pull, publish) = (self.ports.of("pull"), self.ports.of(&last));
-        let heard = || {
-            let mut logs = self.example.logs.iter();
-            logs.all(|logs| self.peers[self.role(logs.role)].said(logs.text) > 0)
-        };
-        probe::until_they_return(probe, &pull, &publish, heard)
+    /// Who should log this.
+    fn peer(&self, logs: &Logs) -> &Peer {
+        &self.peers[self.example.number_of(logs.role)]
     }
 }
 

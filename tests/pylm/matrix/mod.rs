@@ -17,12 +17,8 @@ use mix::palm_example;
 #[test]
 fn single() {
     Example::new("single")
-        .role(
-            "server",
-            "single_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
-        .client("client", "single_client", "--server my_server --db @db")
+        .server("single_server", "my_server")
+        .client("single_client", "--server my_server --db @db")
         .prints(1, "Client got:  b'you sent me a message'")
         .runs_in_every_mix();
 }
@@ -31,8 +27,8 @@ fn single() {
 fn parallel() {
     Example::new("parallel")
         .master("master")
-        .role("worker", "worker", "--name worker1 --db @db")
-        .client("client", "parallel_client", "--server server --db @db")
+        .worker("worker")
+        .client("parallel_client", "--server server --db @db")
         .prints(10, "b'worker1 processed a message'")
         .runs_in_every_mix();
 }
@@ -41,8 +37,8 @@ fn parallel() {
 fn cache() {
     Example::new("cache")
         .master("master")
-        .role("worker", "cache_worker", "--name worker1 --db @db")
-        .client("client", "cache_client", "--server server --db @db")
+        .worker("cache_worker")
+        .client("cache_client", "--server server --db @db")
         .prints(1, "b' cached data '")
         .prints(10, "b'worker1 cached data a message'")
         .runs_in_every_mix();
@@ -52,8 +48,8 @@ fn cache() {
 fn scatter() {
     Example::new("scatter")
         .master("scatter_master")
-        .role("worker", "cache_worker", "--name worker1 --db @db")
-        .client("client", "scatter_client", "--server server --db @db")
+        .worker("cache_worker")
+        .client("scatter_client", "--server server --db @db")
         .prints(1, "b' cached data '")
         .prints(30, "b'worker1 cached data a message'")
         .runs_in_every_mix();
@@ -63,8 +59,8 @@ fn scatter() {
 fn gather() {
     Example::new("gather")
         .master("gather_master")
-        .role("worker", "cache_worker", "--name worker1 --db @db")
-        .client("client", "scatter_client", "--server server --db @db")
+        .worker("cache_worker")
+        .client("scatter_client", "--server server --db @db")
         .prints(1, "b' cached data '")
         .prints(29, "b'worker1 cached data a message'")
         .prints(1, "b'final message'")
@@ -75,8 +71,8 @@ fn gather() {
 fn mux_parallel() {
     Example::new("mux_parallel")
         .master("master")
-        .role("worker", "mux_parallel_worker", "--name worker1 --db @db")
-        .client("client", "mux_parallel_client", "--server server --db @db")
+        .worker("mux_parallel_worker")
+        .client("mux_parallel_client", "--server server --db @db")
         .prints(10, "b'worker1 processed a message 1'")
         .prints(10, "b'worker1 processed a message 2'")
         .runs_in_every_mix();
@@ -86,8 +82,8 @@ fn mux_parallel() {
 fn logging() {
     Example::new("logging")
         .master("logging_master")
-        .role("worker", "logging_worker", "--name worker1 --db @db")
-        .client("client", "logging_client", "--server server --db @db")
+        .worker("logging_worker")
+        .client("logging_client", "--server server --db @db")
         .prints(29, "b'worker1 cached data a message'")
         .prints(1, "b'final message'")
         .logs("master", 1, "Changing the payload of the message")
@@ -98,12 +94,8 @@ fn logging() {
 #[test]
 fn error() {
     Example::new("error")
-        .role(
-            "server",
-            "error_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
-        .client("client", "single_client", "--server my_server --db @db")
+        .server("error_server", "my_server")
+        .client("single_client", "--server my_server --db @db")
         .prints(1, "Client got:  b'0'")
         // More than pylm's wire has room for: the cause.
         .prints_between_palm_peers(
@@ -116,23 +108,13 @@ fn error() {
 #[test]
 fn pipeline() {
     Example::new("pipeline")
-        .role(
-            "server",
-            "pipeline_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
+        .server("pipeline_server", "my_server")
         .step(
             "pipeline",
             "pipeline_pipeline",
-            "my_pipeline",
-            &["my_server@pub"],
-            "last",
+            "my_server@pub > my_pipeline > last",
         )
-        .client(
-            "client",
-            "pipeline_client",
-            "--server my_server --db @db --sub @last",
-        )
+        .client("pipeline_client", "--server my_server --db @db --sub @last")
         .probed("my_server.foo my_pipeline.foo")
         .prints(1, "Client got:  b'and I pipelined you sent me a message'")
         .runs_in_every_mix();
@@ -141,30 +123,18 @@ fn pipeline() {
 #[test]
 fn tee() {
     Example::new("tee")
-        .role(
-            "server",
-            "pipeline_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
+        .server("pipeline_server", "my_server")
         .step(
             "pipeline_echo",
             "tee_pipeline_echo",
-            "my_pipeline",
-            &["my_server@pub"],
-            "echo",
+            "my_server@pub > my_pipeline > echo",
         )
         .step(
             "pipeline_close",
             "pipeline_pipeline",
-            "my_pipeline",
-            &["my_server@pub"],
-            "last",
+            "my_server@pub > my_pipeline > last",
         )
-        .client(
-            "client",
-            "pipeline_client",
-            "--server my_server --db @db --sub @last",
-        )
+        .client("pipeline_client", "--server my_server --db @db --sub @last")
         .probed("my_server.foo my_pipeline.foo")
         .prints(1, "Client got:  b'and I pipelined you sent me a message'")
         .logs("pipeline_echo", 1, "Just echo, nothing else")
@@ -174,30 +144,18 @@ fn tee() {
 #[test]
 fn stream() {
     Example::new("stream")
-        .role(
-            "server",
-            "stream_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
+        .server("stream_server", "my_server")
         .step(
             "pipeline_echo",
             "tee_pipeline_echo",
-            "my_pipeline",
-            &["odd@pub"],
-            "echo",
+            "odd@pub > my_pipeline > echo",
         )
         .step(
             "pipeline_close",
             "pipeline_pipeline",
-            "my_pipeline",
-            &["even@pub"],
-            "last",
+            "even@pub > my_pipeline > last",
         )
-        .client(
-            "client",
-            "stream_client",
-            "--server my_server --db @db --sub @last",
-        )
+        .client("stream_client", "--server my_server --db @db --sub @last")
         .probed("my_server.foo my_pipeline.foo")
         .prints(5, "Client got:  b'and I pipelined you sent me a message'")
         .logs("pipeline_echo", 5, "Just echo, nothing else")
@@ -207,23 +165,9 @@ fn stream() {
 #[test]
 fn sink() {
     Example::new("sink")
-        .role(
-            "server",
-            "pipeline_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
-        .step(
-            "sink",
-            "sink_sink",
-            "my_pipeline",
-            &["my_server@pub"],
-            "last",
-        )
-        .client(
-            "client",
-            "pipeline_client",
-            "--server my_server --db @db --sub @last",
-        )
+        .server("pipeline_server", "my_server")
+        .step("sink", "sink_sink", "my_server@pub > my_pipeline > last")
+        .client("pipeline_client", "--server my_server --db @db --sub @last")
         .probed("my_server.foo my_pipeline.foo")
         .prints(1, "Client got:  b'and I pipelined you sent me a message'")
         .runs_in_every_mix();
@@ -232,34 +176,23 @@ fn sink() {
 #[test]
 fn stream_sink() {
     Example::new("stream_sink")
-        .role(
-            "server",
-            "stream_server",
-            "--name my_server --pull @pull --pub @pub --db @db",
-        )
+        .server("stream_server", "my_server")
         .step(
             "pipeline_even",
             "stream_sink_pipeline",
-            "my_pipeline",
-            &["even@pub"],
-            "even",
+            "even@pub > my_pipeline > even",
         )
         .step(
             "pipeline_odd",
             "stream_sink_pipeline",
-            "my_pipeline",
-            &["odd@pub"],
-            "odd",
+            "odd@pub > my_pipeline > odd",
         )
         .step(
             "sink",
             "stream_sink_sink",
-            "my_sink",
-            &["my_pipeline@even", "my_pipeline@odd"],
-            "last",
+            "my_pipeline@even my_pipeline@odd > my_sink > last",
         )
         .client(
-            "client",
             "stream_sink_client",
             "--server my_server --db @db --sub @last",
         )
@@ -276,16 +209,13 @@ fn stream_sink() {
 fn master_pipeline() {
     Example::new("master_pipeline")
         .master("master_pipeline_master")
-        .role("worker", "worker", "--name worker1 --db @db")
+        .worker("worker")
         .step(
             "pipeline",
             "pipeline_pipeline",
-            "my_pipeline",
-            &["server@pub"],
-            "last",
+            "server@pub > my_pipeline > last",
         )
         .client(
-            "client",
             "master_pipeline_client",
             "--server server --db @db --sub @last",
         )
@@ -297,11 +227,7 @@ fn master_pipeline() {
 #[test]
 fn server_hub() {
     Example::new("server_hub")
-        .role(
-            "server",
-            "pipeline_server",
-            "--name server --pull @pull --pub @pub --db @db",
-        )
+        .server("pipeline_server", "server")
         .role(
             "hub",
             "server_hub_hub",
@@ -309,11 +235,7 @@ fn server_hub() {
              --db @hub",
         )
         .role("worker", "worker", "--name worker1 --db @hub")
-        .client(
-            "client",
-            "server_hub_client",
-            "--server server --db @db --sub @last",
-        )
+        .client("server_hub_client", "--server server --db @db --sub @last")
         .probed("server.foo hub.foo")
         .prints(1, "Client got:  b'worker1 processed you sent me a message'")
         .runs_in_every_mix();
@@ -329,7 +251,6 @@ fn template() {
             "--name worker1 --db @db --wpush @wpush --wpull @wpull",
         )
         .client(
-            "client",
             "template_client",
             "--server server --db @db --pull @pull --pub @pub",
         )
@@ -346,8 +267,8 @@ fn gateway() {
             "gateway_microservice",
             "--name server --wpush @wpush --wpull @wpull --db @db --listen %web",
         )
-        .role("worker", "gateway_worker", "--name worker1 --db @db")
-        .client("client", "gateway_client", "--url http://%web")
+        .worker("gateway_worker")
+        .client("gateway_client", "--url http://%web")
         .prints(1, "b'acknowledged'")
         .runs_in_every_mix();
 }
@@ -362,7 +283,7 @@ fn http() {
             "--name server --pull @pull --pub @pub --db @db --url http://%web",
         )
         .role("web_worker", "http_web_worker", "--listen %web")
-        .client("client", "parallel_client", "--server server --db @db")
+        .client("parallel_client", "--server server --db @db")
         .prints(10, "b'a message processed online'")
         .runs_in_every_mix();
 }
@@ -371,8 +292,8 @@ fn http() {
 fn applications() {
     Example::new("applications")
         .master("master")
-        .role("worker", "applications_worker", "--name worker1 --db @db")
-        .client(
+        .worker("applications_worker")
+        .role(
             "launcher",
             "applications_launcher",
             "--server server --function foo --db @db",
