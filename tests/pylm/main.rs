@@ -1,6 +1,6 @@
 //! palm crossed with real pylm processes, in every role.
 //!
-//! The palm side runs in the test's process (in `examples`: as its example programs), the pylm
+//! The palm side runs in the test's process (in `matrix`: as its example programs), the pylm
 //! side as Python processes: the `.py` files in this folder, which use nothing but pylm's
 //! public interface. The interpreter is `$PALM_PYLM_PYTHON`, or that of the virtual environment
 //! which `tests/run` makes.
@@ -8,9 +8,9 @@
 mod cache;
 mod calls;
 mod errors;
-mod examples;
 mod jobs;
 mod many;
+mod matrix;
 mod readers;
 mod restart;
 mod support;

@@ -1,3 +1,5 @@
+"""The worker of the cache, the scatter and the gather example."""
+
 from common import worker_flags
 from pylm.servers import Worker
 

@@ -1,4 +1,4 @@
-"""What the examples' pylm side shares: the flags, and a job whose results all arrive."""
+"""What the examples' pylm side shares: the flags, and jobs whose results all arrive."""
 
 import argparse
 import logging
@@ -6,52 +6,69 @@ import os
 import threading
 
 
-def server_flags(name, pull, pub, wpush, wpull, db):
+def flags(**defaults):
+    """The command line. A number as default is a port, a list that of a flag that may repeat."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--name", default=name)
-    ports = dict(pull=pull, pub=pub, wpush=wpush, wpull=wpull, db=db)
-    for role, port in ports.items():
-        parser.add_argument("--" + role, default="tcp://127.0.0.1:%s" % port)
-    return parser.parse_args()
+    for name, default in defaults.items():
+        if isinstance(default, list):
+            parser.add_argument("--" + name, action="append")
+        else:
+            parser.add_argument("--" + name, default=address(default))
+    args = parser.parse_args()
+    for name, default in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, [address(each) for each in default])
+    return args
+
+
+def address(default):
+    return "tcp://127.0.0.1:%d" % default if isinstance(default, int) else default
+
+
+def server_flags(name="my_server"):
+    return flags(name=name, db=5555, pull=5556, pub=5557)
 
 
 def master_flags():
-    return server_flags("server", 5555, 5556, 5557, 5558, 5559)
+    return flags(name="server", pull=5555, pub=5556, wpush=5557, wpull=5558, db=5559)
 
 
-def worker_flags():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--name", default="worker1")
-    parser.add_argument("--db", default="tcp://127.0.0.1:5559")
-    return parser.parse_args()
+def step_flags(previous="my_server"):
+    return flags(name="my_pipeline", previous=previous, sub=5557, pub=5561, db=5560)
 
 
-def client_flags(server="server", db=5559):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", default=server)
-    parser.add_argument("--function", default="foo")
-    parser.add_argument("--db", default="tcp://127.0.0.1:%d" % db)
-    args = parser.parse_args()
+def worker_flags(**more):
+    return flags(name="worker1", db=5559, **more)
+
+
+def client_flags(server="server", db=5559, function="foo", **more):
+    args = flags(server=server, function=function, db=db, **more)
     args.path = "%s.%s" % (args.server, args.function)
     # Standard output is for what the example prints.
     args.quiet = dict(logging_level=logging.ERROR)
     return args
 
 
-# The test says that results are published by a pylm server or master. Such a one drops what is
-# published before the subscription is there, and a pylm client sends before that.
+def host_and_port(text):
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
+
+
+# The test says that a pylm peer publishes the results. Such a one drops what is published before
+# the subscription is there, and a pylm client sends before that.
 PYLM_PUBLISHES = "PALM_TEST_PYLM_PUBLISHES" in os.environ
 PROBE = b"probe"
 
 
-def job(client, function, payloads):
-    """The results of a job, as many as payloads."""
+def job(client, path, payloads, results=None):
+    """The results of a job, by default as many as payloads."""
+    results = len(payloads) if results is None else results
     if not PYLM_PUBLISHES:
-        return client.job(function, iter(payloads), messages=len(payloads))
-    return probed(client, function, payloads)
+        return client.job(path, iter(payloads), messages=results)
+    return probed(client, path, payloads, results)
 
 
-def probed(client, function, payloads):
+def probed(client, path, payloads, left):
     """The same after probes, until the first of them comes back."""
     answered = threading.Event()
 
@@ -60,11 +77,26 @@ def probed(client, function, payloads):
             yield PROBE
         yield from payloads
 
-    left = len(payloads)
-    for result in client.job(function, feed()):
+    for result in client.job(path, feed()):
         answered.set()
-        if not result.endswith(PROBE):
+        if PROBE not in result:
             yield result
             left -= 1
         if left == 0:
             break
+
+
+def call(client, path, payload):
+    """The result of a single message. It is sent again and again with a pylm publisher."""
+    if not PYLM_PUBLISHES:
+        return client.eval(path, payload)
+    answered = threading.Event()
+
+    def feed():
+        while not answered.is_set():
+            yield payload
+            answered.wait(0.05)
+
+    for result in client.job(path, feed(), messages=1):
+        answered.set()
+    return result

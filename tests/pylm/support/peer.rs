@@ -75,6 +75,13 @@ impl Peer {
         Ok(())
     }
 
+    /// How many of the lines that it has printed so far contain a text.
+    pub fn said(&self, text: &str) -> usize {
+        let said = self.out.said.lock().unwrap();
+        let with_text = said.lines.iter().filter(|line| line.contains(text));
+        with_text.count()
+    }
+
     /// Waits until it ends by itself, without an error, and gives the lines that it printed.
     pub fn finish(mut self, timeout: Duration) -> Result<Vec<String>, String> {
         let deadline = Instant::now() + timeout;

@@ -12,7 +12,9 @@ const COUNT: u16 = 20_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-fn free_port() -> u16 {
+/// A port of the loopback interface that is free, and that no other test of this process is
+/// given.
+pub fn free_port() -> u16 {
     // Test processes that run at the same time begin at different places.
     let start = (std::process::id() % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {

@@ -1,3 +1,5 @@
+"""The worker of most examples."""
+
 from common import worker_flags
 from pylm.servers import Worker
 

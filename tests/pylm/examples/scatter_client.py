@@ -1,0 +1,12 @@
+"""The client of the scatter and the gather example."""
+
+from common import client_flags, job
+from pylm.clients import Client
+
+if __name__ == "__main__":
+    args = client_flags()
+    client = Client(args.server, args.db, **args.quiet)
+    client.set(b" cached data ", "cached")
+    print(client.get("cached"))
+    for result in job(client, args.path, [b"a message"] * 10, results=30):
+        print(result)
