@@ -11,6 +11,7 @@ mod errors;
 mod examples;
 mod jobs;
 mod many;
+mod parts;
 mod readers;
 mod restart;
 mod support;
