@@ -37,7 +37,8 @@ const BYTES: usize = 32 << 20;
 /// let sender = metrics.sender();
 /// let running = metrics.start()?;
 /// if let Err(unsent) = sender.send(b"calls 1".to_vec()) {
-///     println!("{unsent}: {:?}", unsent.into_bytes());
+///     println!("{unsent}");
+///     drop(unsent.into_bytes());
 /// }
 /// # running.stop()?;
 /// # Ok::<(), palm::Error>(())
