@@ -48,6 +48,65 @@
 //! Templates are [assemblies](Assembly) of [parts](part), each a thread with a socket of its
 //! own, around a router. Another combination is made from the same parts.
 //!
+//! A template of one's own takes as many lines as one of palm's. This one does small things
+//! itself, and has workers for large ones:
+//!
+//! ```
+//! use palm::part::{FunctionService, PubService, PullService, Route};
+//! use palm::part::{WorkerPullService, WorkerPushService};
+//! use palm::{Addresses, Assembly, Client, Functions, Running, Worker};
+//!
+//! struct TwoTier {
+//!     name: String,
+//!     functions: Functions,
+//!     small: usize,
+//! }
+//!
+//! impl TwoTier {
+//!     fn new(name: &str, functions: Functions) -> Self {
+//!         Self { name: name.to_owned(), functions, small: 1_000 }
+//!     }
+//!
+//!     /// Up to how many bytes are small.
+//!     fn small(mut self, bytes: usize) -> Self {
+//!         self.small = bytes;
+//!         self
+//!     }
+//!
+//!     fn start(self, at: Addresses) -> palm::Result<Running> {
+//!         let by_size = Route::through(["Functions", "WorkerPush"], move |frame, ways| {
+//!             ways.send(usize::from(frame.payload().len() > self.small), frame);
+//!         });
+//!         Assembly::new(&self.name)
+//!             .inbound("Pull", PullService::new(at.pull), by_size.failures_to("Pub"))
+//!             .inbound("WorkerPull", WorkerPullService::new(at.worker_pull), "Pub")
+//!             .outbound("Functions", FunctionService::new(self.functions))
+//!             .replies("Functions", "Pub")
+//!             .outbound("WorkerPush", WorkerPushService::new(at.worker_push))
+//!             .outbound("Pub", PubService::new(at.publish))
+//!             .cache("Cache", at.db)
+//!             .preset("name", self.name)
+//!             .preset_address("pull_address", "Pull")
+//!             .preset_address("pub_address", "Pub")
+//!             .preset_address("worker_pull_address", "WorkerPull")
+//!             .preset_address("worker_push_address", "WorkerPush")
+//!             .start()
+//!     }
+//! }
+//!
+//! let here = Functions::new().function("len", |call| Ok(format!("{} here", call.payload().len())));
+//! let server = TwoTier::new("server", here).small(10).start(Addresses::ephemeral())?;
+//! let db = &server.addresses().db;
+//! let worker = Worker::new(db)
+//!     .function("len", |call| Ok(format!("{} there", call.payload().len())))
+//!     .start()?;
+//!
+//! let client = Client::connect("server", db)?;
+//! assert_eq!(client.eval("server.len", "small")?, b"5 here");
+//! assert_eq!(client.eval("server.len", "rather large")?, b"12 there");
+//! # Ok::<(), palm::Error>(())
+//! ```
+//!
 //! # What is promised
 //!
 //! The pylm wire is five ZeroMQ sockets and one message, and promises what ZeroMQ does. As far

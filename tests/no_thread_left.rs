@@ -4,7 +4,11 @@
 mod common;
 
 use common::{client, echo_server, eval, fixed, limit, until};
-use palm::{Addresses, Client, Error, Master, Server, Worker};
+use palm::part::{
+    FunctionService, PullBypass, PullConnection, PushBypass, PushConnection, PushService,
+    RepBypass, RepConnection, RepService, Route, SubConnection,
+};
+use palm::{Addresses, Assembly, Client, Error, Functions, Master, Server, Worker};
 
 /// The names of this process' threads that are palm's.
 fn threads() -> Vec<String> {
@@ -78,6 +82,32 @@ fn a_job_that_is_dropped_early() {
     let _never_read = client.job("s.echo", std::iter::repeat("x")).unwrap();
 }
 
+/// Every part of the list that the others do not have.
+fn parts_of_all_kinds() {
+    let free = "tcp://127.0.0.1:*";
+    let functions = Functions::new().function("echo", |call| Ok(call.payload().to_vec()));
+    let connected = Assembly::new("all")
+        .inbound("Rep", RepService::new(free), "Functions")
+        .inbound("Rep 2", RepConnection::new(fixed()), "Functions")
+        .inbound("Pull", PullConnection::new(fixed()), "Push")
+        .inbound("Sub", SubConnection::new(fixed(), "t"), "Push 2")
+        .outbound("Functions", FunctionService::new(functions))
+        .replies("Functions", Route::through(["Rep", "Rep 2"], |_, _| ()))
+        .outbound("Push", PushService::new(free))
+        .outbound("Push 2", PushConnection::new(fixed()))
+        .bypass("Bypass", RepBypass::new(free, |_| vec![]))
+        .bypass("Bypass 2", PullBypass::new(fixed(), |_| ()))
+        .bypass("Bypass 3", PushBypass::new(fixed()))
+        .start()
+        .unwrap();
+    let rep = connected.address_of("Rep").unwrap();
+    let asks = common::peer(&zmq::Context::new(), zmq::REQ, rep);
+    asks.send(common::message("me", "all.echo", b"x").encode_frame(), 0)
+        .unwrap();
+    // With a request that has no answer yet.
+    connected.stop().unwrap();
+}
+
 fn starts_that_fail() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("tcp://{}", taken.local_addr().unwrap());
@@ -101,6 +131,7 @@ fn after_a_stop_no_thread_is_left() {
         ("a server and a client", a_server as fn()),
         ("a master, a worker and a client", a_master_and_its_worker),
         ("a job that was dropped early", a_job_that_is_dropped_early),
+        ("parts of all kinds", parts_of_all_kinds),
         ("starts that failed", starts_that_fail),
     ] {
         assert_eq!(threads(), Vec::<String>::new(), "before {what}");

@@ -53,7 +53,8 @@
 //!   takes no more. It drops nothing without counting and saying so.
 //! - Malformed input is counted, and logged once per peer and ten seconds. It stops nothing.
 //! - On a stop, one that gives ends at once; one that takes goes on until its channel has
-//!   ended and is empty, for 0.25 s at the longest.
+//!   ended and is empty, for 0.25 s at the longest. One that answers takes no more requests,
+//!   and goes on until those that it has are answered, as long at the longest.
 //! - A part that cannot go on ends, and [`Running::wait`] says why.
 
 mod answer;

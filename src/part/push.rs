@@ -191,11 +191,15 @@ impl Pushing<'_> {
     fn send(&mut self, frame: &Frame) -> Result<bool> {
         let since = Instant::now();
         let mut said = false;
-        while !self.attached.socket.try_send(frame.as_bytes())? {
+        loop {
+            // Before each attempt: what is given to the old connection is lost with it.
+            self.attached.follow(self.context);
+            if self.attached.socket.try_send(frame.as_bytes())? {
+                return Ok(true);
+            }
             if self.context.hard.is_raised() {
                 return Ok(false);
             }
-            self.attached.follow(self.context);
             let wait = || {
                 self.attached
                     .socket
@@ -208,7 +212,6 @@ impl Pushing<'_> {
                 log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
             }
         }
-        Ok(true)
     }
 
     fn shall_end(&self) -> bool {

@@ -1,6 +1,6 @@
 //! PUSH beside the stream: raw bytes go out, whoever in the process has them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -37,7 +37,8 @@ const BYTES: usize = 32 << 20;
 /// let sender = metrics.sender();
 /// let running = metrics.start()?;
 /// if let Err(unsent) = sender.send(b"calls 1".to_vec()) {
-///     println!("{unsent}: {:?}", unsent.into_bytes());
+///     println!("{unsent}");
+///     drop(unsent.into_bytes());
 /// }
 /// # running.stop()?;
 /// # Ok::<(), palm::Error>(())
@@ -61,6 +62,7 @@ struct Shared {
     /// How many bytes wait.
     held: AtomicUsize,
     max_message: AtomicUsize,
+    is_over: AtomicBool,
     /// The part's bell, once it runs.
     bell: OnceLock<Arc<Bell>>,
 }
@@ -96,6 +98,9 @@ impl BypassSender {
     pub fn send(&self, bytes: impl Into<Vec<u8>>) -> Result<(), Unsent> {
         let bytes = bytes.into();
         let size = bytes.len();
+        if self.shared.is_over.load(Ordering::Relaxed) {
+            return Err(Unsent::Closed(bytes));
+        }
         if size > self.shared.max_message.load(Ordering::Relaxed) {
             return Err(Unsent::TooLarge(bytes));
         }
@@ -136,6 +141,7 @@ impl PushBypass {
         let shared = Shared {
             held: AtomicUsize::new(0),
             max_message: AtomicUsize::new(DEFAULT_MAX_MESSAGE),
+            is_over: AtomicBool::new(false),
             bell: OnceLock::new(),
         };
         let sender = BypassSender {
@@ -247,3 +253,10 @@ impl Part for PushBypass {
 }
 
 impl Bypass for PushBypass {}
+
+impl Drop for PushBypass {
+    /// At its end; or it was never started.
+    fn drop(&mut self) {
+        self.sender.shared.is_over.store(true, Ordering::Relaxed);
+    }
+}

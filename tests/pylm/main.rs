@@ -11,6 +11,7 @@ mod errors;
 mod jobs;
 mod many;
 mod matrix;
+mod parts;
 mod readers;
 mod restart;
 mod support;
