@@ -12,5 +12,6 @@ mod jobs;
 mod many;
 mod matrix;
 mod readers;
+mod reduce;
 mod restart;
 mod support;
