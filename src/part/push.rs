@@ -164,6 +164,8 @@ impl Pushing<'_> {
             self.attached.follow(self.context);
             match inlet.try_recv() {
                 Received::Batch(batch) => {
+                    // It may answer what came from a place that was told meanwhile.
+                    self.attached.follow(self.context);
                     let mut parcels = batch.into_iter();
                     for parcel in parcels.by_ref() {
                         if !self.send(&parcel.frame)? {

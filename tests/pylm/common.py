@@ -4,6 +4,8 @@ import argparse
 import sys
 import zlib
 
+from google.protobuf import descriptor_pb2, message_factory
+
 # What is printed must have been seen by the test even if the peer is killed later.
 sys.stdout.reconfigure(line_buffering=True)
 
@@ -22,6 +24,20 @@ def digest(payload):
     return "%s %d %d" % (word, len(payload), zlib.adler32(payload))
 
 
+def pair_type():
+    """The message that workers of a reducer get as their payload."""
+    file = descriptor_pb2.FileDescriptorProto(name="pair.proto", syntax="proto3")
+    pair = file.message_type.add(name="Pair")
+    field = descriptor_pb2.FieldDescriptorProto
+    for number, name in enumerate(["left", "right"], 1):
+        kind, label = field.TYPE_BYTES, field.LABEL_OPTIONAL
+        pair.field.add(name=name, number=number, type=kind, label=label)
+    return message_factory.GetMessages([file])["Pair"]
+
+
+Pair = pair_type()
+
+
 class Functions:
     """The functions that the tests call. The tests' palm servers and workers have the same."""
 
@@ -38,3 +54,9 @@ class Functions:
 
     def fail(self, payload):
         raise ValueError("no luck")
+
+    def add(self, payload):
+        """For a reducer: adds the numbers up that two values begin with."""
+        pair = Pair.FromString(payload)
+        values = [int(value.split()[0]) for value in (pair.left, pair.right)]
+        return b"%d" % sum(values)

@@ -13,5 +13,6 @@ mod many;
 mod matrix;
 mod parts;
 mod readers;
+mod reduce;
 mod restart;
 mod support;

@@ -9,9 +9,15 @@ class TestServer(Functions, Server):
 
 
 if __name__ == "__main__":
-    args = flags("name", "pull", "pub", "db").parse_args()
+    parser = flags("name", "pull", "pub", "db")
+    parser.add_argument("--pipelined", action="store_true")
+    args = parser.parse_args()
     server = TestServer(
-        args.name, db_address=args.db, pull_address=args.pull, pub_address=args.pub
+        args.name,
+        db_address=args.db,
+        pull_address=args.pull,
+        pub_address=args.pub,
+        pipelined=args.pipelined,
     )
     print("bound")
     server.start()

@@ -389,87 +389,123 @@ enum Way {
     End,
 }
 
-/// Jobs whose messages and completed tasks come in any order that the seed gives.
-fn shuffled(seed: u64) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut bench = Bench::new(WIDE);
-    let jobs = 1 + random.below(3);
-    let mut expected = BTreeMap::<(String, String), BTreeSet<String>>::new();
-    let mut streams: Vec<Vec<(Frame, Option<Group>)>> = Vec::new();
-    for job in 0..jobs {
+/// What comes in of a job, the last first, and the values of its groups.
+struct Stream {
+    messages: Vec<Message>,
+    groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+enum Message {
+    Value(Frame, Group),
+    Failed(Frame),
+    Mark(Frame),
+}
+
+impl Stream {
+    fn of(job: usize, faults: bool, random: &mut Random) -> Self {
         let way = [Way::Count, Way::Marker, Way::End][random.below(3)];
         let name = format!("job {job}");
         let keys = 1 + random.below(5);
-        let mut stream = Vec::new();
+        let mut messages = Vec::new();
+        let mut groups = BTreeMap::<String, BTreeSet<String>>::new();
         for number in 0..random.below(60) {
             let key = format!("key {}", random.below(keys));
             let text = format!("{job}-{number}");
-            stream.push((value(&name, &text), Some(Group::of(&key))));
-            let of_key = expected.entry((name.clone(), key)).or_default();
-            of_key.insert(text);
+            messages.push(Message::Value(value(&name, &text), Group::of(&key)));
+            groups.entry(key).or_default().insert(text);
+            if faults && random.below(30) == 0 {
+                messages.push(Message::Failed(value(&name, "x")));
+            }
         }
-        let messages = stream.len() as u64;
-        for ((of, key), values) in expected.iter().filter(|((of, _), _)| *of == name) {
+        let end = End {
+            messages: messages.len() as u64,
+        };
+        for (key, values) in &groups {
             let group = Group::of(key).without_value();
-            let group = match way {
-                Way::Count => group.expecting(values.len() as u64),
-                Way::Marker => group.closing(),
+            let (at, group) = match way {
+                Way::Count => (
+                    random.below(messages.len() + 1),
+                    group.expecting(values.len() as u64),
+                ),
+                Way::Marker => (messages.len(), group.closing()),
                 Way::End => break,
             };
-            let at = match way {
-                Way::Count => random.below(stream.len() + 1),
-                _ => stream.len(),
-            };
-            stream.insert(at, (value(of, ""), Some(group)));
+            messages.insert(at, Message::Value(value(&name, ""), group));
         }
         if way == Way::End {
-            let at = random.below(stream.len() + 1);
-            stream.insert(at, (value(&name, "").with_end(End { messages }), None));
+            let at = random.below(messages.len() + 1);
+            messages.insert(at, Message::Mark(value(&name, "").with_end(end)));
         }
-        stream.reverse();
-        streams.push(stream);
+        messages.reverse();
+        Self { messages, groups }
     }
-    while !streams.is_empty() || !bench.tasks.is_empty() {
-        let choice = random.below(streams.len() + bench.tasks.len().min(3));
-        if choice >= streams.len() {
+}
+
+/// Jobs whose messages and completed tasks come in any order that the seed gives; with faults,
+/// some of either fail.
+fn shuffled(seed: u64, faults: bool) {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut bench = Bench::new(WIDE);
+    let jobs = 1 + random.below(3);
+    let mut open: Vec<Stream> = (0..jobs)
+        .map(|job| Stream::of(job, faults, &mut random))
+        .collect();
+    let groups = open.iter().flat_map(|stream| stream.groups.values());
+    let groups: Vec<_> = groups.cloned().collect();
+    let mut failed = 0;
+    while !open.is_empty() || !bench.tasks.is_empty() {
+        let choice = random.below(open.len() + bench.tasks.len().min(3));
+        if choice >= open.len() {
             let at = random.below(bench.tasks.len());
-            bench.work(at);
+            if faults && random.below(20) == 0 {
+                let failure = Failure::new(FailureKind::Function, "no luck");
+                let task = bench.tasks.swap_remove(at);
+                bench.answer(task.with_failure(&failure));
+            } else {
+                bench.work(at);
+            }
             continue;
         }
-        match streams[choice].pop() {
-            Some((frame, Some(group))) => bench.offer(frame, group),
-            Some((mark, None)) => {
+        match open[choice].messages.pop() {
+            Some(Message::Value(frame, group)) => bench.offer(frame, group),
+            Some(Message::Mark(mark)) => {
                 bench.reduction.ended(mark, bench.now);
                 bench.act();
             }
-            None => drop(streams.swap_remove(choice)),
+            Some(Message::Failed(frame)) => {
+                failed += 1;
+                bench.fail(frame);
+            }
+            None => drop(open.swap_remove(choice)),
         }
     }
-    check(seed, &bench, expected.into_values().collect());
+    check(seed, &bench, groups, failed, faults);
 }
 
-/// Every value is in exactly one result, with all of its group and nothing else.
-fn check(seed: u64, bench: &Bench, mut expected: Vec<BTreeSet<String>>) {
+/// Every value is in exactly one result, with all of its group and nothing else, unless the
+/// group has a failure; and of every group, and of every message that failed, comes one message.
+fn check(seed: u64, bench: &Bench, mut groups: Vec<BTreeSet<String>>, failed: usize, faults: bool) {
+    let mut failures = 0;
     for frame in &bench.sent {
         if let Some(end) = frame.end() {
             let of_job = |other: &&Frame| other.client() == frame.client();
             let results = bench.sent.iter().filter(of_job).count() as u64 - 1;
             assert_eq!(end.messages, results, "seed {seed}");
-            continue;
+        } else if frame.is_failure() {
+            failures += 1;
+            assert!(faults, "seed {seed}: {}", shown(frame));
+        } else {
+            let text = shown(frame);
+            let values: Vec<&str> = text.split(' ').collect();
+            let set: BTreeSet<String> = values.iter().map(|&value| value.to_owned()).collect();
+            assert_eq!(set.len(), values.len(), "seed {seed}: twice in {text}");
+            let at = groups.iter().position(|group| *group == set);
+            let at = at.unwrap_or_else(|| panic!("seed {seed}: no group is {text}"));
+            groups.swap_remove(at);
         }
-        assert!(frame.failure().is_none(), "seed {seed}: {}", shown(frame));
-        let text = shown(frame);
-        let values: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        let set: BTreeSet<String> = values.iter().cloned().collect();
-        assert_eq!(set.len(), values.len(), "seed {seed}: twice in {text}");
-        let at = expected.iter().position(|group| *group == set);
-        let at = at.unwrap_or_else(|| panic!("seed {seed}: no group is {text}"));
-        expected.swap_remove(at);
     }
-    assert!(
-        expected.is_empty(),
-        "seed {seed}: no result of {expected:?}"
-    );
+    let without = groups.len();
+    assert_eq!(failures, failed + without, "seed {seed}: {groups:?}");
     assert_eq!(bench.reduction.open_groups(), 0, "seed {seed}");
     assert_eq!(bench.reduction.in_flight(), 0, "seed {seed}");
     assert_eq!(bench.reduction.bytes, 0, "seed {seed}");
@@ -478,6 +514,13 @@ fn check(seed: u64, bench: &Bench, mut expected: Vec<BTreeSet<String>>) {
 #[test]
 fn every_value_is_in_exactly_one_result_in_whatever_order_things_happen() {
     for seed in 1..=3_000 {
-        shuffled(seed);
+        shuffled(seed, false);
+    }
+}
+
+#[test]
+fn whatever_fails_every_group_gives_one_message_and_every_result_is_whole() {
+    for seed in 1..=3_000 {
+        shuffled(seed, true);
     }
 }

@@ -49,20 +49,28 @@ pub fn server(side: Side) -> Host {
                 .start()
                 .unwrap(),
         ),
-        Pylm => {
-            let at = free_addresses();
-            let mut command = script("server.py");
-            flag(&mut command, "name", "server");
-            flag(&mut command, "pull", &at.pull);
-            flag(&mut command, "pub", &at.publish);
-            flag(&mut command, "db", &at.db);
-            let peer = Peer::start("pylm server", command);
-            ready(&peer, "its sockets to be bound", |lines| {
-                lines.iter().any(|line| line == "bound")
-            });
-            Host::Pylm(peer, at)
-        }
+        Pylm => pylm_server(&[]),
     }
+}
+
+/// A pylm server named `server` whose results go to a next step.
+pub fn pylm_first_step() -> Host {
+    pylm_server(&["--pipelined"])
+}
+
+fn pylm_server(more: &[&str]) -> Host {
+    let at = free_addresses();
+    let mut command = script("server.py");
+    flag(&mut command, "name", "server");
+    flag(&mut command, "pull", &at.pull);
+    flag(&mut command, "pub", &at.publish);
+    flag(&mut command, "db", &at.db);
+    command.args(more);
+    let peer = Peer::start("pylm server", command);
+    ready(&peer, "its sockets to be bound", |lines| {
+        lines.iter().any(|line| line == "bound")
+    });
+    Host::Pylm(peer, at)
 }
 
 /// A master named `server`.

@@ -9,7 +9,9 @@ mod programs;
 mod python;
 
 pub use functions::{digest, functions, large};
-pub use hosts::{Host, master, mux_worker, palm_master, pylm_master_at, server, worker};
+pub use hosts::{
+    Host, master, mux_worker, palm_master, pylm_first_step, pylm_master_at, server, worker,
+};
 pub use job::{check_squares, pylm_client, pylm_client_within, pylm_numbers, squares};
 pub use peer::Peer;
 pub use ports::{free_addresses, free_port};
