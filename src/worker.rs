@@ -202,7 +202,8 @@ fn watch(context: &Context, master: &Master, from_master: &Target, to_master: &T
     while !over(&context.soft, WATCH) {
         match master.addresses(&|| context.soft.is_raised()) {
             Ok((from, to)) => {
-                let moved = from_master.set(&from) | to_master.set(&to);
+                // In this order: what comes from there must not go back to where it was.
+                let moved = to_master.set(&to) | from_master.set(&from);
                 if moved {
                     log::info!(target: name, "the master has moved: pulls from {from}, pushes to {to}");
                 } else if lost {
