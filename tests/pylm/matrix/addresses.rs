@@ -16,6 +16,11 @@ impl Ports {
         format!("127.0.0.1:{port}")
     }
 
+    /// Whether somebody has been given this address.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Gives arguments to a program, with `@name` as an address of ZeroMQ, `%name` (at the end
     /// of a word) as `host:port`.
     pub fn give(&mut self, command: &mut Command, args: &str) {

@@ -113,7 +113,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Starts a role, when the server is there whose db it needs.
     fn start(&mut self, role: &Role, side: Side, pylm_publishes: bool) -> Result<Peer, String> {
+        for db in values(&role.args, "--db").map(|db| db.trim_start_matches('@')) {
+            if self.ports.has(db) {
+                accepts(&self.ports.of(db))?;
+            }
+        }
         let palm = format!("{}_{}", self.example.name, role.name);
         let mut command = match side {
             Palm => palm_example(&palm)?,
