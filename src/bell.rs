@@ -4,6 +4,9 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::Waker;
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 
@@ -11,9 +14,13 @@ use crate::error::{Error, Result};
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread
 /// says that it is going to sleep first and looks then. So one of the two sees the other.
+///
+/// A task may sleep in place of a thread, but not now the one and now the other.
 #[derive(Debug)]
 pub(crate) struct Bell {
     asleep: AtomicBool,
+    /// Of the task that sleeps, if it is one.
+    task: Mutex<Option<Waker>>,
     reader: PipeReader,
     writer: PipeWriter,
 }
@@ -30,6 +37,7 @@ impl Bell {
         let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
         Ok(Arc::new(Self {
             asleep: AtomicBool::new(false),
+            task: Mutex::default(),
             reader,
             writer,
         }))
@@ -39,6 +47,9 @@ impl Bell {
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            if let Some(task) = &*self.task.lock() {
+                return task.wake_by_ref();
+            }
             // One byte for each time that the thread went to sleep: the pipe cannot fill up, and
             // it cannot be closed while `self` holds both ends.
             let _ = (&self.writer).write(&[1]);
@@ -63,6 +74,22 @@ impl Bell {
                 .map_err(Error::system("a pipe cannot be read"))?;
         }
         result
+    }
+
+    /// The sleep of a task: ends when it rings and there is something to do.
+    #[cfg(feature = "http")]
+    pub(crate) async fn until(&self, ready: impl Fn() -> bool) {
+        std::future::poll_fn(|context| {
+            *self.task.lock() = Some(context.waker().clone());
+            self.asleep.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            // When it has not slept, or is woken by another, a ring too many is no harm.
+            match ready() {
+                true => std::task::Poll::Ready(()),
+                false => std::task::Poll::Pending,
+            }
+        })
+        .await;
     }
 }
 

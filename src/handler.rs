@@ -318,7 +318,7 @@ impl Runner {
     }
 
     /// Logs a failure, unless one like it, or of the same client, was just now.
-    fn log(&self, frame: &Frame, failure: &Failure) {
+    pub(crate) fn log(&self, frame: &Frame, failure: &Failure) {
         let mut complaints = self.complaints.lock();
         if failure.kind() != FailureKind::Function {
             return complain(&mut complaints, &self.component, frame, &failure.cause);

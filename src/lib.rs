@@ -125,6 +125,7 @@
 //! # Features
 //!
 //! - `cli` (default): the binary `palm`, and [`logging`].
+//! - `http`: functions by URL, and messages over HTTP.
 //! - `rocksdb`: a cache that survives a restart, by [`store::open`]. It needs libclang, and
 //!   some minutes of C++ at the first build.
 #![warn(missing_docs)]
@@ -139,6 +140,8 @@ mod cache;
 mod client;
 mod core;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "cli")]
 pub mod logging;
 pub mod message;

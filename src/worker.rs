@@ -13,7 +13,7 @@ use crate::handler::{Functions, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
     Context, Crew, Duty, Place, Push, Receive, Running, Signal, Source, Target, channel,
-    channel_of, spawn_functions,
+    channel_of, spawn_work,
 };
 
 /// How many messages libzmq and the worker each keep ready: what a busy worker hoards.
@@ -147,7 +147,14 @@ impl Worker {
             max_message: self.max_message,
             complaints: Default::default(),
         };
-        spawn_functions(&mut crew, "Functions", 1, runner, work, Some(done));
+        spawn_work(
+            &mut crew,
+            "Functions",
+            1,
+            Arc::new(runner),
+            work,
+            Some(done),
+        );
         let push = Push {
             name: "Push".to_owned(),
             place: Place::Connect(to_master.clone()),

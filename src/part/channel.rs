@@ -337,7 +337,7 @@ impl Inlet {
         select.recv(&self.receiver);
     }
 
-    pub(super) fn bell(&self) -> &Arc<Bell> {
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
 }

@@ -9,7 +9,7 @@ use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Received};
 use crate::cache::StoreCache;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
-use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 
 /// Runs functions on what comes in, and gives back what comes of it. They see the cache of
 /// their component, and run only what is addressed to it.
@@ -76,7 +76,8 @@ impl Part for FunctionService {
             complaints: Mutex::default(),
         };
         if let Some(inlet) = wiring.inlet {
-            spawn_functions(
+            let runner = Arc::new(runner);
+            spawn_work(
                 crew,
                 &wiring.name,
                 self.threads,
@@ -91,23 +92,35 @@ impl Part for FunctionService {
 
 impl Outbound for FunctionService {}
 
-/// Starts `threads` threads that run what comes in and send on what comes of it. One thread
+/// What is done with a message, in a thread that may take its time.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Gives each result to `emit`.
+    fn run(&self, context: &Context, frame: &Frame, emit: &mut dyn FnMut(Frame));
+}
+
+impl Work for Runner {
+    fn run(&self, _: &Context, frame: &Frame, emit: &mut dyn FnMut(Frame)) {
+        Runner::run(self, frame, emit);
+    }
+}
+
+/// Starts `threads` threads that work on what comes in and send on what comes of it. One thread
 /// keeps the order.
-pub(crate) fn spawn_functions(
+pub(crate) fn spawn_work(
     crew: &mut Crew,
     part: &str,
     threads: usize,
-    runner: Runner,
+    work: Arc<impl Work>,
     inlet: Inlet,
     outlet: Option<Outlet>,
 ) {
-    let (runner, inlet) = (Arc::new(runner), Arc::new(inlet));
+    let inlet = Arc::new(inlet);
     for number in 1..=threads {
         let name = match threads {
             1 => part.to_owned(),
             _ => format!("{part}-{number}"),
         };
-        let (runner, inlet) = (runner.clone(), inlet.clone());
+        let (work, inlet) = (work.clone(), inlet.clone());
         let mut results = Results {
             outlet: outlet.clone(),
             waiting: Batch::new(),
@@ -116,18 +129,18 @@ pub(crate) fn spawn_functions(
         };
         crew.spawn(&name, Duty::Works, move |context| {
             context.ready(None)?;
-            run(context, &runner, &inlet, &mut results);
+            run(context, &*work, &inlet, &mut results);
             Ok(())
         });
     }
 }
 
-fn run(context: &Context, runner: &Runner, inlet: &Inlet, results: &mut Results) {
+fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) {
     while let Some(batch) = inlet.recv_until(&context.late) {
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
-            runner.run(&parcel.frame, &mut |result| {
+            work.run(context, &parcel.frame, &mut |result| {
                 results.add(result.into(), context)
             });
             results.try_send();

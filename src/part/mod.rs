@@ -100,23 +100,27 @@ pub use subscription::SubConnection;
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
-pub(crate) use functions::spawn_functions;
+#[cfg(feature = "http")]
+pub(crate) use functions::Work;
+pub(crate) use functions::spawn_work;
 pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use push::Push;
 pub(crate) use receive::{Receive, Source};
 pub(crate) use route::{Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
+#[cfg(feature = "http")]
+pub(crate) use wiring::{Inbound, Outbound};
 
 use std::sync::Arc;
 
 use crate::address::Addresses;
 use crate::error::Result;
 use crate::store::Memory;
-use wiring::{Part, Wiring};
+pub(crate) use wiring::{Part, Wiring};
 
 /// Starts one part by itself.
-fn start_alone<P: Part>(
+pub(crate) fn start_alone<P: Part>(
     name: &str,
     part: P,
     outlet: Option<Outlet>,

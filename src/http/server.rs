@@ -1,0 +1,393 @@
+//! What all parts are that listen for HTTP: connections, limits, and the way to the end.
+//!
+//! One thread does it all, with a task for each connection (tokio's runtime of one thread):
+//!
+//! ```text
+//! listener ─► connections ─► requests ─► Service ─► Feed ─► outlet ─► router
+//!                                           ▲                            │
+//!                                           └──────── inlet ◄────────────┘
+//! ```
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_io_timeout::TimeoutStream;
+
+use super::feed::Feeding;
+use super::limits::{Budget, Gauge};
+use super::request::{Bounds, Reply, Request};
+use crate::bell::Bell;
+use crate::core::complaints::Complaints;
+use crate::error::{Error, Result};
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+use crate::part::{Context, Inlet, Received};
+
+/// How long a client may keep a connection waiting unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The largest head.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// How long to accept nothing after that failed: most likely, the process has no more files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many requests are served at once unless told otherwise.
+pub(super) const DEFAULT_CONCURRENT: usize = 1_024;
+
+/// What those who listen can be told.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) address: String,
+    pub(super) concurrent: usize,
+    pub(super) max_message: usize,
+    pub(super) patience: Duration,
+}
+
+impl Settings {
+    pub(super) fn new(address: String) -> Self {
+        Self {
+            address,
+            concurrent: DEFAULT_CONCURRENT,
+            max_message: DEFAULT_MAX_MESSAGE,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Checks what can be checked before anything is opened.
+    pub(super) fn check(&self) -> Result<()> {
+        let reason = match place(&self.address).rsplit_once(':') {
+            None => "HTTP listens at HOST:PORT",
+            Some(("", _)) => "the host is missing",
+            Some((_, port)) if port.parse::<u16>().is_err() => "the port is no number",
+            Some(_) => return Ok(()),
+        };
+        Err(Error::Address {
+            address: self.address.clone(),
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// The settings of those who listen, in their field `settings`.
+macro_rules! listen_settings {
+    () => {
+        /// How many requests may be open at once: 1,024 by default. There may be twice as many
+        /// connections; others wait to be accepted.
+        pub fn concurrent(mut self, requests: usize) -> Self {
+            self.settings.concurrent = requests;
+            self
+        }
+
+        /// How long a client may take for the head of a request, or be idle before it, or read
+        /// nothing of its reply, before its connection is closed: 30 s by default. So long may
+        /// a body take, and a second more for each 10 KiB of it.
+        pub fn patience(mut self, patience: std::time::Duration) -> Self {
+            self.settings.patience = patience;
+            self
+        }
+    };
+}
+
+/// Answers requests.
+pub(super) trait Service: Send + Sync + 'static {
+    /// The methods that it understands.
+    const METHODS: &'static str;
+
+    /// The largest body, in bytes.
+    fn limit(&self) -> usize;
+
+    /// The reply to a request. When the client hangs up, this is dropped.
+    fn answer(&self, request: &mut Request) -> impl Future<Output = Result<Reply, Reply>> + Send;
+
+    /// Whether it has room for results.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Ends when it may have room again.
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Takes a result.
+    fn deliver(&self, _: Frame) {}
+
+    /// There will be no more results.
+    fn no_more_results(&self) {}
+}
+
+/// Kept by every task that a stop waits for.
+pub(super) type Alive = mpsc::Sender<Infallible>;
+
+/// A listening part that is about to run.
+pub(super) struct Host<S> {
+    pub(super) settings: Settings,
+    pub(super) service: Arc<S>,
+    /// Counts the requests that are open.
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) inlet: Option<Inlet>,
+    pub(super) feeding: Option<Feeding>,
+    pub(super) bell: Arc<Bell>,
+}
+
+impl<S: Service> Host<S> {
+    /// Runs it, to the end.
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        context.wake_by(&self.bell);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .thread_name(format!("palm:{}", context.part.to_lowercase()))
+            .build()
+            .map_err(Error::system("a runtime cannot be started"))?;
+        // When the runtime is dropped, so are the connections.
+        runtime.block_on(self.serve(context))
+    }
+
+    async fn serve(self, context: &Context) -> Result<()> {
+        let (listener, bound) = listen(&context.part, &self.settings.address)?;
+        context.ready(Some(format!("http://{bound}")))?;
+        let (ends, ending) = watch::channel(false);
+        let (alive, gone) = mpsc::channel(1);
+        if let Some(feeding) = self.feeding {
+            let feed = feeding.run(ending.clone(), context.hard.clone(), alive.clone());
+            tokio::spawn(feed);
+        }
+        let door = Arc::new(Door {
+            component: context.component.clone(),
+            part: context.part.clone(),
+            bounds: Arc::new(Bounds {
+                body: self.service.limit(),
+                bodies: Budget::for_messages_of(self.settings.max_message),
+                patience: self.settings.patience,
+            }),
+            settings: self.settings,
+            service: self.service.clone(),
+            gauge: self.gauge.clone(),
+            ending,
+            complaints: Mutex::default(),
+        });
+        tokio::spawn(door.accept(listener, alive.clone()));
+        let mut serving = Serving {
+            context,
+            service: self.service,
+            inlet: self.inlet,
+            alive: Some(alive),
+            gone,
+            ends,
+        };
+        serving.run(&self.bell).await;
+        context.say_lost(self.gauge.open());
+        Ok(())
+    }
+}
+
+/// Waits until the end has come.
+pub(super) async fn over(ending: &mut watch::Receiver<bool>) {
+    // That there is nobody to tell is an end, too.
+    let _ = ending.wait_for(|ends| *ends).await;
+}
+
+/// Opens the listener, and gives what it has bound.
+fn listen(part: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let bind = || {
+        let mut found = place(address).to_socket_addrs()?;
+        let place = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let socket = match place {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(place)?;
+        let listener = socket.listen(BACKLOG)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bind().map_err(|source| Error::Bind {
+        part: part.to_owned(),
+        address: address.to_owned(),
+        source,
+    })
+}
+
+/// An address without its scheme, which it may have.
+fn place(address: &str) -> &str {
+    address.strip_prefix("http://").unwrap_or(address)
+}
+
+/// The task that sees to results and to the end.
+struct Serving<'a, S> {
+    context: &'a Context,
+    service: Arc<S>,
+    inlet: Option<Inlet>,
+    /// Our own copy; `None` once it is to end.
+    alive: Option<Alive>,
+    gone: mpsc::Receiver<Infallible>,
+    ends: watch::Sender<bool>,
+}
+
+impl<S: Service> Serving<'_, S> {
+    async fn run(&mut self, bell: &Bell) {
+        let context = self.context;
+        while !context.hard.is_raised() {
+            if context.soft.is_raised() && self.alive.take().is_some() {
+                self.ends.send_replace(true);
+            }
+            let has_room = self.service.has_room();
+            if has_room && self.take_results() {
+                // The connections have their turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let ends = self.alive.is_none();
+            let inlet = self.inlet.as_ref().filter(|_| has_room);
+            let ready = || {
+                let results = inlet.is_some_and(Inlet::is_ready);
+                results || context.hard.is_raised() || context.soft.is_raised() != ends
+            };
+            tokio::select! {
+                () = bell.until(ready) => {}
+                () = self.service.room(), if !has_room => {}
+                _ = self.gone.recv(), if ends => break,
+            }
+        }
+    }
+
+    /// Takes a batch of results, if there is one. Whether anything has changed.
+    fn take_results(&mut self) -> bool {
+        match self.inlet.as_ref().map(Inlet::try_recv) {
+            Some(Received::Batch(batch)) => {
+                for parcel in batch {
+                    self.service.deliver(parcel.frame);
+                }
+                true
+            }
+            Some(Received::End) => {
+                self.inlet = None;
+                self.service.no_more_results();
+                true
+            }
+            Some(Received::Nothing) | None => false,
+        }
+    }
+}
+
+/// What the connections share.
+struct Door<S> {
+    component: String,
+    part: String,
+    settings: Settings,
+    service: Arc<S>,
+    gauge: Arc<Gauge>,
+    bounds: Arc<Bounds>,
+    ending: watch::Receiver<bool>,
+    complaints: Mutex<Complaints>,
+}
+
+impl<S: Service> Door<S> {
+    /// Accepts connections until the end. There may be twice as many as there may be requests:
+    /// so there is room to say that there is no room.
+    async fn accept(self: Arc<Self>, listener: TcpListener, alive: Alive) {
+        let most = self.settings.concurrent.saturating_mul(2);
+        let slots = Arc::new(Semaphore::new(most.clamp(64, Semaphore::MAX_PERMITS)));
+        let mut ending = self.ending.clone();
+        loop {
+            let next = async {
+                let slot = slots.clone().acquire_owned().await;
+                (slot, listener.accept().await)
+            };
+            let (slot, accepted) = tokio::select! {
+                next = next => next,
+                () = over(&mut ending) => return,
+            };
+            match (slot, accepted) {
+                (Ok(slot), Ok((stream, peer))) => {
+                    let connection = self.clone().connection(stream, peer, slot, alive.clone());
+                    tokio::spawn(connection);
+                }
+                (Err(_), _) => return, // Cannot be: nobody closes it.
+                (_, Err(error)) => {
+                    self.complain("accept", &format!("cannot accept a connection: {error}"));
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        _slot: OwnedSemaphorePermit,
+        _alive: Alive,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.settings.patience));
+        let service = service_fn(|request| {
+            let door = self.clone();
+            async move { Ok::<_, Infallible>(door.reply(request).await.into_response()) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.patience)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let mut connection = pin!(connection);
+        let mut ending = self.ending.clone();
+        let done = tokio::select! {
+            done = connection.as_mut() => done,
+            () = over(&mut ending) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // To hang up, or to be idle for long, is no fault.
+        if let Err(error) = done
+            && error.is_parse()
+        {
+            let host = peer.ip().to_string();
+            self.complain(&host, &format!("refused from {host}: {error}"));
+        }
+    }
+
+    async fn reply(&self, request: hyper::Request<Incoming>) -> Reply {
+        let mut request = Request::new(request, self.bounds.clone());
+        let reply = self.answer(&mut request).await;
+        request.discard().await;
+        reply.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn answer(&self, request: &mut Request) -> Result<Reply, Reply> {
+        let mut methods = S::METHODS.split(", ");
+        if !methods.any(|method| method == request.method()) {
+            return Err(Reply::not_allowed(S::METHODS));
+        }
+        if *self.ending.borrow() {
+            return Err(Reply::stopped());
+        }
+        let Some(_open) = self.gauge.enter(self.settings.concurrent) else {
+            return Err(Reply::busy("there are too many requests"));
+        };
+        self.service.answer(request).await
+    }
+
+    fn complain(&self, peer: &str, what: &str) {
+        if let Some(more) = self.complaints.lock().note(peer, Instant::now()) {
+            log::warn!(target: &self.component, "{} {what}{more}", self.part);
+        }
+    }
+}
