@@ -105,6 +105,7 @@ pub struct Gateway {
     timeout: Duration,
     waiting: Arc<Waiting>,
     gauge: Arc<Gauge>,
+    connections: Arc<Gauge>,
 }
 
 /// What others may know of a [`Gateway`], also while it runs.
@@ -112,6 +113,7 @@ pub struct Gateway {
 pub struct GatewayHandle {
     waiting: Arc<Waiting>,
     gauge: Arc<Gauge>,
+    connections: Arc<Gauge>,
 }
 
 impl GatewayHandle {
@@ -130,6 +132,11 @@ impl GatewayHandle {
         self.gauge.open()
     }
 
+    /// How many connections there are, idle ones as well.
+    pub fn connections(&self) -> usize {
+        self.connections.open()
+    }
+
     /// How many results came that no request waited for any more.
     pub fn late(&self) -> u64 {
         self.waiting.late()
@@ -145,6 +152,7 @@ impl Gateway {
             timeout: TIMEOUT,
             waiting: Waiting::new(settings.max_message),
             gauge: Arc::default(),
+            connections: Arc::default(),
             settings,
         }
     }
@@ -174,6 +182,7 @@ impl Gateway {
         GatewayHandle {
             waiting: self.waiting.clone(),
             gauge: self.gauge.clone(),
+            connections: self.connections.clone(),
         }
     }
 
@@ -218,6 +227,7 @@ impl Part for Gateway {
                 settings: self.settings,
                 service,
                 gauge: self.gauge,
+                connections: self.connections,
                 inlet: Some(inlet),
                 feeding: Some(feeding),
                 bell,

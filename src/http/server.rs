@@ -138,6 +138,8 @@ pub(super) struct Host<S> {
     pub(super) service: Arc<S>,
     /// Counts the requests that are open.
     pub(super) gauge: Arc<Gauge>,
+    /// Counts the connections.
+    pub(super) connections: Arc<Gauge>,
     pub(super) inlet: Option<Inlet>,
     pub(super) feeding: Option<Feeding>,
     pub(super) bell: Arc<Bell>,
@@ -177,6 +179,7 @@ impl<S: Service> Host<S> {
             settings: self.settings,
             service: self.service.clone(),
             gauge: self.gauge.clone(),
+            connections: self.connections,
             ending,
             complaints: Mutex::default(),
         });
@@ -292,6 +295,7 @@ struct Door<S> {
     settings: Settings,
     service: Arc<S>,
     gauge: Arc<Gauge>,
+    connections: Arc<Gauge>,
     bounds: Arc<Bounds>,
     ending: watch::Receiver<bool>,
     complaints: Mutex<Complaints>,
@@ -334,6 +338,7 @@ impl<S: Service> Door<S> {
         _slot: OwnedSemaphorePermit,
         _alive: Alive,
     ) {
+        let _counted = self.connections.enter(usize::MAX);
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.settings.patience));

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use tokio::time::timeout_at;
 
 use super::feed::{Feed, feed};
-use super::limits::{Gauge, Held};
+use super::limits::Held;
 use super::request::{Reply, Request, deadline};
 use super::server::{Host, Service, Settings};
 use super::waiting::{Answer, Waiting};
@@ -127,7 +127,8 @@ impl Part for HttpService {
         let host = Host {
             settings: self.settings,
             service,
-            gauge: Arc::<Gauge>::default(),
+            gauge: Arc::default(),
+            connections: Arc::default(),
             inlet,
             feeding: Some(feeding),
             bell,

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use hyper::StatusCode;
 use tokio::sync::oneshot;
 
-use super::limits::{Budget, Gauge, Held};
+use super::limits::{Budget, Held};
 use super::request::{Reply, Request};
 use super::server::{Host, Service, Settings};
 use super::service::{Message, message, parse};
@@ -170,7 +170,8 @@ impl HttpWorker {
                 limit: max_message.saturating_add(ENVELOPE),
             }),
             settings: self.settings,
-            gauge: Arc::<Gauge>::default(),
+            gauge: Arc::default(),
+            connections: Arc::default(),
             inlet: None,
             feeding: None,
             bell: Bell::new()?,
