@@ -162,6 +162,7 @@ impl ClientBuilder {
         let mut crew = Crew::new(&format!("client {id}"));
         self.spawn_push(&mut crew, inlet, &pull);
         let subscribe = Subscribe {
+            name: "Sub".to_owned(),
             target: Target::new(&publish),
             prefix: id,
             max_message: self.max_message,

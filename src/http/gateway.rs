@@ -137,6 +137,11 @@ impl GatewayHandle {
         self.connections.open()
     }
 
+    /// Has no more requests be open than so many.
+    pub(super) fn limit(&self, requests: usize) {
+        self.gauge.limit(requests);
+    }
+
     /// How many results came that no request waited for any more.
     pub fn late(&self) -> u64 {
         self.waiting.late()
@@ -151,8 +156,8 @@ impl Gateway {
             server: "_".to_owned(),
             timeout: TIMEOUT,
             waiting: Waiting::new(settings.max_message),
-            gauge: Arc::default(),
-            connections: Arc::default(),
+            gauge: Gauge::of(usize::MAX),
+            connections: Gauge::of(usize::MAX),
             settings,
         }
     }
@@ -216,6 +221,7 @@ impl Part for Gateway {
         let (feed, feeding) = feed(outlet);
         crew.spawn(&wiring.name, Duty::Carries, move |context| {
             let waiting = self.waiting.clone();
+            self.gauge.limit(self.settings.concurrent);
             let service = Arc::new(Calls {
                 server: self.server,
                 timeout: self.timeout,
@@ -325,7 +331,7 @@ fn reply(answer: Answer) -> Reply {
     }
     let failure = answer.frame.failure().unwrap_or_default();
     let status = match failure.kind() {
-        FailureKind::Function => StatusCode::BAD_GATEWAY,
+        FailureKind::Function | FailureKind::Unfinished => StatusCode::BAD_GATEWAY,
         FailureKind::UnknownFunction | FailureKind::WrongServer | FailureKind::BadPath => {
             StatusCode::NOT_FOUND
         }

@@ -86,19 +86,35 @@ impl Drop for Held {
     }
 }
 
-/// Counts what is open.
-#[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicUsize);
+/// Counts what is open, up to a bound.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
 
 impl Gauge {
-    pub(super) fn open(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+    pub(super) fn of(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+        })
     }
 
-    /// One more, unless there are `most` already.
-    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<Entered> {
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Lowers the bound.
+    pub(super) fn limit(&self, most: usize) {
+        self.most.fetch_min(most, Ordering::SeqCst);
+    }
+
+    /// One more, if that is within the bound.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Entered> {
+        let most = self.most.load(Ordering::SeqCst);
         let entered = |open: usize| (open < most).then_some(open + 1);
-        self.0
+        self.open
             .try_update(Ordering::SeqCst, Ordering::SeqCst, entered)
             .ok()
             .map(|_| Entered(self.clone()))
@@ -111,7 +127,7 @@ pub(super) struct Entered(Arc<Gauge>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -136,11 +152,14 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_are_open() {
-        let gauge = Arc::new(Gauge::default());
-        let first = gauge.enter(1).unwrap();
-        assert!(gauge.enter(1).is_none());
+        let gauge = Gauge::of(2);
+        let first = gauge.enter().unwrap();
+        assert_eq!(gauge.open(), 1);
+        gauge.limit(1);
+        gauge.limit(2);
+        assert!(gauge.enter().is_none());
         drop(first);
-        assert!(gauge.enter(1).is_some());
+        assert!(gauge.enter().is_some());
         assert_eq!(gauge.open(), 0);
     }
 }

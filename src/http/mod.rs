@@ -12,7 +12,7 @@
 //! | [`HttpService`] | a part: takes in messages that are POSTed |
 //! | [`HttpConnection`] | a part: POSTs messages, and gives back the replies |
 //! | [`HttpWorker`] | functions behind HTTP, for those who POST messages |
-//! | [`GatewayServer`] | a gateway before a server that runs elsewhere |
+//! | [`Front`] | a gateway before a server that runs elsewhere |
 //!
 //! Each is compatible with its pylm counterpart. Connections are not encrypted: over networks
 //! that are not trusted, put a proxy before both ends.
@@ -23,6 +23,7 @@ mod server;
 
 mod connection;
 mod feed;
+mod front;
 mod gateway;
 mod limits;
 mod request;
@@ -31,6 +32,7 @@ mod waiting;
 mod worker;
 
 pub use connection::HttpConnection;
+pub use front::Front;
 pub use gateway::{Gateway, GatewayHandle};
 pub use service::HttpService;
 pub use worker::HttpWorker;

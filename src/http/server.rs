@@ -338,7 +338,7 @@ impl<S: Service> Door<S> {
         _slot: OwnedSemaphorePermit,
         _alive: Alive,
     ) {
-        let _counted = self.connections.enter(usize::MAX);
+        let _counted = self.connections.enter();
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.settings.patience));
@@ -384,7 +384,7 @@ impl<S: Service> Door<S> {
         if *self.ending.borrow() {
             return Err(Reply::stopped());
         }
-        let Some(_open) = self.gauge.enter(self.settings.concurrent) else {
+        let Some(_open) = self.gauge.enter() else {
             return Err(Reply::busy("there are too many requests"));
         };
         self.service.answer(request).await

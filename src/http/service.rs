@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use tokio::time::timeout_at;
 
 use super::feed::{Feed, feed};
-use super::limits::Held;
+use super::limits::{Gauge, Held};
 use super::request::{Reply, Request, deadline};
 use super::server::{Host, Service, Settings};
 use super::waiting::{Answer, Waiting};
@@ -125,10 +125,10 @@ impl Part for HttpService {
             feed,
         });
         let host = Host {
+            gauge: Gauge::of(self.settings.concurrent),
+            connections: Gauge::of(usize::MAX),
             settings: self.settings,
             service,
-            gauge: Arc::default(),
-            connections: Arc::default(),
             inlet,
             feeding: Some(feeding),
             bell,

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use hyper::StatusCode;
 use tokio::sync::oneshot;
 
-use super::limits::{Budget, Held};
+use super::limits::{Budget, Gauge, Held};
 use super::request::{Reply, Request};
 use super::server::{Host, Service, Settings};
 use super::service::{Message, message, parse};
@@ -169,9 +169,9 @@ impl HttpWorker {
                 jobs,
                 limit: max_message.saturating_add(ENVELOPE),
             }),
+            gauge: Gauge::of(self.settings.concurrent),
+            connections: Gauge::of(usize::MAX),
             settings: self.settings,
-            gauge: Arc::default(),
-            connections: Arc::default(),
             inlet: None,
             feeding: None,
             bell: Bell::new()?,

@@ -25,6 +25,7 @@
 //! | [`PullService`] | PULL, binds | what clients push, each with an id in `cache` | |
 //! | [`PullConnection`] | PULL, connects | the same, from one who binds | |
 //! | [`SubConnection`] | SUB, connects | what an earlier step publishes | |
+//! | [`ResultConnection`] | SUB, connects | what a server publishes for a client | |
 //! | [`WorkerPullService`] | PULL, binds | what workers have done | |
 //! | [`PubService`] | PUB, binds | | what to publish, by topic |
 //! | [`WorkerPushService`] | PUSH, binds | | what workers shall do |
@@ -74,6 +75,7 @@ mod push_bypass;
 mod receive;
 mod rep;
 mod reply;
+mod results;
 mod route;
 mod router;
 mod running;
@@ -92,6 +94,7 @@ pub use pull::{PullConnection, PullService, WorkerPullService};
 pub use push::{PushConnection, PushService, WorkerPushService};
 pub use push_bypass::{BypassSender, PushBypass, Unsent};
 pub use rep::{RepConnection, RepService};
+pub use results::ResultConnection;
 pub use route::Route;
 pub use router::Ways;
 pub use running::{Running, Stopper};

@@ -20,6 +20,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// It is ready when the subscription is: a palm publisher says so; of another, it is taken to
 /// be a little after the connection was made.
 pub(crate) struct Subscribe {
+    /// The name of the part.
+    pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) prefix: String,
     pub(crate) max_message: usize,
@@ -32,7 +34,8 @@ pub(crate) struct Subscribe {
 impl Subscribe {
     /// Gives each topic and message to `reader`, while it has room for them.
     pub(crate) fn spawn(self, crew: &mut Crew, bell: Arc<Bell>, reader: impl Reader) {
-        crew.spawn("Sub", Duty::Serves, move |context| {
+        let name = self.name.clone();
+        crew.spawn(&name, Duty::Serves, move |context| {
             context.wake_by(&bell);
             let mut subscription = Subscription::open(&self, context)?;
             let is_palm = subscription.settle(&bell)?;
@@ -61,7 +64,7 @@ struct Subscription<'a> {
 
 impl<'a> Subscription<'a> {
     fn open(config: &'a Subscribe, context: &'a Context) -> Result<Self> {
-        let socket = Socket::open(Kind::Sub, "Sub", config.max_message)?;
+        let socket = Socket::open(Kind::Sub, &config.name, config.max_message)?;
         socket.subscribe(&config.prefix)?;
         socket.subscribe(WELCOME)?;
         Ok(Self {
@@ -136,7 +139,8 @@ impl<'a> Subscription<'a> {
                     let peer = self.socket.peer();
                     if let Some(more) = self.complaints.note(&peer, Instant::now()) {
                         let name = &self.context.component;
-                        log::warn!(target: name, "Sub refused from {peer}: {error}{more}");
+                        let part = &self.context.part;
+                        log::warn!(target: name, "{part} refused from {peer}: {error}{more}");
                     }
                 }
             }

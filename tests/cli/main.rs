@@ -2,6 +2,7 @@
 
 mod chain;
 mod failures;
+mod gateway;
 mod kit;
 mod signals;
 

@@ -6,6 +6,7 @@
 mod common;
 
 mod connection;
+mod front;
 mod gateway;
 mod kit;
 mod limits;

@@ -186,8 +186,6 @@ pub fn addresses(
 
 /// Runs a component until it ends, or a signal ends it. Says where it can be reached.
 pub fn run(running: &Running) -> Outcome {
-    let stopper = running.stopper();
-    signals::on_first(move |_| stopper.stop());
     let bound = running.addresses();
     let roles = [
         ("pull", &bound.pull),
@@ -200,6 +198,13 @@ pub fn run(running: &Running) -> Outcome {
     let bound: Vec<_> = bound
         .map(|(role, address)| format!("{role} {address}"))
         .collect();
-    log::info!(target: running.name(), "ready: {}", bound.join(", "));
+    run_at(running, &bound.join(", "))
+}
+
+/// The same, with the words for where it can be reached.
+pub fn run_at(running: &Running, bound: &str) -> Outcome {
+    let stopper = running.stopper();
+    signals::on_first(move |_| stopper.stop());
+    log::info!(target: running.name(), "ready: {bound}");
     Ok(running.wait()?)
 }

@@ -3,6 +3,7 @@
 mod cache;
 mod call;
 mod common;
+mod gateway;
 mod hub;
 mod job;
 mod master;
@@ -32,6 +33,7 @@ enum Command {
     Call(call::Call),
     Job(job::Job),
     Cache(cache::Cache),
+    Gateway(gateway::Gateway),
 }
 
 fn main() -> ExitCode {
@@ -84,6 +86,7 @@ fn run(command: Command) -> ExitCode {
         Command::Call(call) => call.run(),
         Command::Job(job) => job.run(),
         Command::Cache(cache) => cache.run(),
+        Command::Gateway(gateway) => gateway.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,111 @@
+//! SUB: the results of what a component has others do come in.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::subscribe::{Reader, Subscribe};
+use super::wiring::{Inbound, Part, Wiring};
+use super::{Batch, Crew, Outlet, Running, Target, start_alone};
+use crate::address::{self, Purpose};
+use crate::bell::Bell;
+use crate::error::Result;
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
+
+/// Takes in what a server publishes for a client: under every topic that begins with its id (a
+/// SUB socket that connects). For a component that is a client itself, as a gateway is, and
+/// pushes its messages by a [`PushConnection`](super::PushConnection).
+///
+/// It is ready when its subscription stands: so no result comes too early for it. The publisher
+/// must be there, or come within 10 s. While results have nowhere to go, no more are taken: a
+/// palm publisher keeps them then, and one of pylm drops what is over its high-water mark.
+#[derive(Clone, Debug)]
+pub struct ResultConnection {
+    address: String,
+    id: String,
+    timeout: Duration,
+    max_message: usize,
+    is_palm: Arc<AtomicBool>,
+}
+
+impl ResultConnection {
+    /// A connection to the publisher at this address, for a client of this id.
+    pub fn new(address: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            id: id.into(),
+            timeout: Duration::from_secs(10),
+            max_message: DEFAULT_MAX_MESSAGE,
+            is_palm: Arc::default(),
+        }
+    }
+
+    /// How long to wait for the publisher: 10 s by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The largest payload to take, in bytes. Larger messages are refused.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// What will tell, once it has started, whether the publisher is a palm peer.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_palm(&self) -> Arc<AtomicBool> {
+        self.is_palm.clone()
+    }
+
+    /// Starts it, as a part named `Sub`, with a thread of its own.
+    ///
+    /// # Errors
+    /// When the address is malformed, or nobody is there in time.
+    pub fn start(self, outlet: Outlet) -> Result<Running> {
+        start_alone("Sub", self, Some(outlet), None)
+    }
+}
+
+impl Part for ResultConnection {
+    const GIVES: bool = true;
+    const TAKES: bool = false;
+
+    fn check(&self) -> Result<()> {
+        address::check(&self.address, Purpose::Connect)
+    }
+
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+        let Some(outlet) = wiring.outlet else {
+            return Ok(());
+        };
+        let bell = Bell::new()?;
+        outlet.rings_for_room(&bell);
+        let subscribe = Subscribe {
+            name: wiring.name,
+            target: Target::new(self.address),
+            prefix: self.id,
+            max_message: self.max_message,
+            timeout: self.timeout,
+            is_palm: self.is_palm,
+        };
+        subscribe.spawn(crew, bell, HandOver(outlet));
+        Ok(())
+    }
+}
+
+impl Inbound for ResultConnection {}
+
+/// Gives each result to the router at once.
+struct HandOver(Outlet);
+
+impl Reader for HandOver {
+    fn has_room(&self) -> bool {
+        self.0.has_room()
+    }
+
+    fn take(&mut self, _: &str, frame: Frame) {
+        // Nobody else sends, so there still is room; or nobody takes results any more.
+        let _ = self.0.try_send([frame].into_iter().collect::<Batch>());
+    }
+}
