@@ -26,7 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// to pylm's web worker.
 ///
 /// The body of a request is the message, that of the reply the message with the result. What
-/// is answered by 204 gives nothing. Anything else is a failure, with the URL and the status for
+/// is answered by 204 gives nothing, nor does `1`, which is what a service says, pylm's or palm's,
+/// that has taken a message and has no reply to it. Anything else is a failure, with the URL and the status for
 /// a cause, or with the one that the reply tells: a client gets it as the error of its call.
 /// (pylm's `HttpConnection` gives back the message unchanged instead, as if that were the
 /// result.) What has failed before is given back as it is, without a request.
@@ -217,6 +218,9 @@ impl Posting {
         limit: usize,
     ) -> Result<Option<Frame>, Refusal> {
         let url = &self.config.url;
+        if status == StatusCode::OK && body == b"1" {
+            return Ok(None);
+        }
         let is_empty = body.is_empty();
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let message = Frame::parse(body, limit);

@@ -56,6 +56,10 @@ fn alone(connection: HttpConnection) -> Alone {
     }
 }
 
+fn alone_at(url: &str) -> Alone {
+    alone(HttpConnection::new(url).parallel(1))
+}
+
 impl Alone {
     fn send(&self, message: &PalmMessage) {
         let batch = [Frame::from(message)].into_iter().collect();
@@ -176,10 +180,16 @@ fn one_at_a_time_keeps_the_order() {
 fn what_gives_nothing_gives_nothing_and_what_has_failed_is_not_sent() {
     let _limit = limit(60, "nothing");
     let worker = worker();
-    let alone = alone(HttpConnection::new(at(&worker)).parallel(1));
+    let alone = alone_at(at(&worker));
     alone.send(&message("me", "s.none", b"x"));
     let result = alone.post(&message("me", "s.echo", b"y"));
     assert_eq!(result.payload, b"y");
+    let server = Bad::new(vec![reply("200 OK", b"1"), reply("200 OK", b"")]);
+    let taken = alone_at(&server.url);
+    taken.send(&message("me", "s.f", b"x"));
+    // That nothing came of the first is seen when there is something of the second.
+    assert!(taken.cause().contains("no message"));
+    assert_eq!(server.served(), 2);
     // It has failed before, and would be run again by whoever does not see that.
     let failed = Frame::from(&message("me", "s.echo", b"z"));
     let failed = failed.with_failure(&palm::message::Failure::new(
@@ -244,7 +254,7 @@ fn what_the_function_or_the_url_is_to_blame_for_is_not_tried_again() {
             "404 Not Found: not here",
         ),
         (reply("302 Found\r\nLocation: /elsewhere", b""), "302"),
-        (reply("200 OK", b"1"), "no message"),
+        (reply("200 OK", b"2"), "no message"),
         (reply("200 OK", b""), "no message"),
         (reply("200 OK", &vec![b'x'; 100_000]), "limit"),
     ] {

@@ -8,6 +8,8 @@
 mod cache;
 mod calls;
 mod errors;
+#[cfg(feature = "http")]
+mod http;
 mod jobs;
 mod many;
 mod matrix;
