@@ -1,7 +1,7 @@
 //! Who may know whom: the dependency rule of the design, held over the source text.
 //!
 //! `bin -> cluster -> template -> part -> core -> message, store -> error`; client and worker
-//! stand beside template; libzmq is known to `socket.rs` alone.
+//! and http stand beside template; libzmq is known to `socket.rs` alone, and tokio to `http`.
 
 use std::path::{Path, PathBuf};
 
@@ -205,6 +205,33 @@ fn client_and_worker_know_no_template_and_not_each_other() {
         "worker.rs",
         &[&templates[..], &["client", "Client"]].concat(),
     );
+}
+
+#[test]
+fn http_knows_no_template_client_or_worker_and_no_socket() {
+    let socket = ["socket", "core"];
+    for source in sources("http") {
+        // What counts refusals is a state machine like others, and the only one it needs.
+        let allowed = source.code.replace("crate::core::complaints", "");
+        let found = modules(&allowed);
+        let odd = socket
+            .iter()
+            .find(|name| found.contains(&(**name).to_owned()));
+        assert_eq!(odd, None, "src/{}", source.path);
+    }
+    let beside: Vec<_> = OUTER.into_iter().filter(|name| *name != "http").collect();
+    never_uses("http", &beside);
+}
+
+#[test]
+fn only_http_knows_tokio_and_hyper() {
+    for source in sources("") {
+        let of_http = source.path.starts_with("http/");
+        for name in ["tokio", "hyper", "ureq"] {
+            let mentioned = mentions(&source.code, name);
+            assert!(of_http || !mentioned, "src/{} mentions {name}", source.path);
+        }
+    }
 }
 
 #[test]

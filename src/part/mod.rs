@@ -35,6 +35,14 @@
 //! | [`RepService`] | REP, binds | what is asked of it | the answers, if it waits for any |
 //! | [`RepConnection`] | REP, connects | the same, from one who binds | the same |
 //!
+//! With the feature `http`, in the module `http`:
+//!
+//! | part | socket | gives | takes |
+//! |------|--------|-------|-------|
+//! | `Gateway` | HTTP, listens | a call for each request | the results: the replies |
+//! | `HttpService` | HTTP, listens | messages that are POSTed | the replies, if it waits for any |
+//! | `HttpConnection` | HTTP, connects | the replies | messages to POST |
+//!
 //! Beside the stream of messages:
 //!
 //! | part | socket | does |
