@@ -152,7 +152,6 @@ impl Example {
     }
 
     /// Why a mix cannot be, if it cannot.
-    #[expect(unexpected_cfgs, reason = "the feature is to come")]
     pub fn cannot_be(&self, sides: &[Side]) -> Option<&'static str> {
         let missing = self.needs_http && !cfg!(feature = "http") && sides.contains(&Palm);
         missing.then_some("palm is built without the feature http")
