@@ -1,11 +1,9 @@
 //! `palm gateway`
 
-use crate::kit::{Palm, palm};
-
 #[cfg(not(feature = "http"))]
 #[test]
 fn without_the_feature_it_says_what_it_needs() {
-    let output = palm(&["gateway"], b"");
+    let output = crate::kit::palm(&["gateway"], b"");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("--features http"), "{said}");
@@ -17,8 +15,7 @@ mod with_http {
     use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
-    use super::{Palm, palm};
-    use crate::kit::BOUND;
+    use crate::kit::{BOUND, Palm, palm};
 
     /// A gateway before this master, and where it listens.
     fn gateway(master: &Palm, more: &[&str]) -> (Palm, String) {
