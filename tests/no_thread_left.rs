@@ -108,6 +108,38 @@ fn parts_of_all_kinds() {
     connected.stop().unwrap();
 }
 
+/// With an open request, an idle connection, and a message that is sent again and again.
+#[cfg(feature = "http")]
+fn http() {
+    use palm::http::{Front, HttpConnection, HttpService, HttpWorker};
+    use palm::part::channel;
+
+    let address = "127.0.0.1:0";
+    let server = echo_server("s").start().unwrap();
+    let front = Front::new(&server.addresses().db, address).start().unwrap();
+    let worker = HttpWorker::new(address).threads(2).start().unwrap();
+    let (outlet, _taken) = channel().unwrap();
+    let service = HttpService::new(address).start(outlet).unwrap();
+    let (messages, inlet) = channel().unwrap();
+    let (outlet, _results) = channel().unwrap();
+    let nowhere = HttpConnection::new("http://127.0.0.1:1").retries(9);
+    let connection = nowhere.start(inlet, outlet).unwrap();
+    let message = palm::Frame::from(&common::message("me", "s.echo", b"x"));
+    messages.send([message].into_iter().collect()).unwrap();
+    let mut idle = Vec::new();
+    for running in [&front, &worker, &service] {
+        let part = ["Gateway", "Http"].map(|part| running.address_of(part));
+        let url = part.into_iter().flatten().next().unwrap();
+        let place = url.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(place).unwrap();
+        std::io::Write::write_all(&mut stream, b"GET /nobody.has_this HTTP/1.1\r\n\r\n").unwrap();
+        idle.push(stream);
+    }
+    for running in [front, worker, service, connection] {
+        running.stop().unwrap();
+    }
+}
+
 fn starts_that_fail() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("tcp://{}", taken.local_addr().unwrap());
@@ -132,6 +164,8 @@ fn after_a_stop_no_thread_is_left() {
         ("a master, a worker and a client", a_master_and_its_worker),
         ("a job that was dropped early", a_job_that_is_dropped_early),
         ("parts of all kinds", parts_of_all_kinds),
+        #[cfg(feature = "http")]
+        ("HTTP", http),
         ("starts that failed", starts_that_fail),
     ] {
         assert_eq!(threads(), Vec::<String>::new(), "before {what}");

@@ -1,11 +1,13 @@
 //! Messages that are POSTed to those who run their functions.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
 use ureq::http::{StatusCode, Uri};
 
+use crate::core::complaints::Complaints;
 use crate::error::{Error, Result, shown};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Failure, FailureKind, Frame};
 use crate::part::{
@@ -14,6 +16,9 @@ use crate::part::{
 
 /// How long a reply may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A time-out that is none.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long to wait before the first new attempt; before each later one it is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -133,8 +138,9 @@ impl Part for HttpConnection {
         let Some(inlet) = wiring.inlet else {
             return Ok(());
         };
+        let timeout = Some(self.timeout).filter(|timeout| *timeout < NEVER);
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(self.timeout))
+            .timeout_global(timeout)
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
@@ -147,6 +153,7 @@ impl Part for HttpConnection {
         let posting = Arc::new(Posting {
             agent,
             config: self,
+            complaints: Mutex::default(),
         });
         spawn_work(crew, &wiring.name, parallel, posting, inlet, wiring.outlet);
         Ok(())
@@ -158,6 +165,7 @@ impl Outbound for HttpConnection {}
 struct Posting {
     agent: ureq::Agent,
     config: HttpConnection,
+    complaints: Mutex<Complaints>,
 }
 
 /// Why an attempt gave no reply, and whether another may.
@@ -179,7 +187,7 @@ impl Work for Posting {
                 Err(refusal) => {
                     let retry = refusal.retry && attempt < self.config.retries;
                     if !retry || !pause(context, attempt) {
-                        log::warn!(target: &context.component, "{}", refusal.cause);
+                        self.complain(context, &refusal.cause);
                         let failure = Failure::new(FailureKind::Function, refusal.cause);
                         return emit(frame.with_failure(&failure));
                     }
@@ -191,6 +199,14 @@ impl Work for Posting {
 }
 
 impl Posting {
+    /// Logs why there is no result, unless there was such a line just now.
+    fn complain(&self, context: &Context, cause: &str) {
+        let noted = self.complaints.lock().note(cause, Instant::now());
+        if let Some(more) = noted {
+            log::warn!(target: &context.component, "{}: {cause}{more}", context.part);
+        }
+    }
+
     /// One attempt.
     fn post(&self, frame: &Frame) -> Result<Option<Frame>, Refusal> {
         let url = &self.config.url;

@@ -50,7 +50,8 @@ const NO_PAYLOAD: &[u8] = b"No Payload";
 /// | 503 | more than [`concurrent`](Self::concurrent) requests are open, or the gateway is being stopped |
 /// | 504 | there was no result within [`timeout`](Self::timeout); the function may still run |
 ///
-/// Nobody is asked who they are: whoever reaches the address can call. Connections are kept
+/// Nobody is asked who they are: whoever reaches the address can call, and so can any page that a
+/// browser on that machine shows. Connections are kept
 /// open; one that sends no request, or reads none of its reply, for 30 s is closed. The bodies in
 /// memory have four times the largest message, or 64 MiB, and so have results that clients are
 /// slow to read.

@@ -22,6 +22,7 @@
 mod server;
 
 mod connection;
+mod door;
 mod feed;
 mod front;
 mod gateway;

@@ -10,24 +10,18 @@
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
 
+use super::door::Door;
 use super::feed::Feeding;
 use super::limits::{Budget, Gauge};
 use super::request::{Bounds, Reply, Request};
 use crate::bell::Bell;
-use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::part::{Context, Inlet, Received};
@@ -35,14 +29,11 @@ use crate::part::{Context, Inlet, Received};
 /// How long a client may keep a connection waiting unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The largest head.
-const HEAD_BYTES: usize = 64 << 10;
+/// Longer than any connection lives, and short enough to be added to any time.
+pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
-
-/// How long to accept nothing after that failed: most likely, the process has no more files.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// How many requests are served at once unless told otherwise.
 pub(super) const DEFAULT_CONCURRENT: usize = 1_024;
@@ -95,7 +86,7 @@ macro_rules! listen_settings {
         /// nothing of its reply, before its connection is closed: 30 s by default. So long may
         /// a body take, and a second more for each 10 KiB of it.
         pub fn patience(mut self, patience: std::time::Duration) -> Self {
-            self.settings.patience = patience;
+            self.settings.patience = patience.min($crate::http::server::LONGEST_PATIENCE);
             self
         }
     };
@@ -207,8 +198,10 @@ pub(super) async fn over(ending: &mut watch::Receiver<bool>) {
 /// Opens the listener, and gives what it has bound.
 fn listen(part: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
     let bind = || {
-        let mut found = place(address).to_socket_addrs()?;
-        let place = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let found: Vec<_> = place(address).to_socket_addrs()?.collect();
+        // A name of both kinds, as `localhost` is, means what it means to pylm.
+        let place = found.iter().find(|place| place.is_ipv4()).or(found.first());
+        let place = *place.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let socket = match place {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -284,115 +277,6 @@ impl<S: Service> Serving<'_, S> {
                 true
             }
             Some(Received::Nothing) | None => false,
-        }
-    }
-}
-
-/// What the connections share.
-struct Door<S> {
-    component: String,
-    part: String,
-    settings: Settings,
-    service: Arc<S>,
-    gauge: Arc<Gauge>,
-    connections: Arc<Gauge>,
-    bounds: Arc<Bounds>,
-    ending: watch::Receiver<bool>,
-    complaints: Mutex<Complaints>,
-}
-
-impl<S: Service> Door<S> {
-    /// Accepts connections until the end. There may be twice as many as there may be requests:
-    /// so there is room to say that there is no room.
-    async fn accept(self: Arc<Self>, listener: TcpListener, alive: Alive) {
-        let most = self.settings.concurrent.saturating_mul(2);
-        let slots = Arc::new(Semaphore::new(most.clamp(64, Semaphore::MAX_PERMITS)));
-        let mut ending = self.ending.clone();
-        loop {
-            let next = async {
-                let slot = slots.clone().acquire_owned().await;
-                (slot, listener.accept().await)
-            };
-            let (slot, accepted) = tokio::select! {
-                next = next => next,
-                () = over(&mut ending) => return,
-            };
-            match (slot, accepted) {
-                (Ok(slot), Ok((stream, peer))) => {
-                    let connection = self.clone().connection(stream, peer, slot, alive.clone());
-                    tokio::spawn(connection);
-                }
-                (Err(_), _) => return, // Cannot be: nobody closes it.
-                (_, Err(error)) => {
-                    self.complain("accept", &format!("cannot accept a connection: {error}"));
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        _slot: OwnedSemaphorePermit,
-        _alive: Alive,
-    ) {
-        let _counted = self.connections.enter();
-        let _ = stream.set_nodelay(true);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.settings.patience));
-        let service = service_fn(|request| {
-            let door = self.clone();
-            async move { Ok::<_, Infallible>(door.reply(request).await.into_response()) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.patience)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let mut connection = pin!(connection);
-        let mut ending = self.ending.clone();
-        let done = tokio::select! {
-            done = connection.as_mut() => done,
-            () = over(&mut ending) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        // To hang up, or to be idle for long, is no fault.
-        if let Err(error) = done
-            && error.is_parse()
-        {
-            let host = peer.ip().to_string();
-            self.complain(&host, &format!("refused from {host}: {error}"));
-        }
-    }
-
-    async fn reply(&self, request: hyper::Request<Incoming>) -> Reply {
-        let mut request = Request::new(request, self.bounds.clone());
-        let reply = self.answer(&mut request).await;
-        request.discard().await;
-        reply.unwrap_or_else(|refusal| refusal)
-    }
-
-    async fn answer(&self, request: &mut Request) -> Result<Reply, Reply> {
-        let mut methods = S::METHODS.split(", ");
-        if !methods.any(|method| method == request.method()) {
-            return Err(Reply::not_allowed(S::METHODS));
-        }
-        if *self.ending.borrow() {
-            return Err(Reply::stopped());
-        }
-        let Some(_open) = self.gauge.enter() else {
-            return Err(Reply::busy("there are too many requests"));
-        };
-        self.service.answer(request).await
-    }
-
-    fn complain(&self, peer: &str, what: &str) {
-        if let Some(more) = self.complaints.lock().note(peer, Instant::now()) {
-            log::warn!(target: &self.component, "{} {what}{more}", self.part);
         }
     }
 }

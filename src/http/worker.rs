@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use hyper::StatusCode;
 use tokio::sync::oneshot;
 
@@ -20,6 +20,10 @@ use crate::handler::{Cache, Functions, Runner};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Failure, FailureKind, Frame};
 use crate::part::{Context, Crew, Duty, Running};
 use crate::store::Memory;
+
+/// How many requests may wait for a thread, however many may be open: of clients that hang up,
+/// they wait on.
+const MOST_WAITING: usize = 65_536;
 
 /// Runs functions for whoever POSTs messages: an [`HttpConnection`](super::HttpConnection), or
 /// pylm's. (pylm's `remote.server`.)
@@ -149,28 +153,16 @@ impl HttpWorker {
             max_message,
             complaints: Default::default(),
         });
-        let unread = Budget::for_messages_of(max_message);
         let mut crew = Crew::new(&self.name);
-        let (jobs, waiting) = crossbeam_channel::bounded(self.settings.concurrent.max(1));
-        for number in 1..=self.threads {
-            let (runner, waiting, unread) = (runner.clone(), waiting.clone(), unread.clone());
-            crew.spawn(
-                &format!("Functions-{number}"),
-                Duty::Works,
-                move |context| {
-                    context.ready(None)?;
-                    work(context, &runner, &waiting, &unread);
-                    Ok(())
-                },
-            );
-        }
+        let (jobs, waiting) = bounded(self.settings.concurrent.clamp(1, MOST_WAITING));
+        spawn_functions(&mut crew, self.threads, &runner, &waiting);
         let host = Host {
+            gauge: Gauge::of(self.settings.concurrent),
+            connections: Gauge::of(usize::MAX),
             service: Arc::new(Working {
                 jobs,
                 limit: max_message.saturating_add(ENVELOPE),
             }),
-            gauge: Gauge::of(self.settings.concurrent),
-            connections: Gauge::of(usize::MAX),
             settings: self.settings,
             inlet: None,
             feeding: None,
@@ -206,6 +198,20 @@ enum Outcome {
     Result(Answer),
     /// There is no room for its result.
     NoRoom,
+}
+
+/// Starts the threads that run functions.
+fn spawn_functions(crew: &mut Crew, threads: usize, runner: &Arc<Runner>, waiting: &Receiver<Job>) {
+    let unread = Budget::for_messages_of(runner.max_message);
+    for number in 1..=threads {
+        let (runner, waiting, unread) = (runner.clone(), waiting.clone(), unread.clone());
+        let name = format!("Functions-{number}");
+        crew.spawn(&name, Duty::Works, move |context| {
+            context.ready(None)?;
+            work(context, &runner, &waiting, &unread);
+            Ok(())
+        });
+    }
 }
 
 /// Runs functions, until a stop.
