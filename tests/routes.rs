@@ -92,6 +92,45 @@ fn a_user_s_threads_feed_messages_in_and_take_them_out() {
 }
 
 #[test]
+fn a_component_ends_when_all_its_sources_have() {
+    let _limit = limit(60, "sources that end");
+    let ((feed, inlet), (outlet, out)) = (channel().unwrap(), channel().unwrap());
+    let (second, inlet_2) = channel().unwrap();
+    let functions = Functions::new().function("echo", |call| Ok(call.payload().to_vec()));
+    let running = Assembly::new("s")
+        .inlet("In", inlet, "Functions")
+        .inlet("In 2", inlet_2, "Functions")
+        .outbound("Functions", FunctionService::new(functions))
+        .replies("Functions", "Out")
+        .outlet("Out", outlet)
+        .start()
+        .unwrap();
+    drop(second);
+    let numbers = || (0..2_000).map(|number| number.to_string());
+    let feeding = std::thread::spawn(move || {
+        for number in numbers() {
+            feed.send(Batch::from_iter([frame(&number)])).unwrap();
+        }
+    });
+    assert!(texts(&out, 2_000).into_iter().eq(numbers()));
+    feeding.join().unwrap();
+    running.wait().unwrap();
+    assert_eq!(out.recv(), None);
+}
+
+#[test]
+fn a_component_ends_when_a_user_who_takes_messages_goes_away() {
+    let _limit = limit(60, "a user who goes away");
+    let Tube {
+        running, feed, out, ..
+    } = tube(Route::to("Out"));
+    drop(out);
+    feed.send(Batch::from_iter([frame("x")])).unwrap();
+    let error = running.wait().unwrap_err().to_string();
+    assert!(error.contains("nobody takes what goes to 'Out'"), "{error}");
+}
+
+#[test]
 fn scatter_makes_none_one_or_many_messages() {
     let tube = tube(Route::to("Out").scatter(|message| {
         let times = usize::from(message.payload[0] - b'0');
