@@ -12,12 +12,11 @@ use common::{
     subscriber, until,
 };
 use palm::part::{
-    Batch, FunctionService, Inlet, NotSent, Outlet, PubService, PullConnection, PullService,
-    PushService, Received, RepService, Route, SubConnection, WorkerPullService, WorkerPushService,
-    channel,
+    FunctionService, Inlet, PubService, PullConnection, PullService, PushService, Received,
+    RepService, Route, SubConnection, WorkerPullService, WorkerPushService, channel,
 };
 use palm::store::{Memory, Store};
-use palm::{Assembly, Client, Error, Frame, Functions, PalmMessage, Running, Server, Worker};
+use palm::{Assembly, Client, Error, Frame, Functions, Running, Server, Worker};
 
 /// A port that is free.
 const FREE: &str = "tcp://127.0.0.1:*";
@@ -294,42 +293,8 @@ fn what_two_parts_take_goes_to_one() {
     assert_eq!(taken, [b"Pull".to_vec(), b"Second".to_vec()]);
 }
 
-/// A component between two of the test's own channels, and a third for failures.
-struct Tube {
-    running: Running,
-    feed: Outlet,
-    out: Inlet,
-    failed: Inlet,
-}
-
-fn tube(route: Route) -> Tube {
-    let ((feed, inlet), (outlet, out)) = (channel().unwrap(), channel().unwrap());
-    let (failures, failed) = channel().unwrap();
-    let assembly = Assembly::new("s")
-        .inlet("In", inlet, route)
-        .inbound(
-            "Pull",
-            PullService::new(FREE),
-            Route::through(["Out", "Failed"], |_, _| ()),
-        )
-        .outlet("Out", outlet)
-        .outlet("Failed", failures);
-    Tube {
-        running: assembly.start().unwrap(),
-        feed,
-        out,
-        failed,
-    }
-}
-
 fn frame(payload: &str) -> Frame {
     Frame::new("", "me", "s.echo", "", payload.as_bytes())
-}
-
-impl Tube {
-    fn feed(&self, frames: impl IntoIterator<Item = Frame>) {
-        self.feed.send(frames.into_iter().collect()).unwrap();
-    }
 }
 
 /// So many messages that come out of a channel, as text.
@@ -347,137 +312,6 @@ fn texts(inlet: &Inlet, count: usize) -> Vec<String> {
     }
     assert_eq!(texts.len(), count, "{texts:?}");
     texts
-}
-
-#[test]
-fn a_user_s_threads_feed_messages_in_and_take_them_out() {
-    let _limit = limit(60, "a user's threads");
-    let Tube {
-        running, feed, out, ..
-    } = tube(Route::to("Out"));
-    let feeding = std::thread::spawn(move || {
-        for number in 0..5_000 {
-            let batch = Batch::from_iter([frame(&number.to_string())]);
-            feed.send(batch).unwrap();
-        }
-        feed
-    });
-    // More than all the queues between hold: so the one who feeds has to wait.
-    let expected: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
-    assert_eq!(texts(&out, 5_000), expected);
-    let feed = feeding.join().unwrap();
-    running.stop().unwrap();
-    assert_eq!(out.recv(), None);
-    let batch = Batch::from_iter([frame("late")]);
-    assert_eq!(feed.send(batch.clone()), Err(NotSent::Closed(batch)));
-}
-
-#[test]
-fn scatter_makes_none_one_or_many_messages() {
-    let tube = tube(Route::to("Out").scatter(|message| {
-        let times = usize::from(message.payload[0] - b'0');
-        std::iter::repeat_n(message, times)
-    }));
-    tube.feed(["2b", "0x", "1c"].map(frame));
-    assert_eq!(texts(&tube.out, 3), ["2b", "2b", "1c"]);
-}
-
-/// What cannot be run, as a pylm worker would not survive it, and what has failed before.
-fn unrunnable() -> [Frame; 2] {
-    let failure = palm::message::Failure::new(palm::message::FailureKind::Function, "earlier");
-    let bad_path = Frame::new("", "me", "nodot", "", b"bad path");
-    [bad_path, frame("x").with_failure(&failure)]
-}
-
-#[test]
-fn failures_go_another_way_past_the_hook() {
-    let route = Route::to("Out")
-        .failures_to("Failed")
-        .scatter(|message: PalmMessage| {
-            assert_ne!(message.payload, b"panic");
-            [message]
-        });
-    let tube = tube(route);
-    tube.feed([frame("a"), frame("panic"), frame("b")]);
-    tube.feed(unrunnable());
-    assert_eq!(texts(&tube.out, 2), ["a", "b"]);
-    assert_eq!(texts(&tube.failed, 3), ["0", "0", "0"]);
-}
-
-#[test]
-fn a_hook_chooses_among_several_ways() {
-    let by_length = |frame: Frame, ways: &mut palm::part::Ways<'_>| {
-        let way = usize::from(frame.payload().len() > 2);
-        ways.send(way, frame);
-    };
-    let tube = tube(Route::through(["Out", "Failed"], by_length));
-    tube.feed(["a", "long", "b"].map(frame));
-    assert_eq!(texts(&tube.out, 2), ["a", "b"]);
-    assert_eq!(texts(&tube.failed, 1), ["long"]);
-}
-
-#[test]
-fn a_hook_that_chooses_is_kept_when_failures_go_another_way() {
-    let never_failures = |frame: Frame, ways: &mut palm::part::Ways<'_>| {
-        assert!(!frame.is_failure());
-        ways.send(0, frame);
-    };
-    let tube = tube(Route::through(["Out"], never_failures).failures_to("Failed"));
-    tube.feed([frame("a")]);
-    tube.feed(unrunnable());
-    tube.feed([frame("b")]);
-    assert_eq!(texts(&tube.out, 2), ["a", "b"]);
-    assert_eq!(texts(&tube.failed, 2), ["0", "0"]);
-}
-
-#[test]
-fn a_way_round_in_a_circle_does_not_hold_itself_up() {
-    let _limit = limit(60, "a circle");
-    // Each number goes round until it is 0.
-    let ((feed, inlet), (outlet, out)) = (channel().unwrap(), channel().unwrap());
-    let minus = Functions::new().function("echo", |call| Ok(vec![call.payload()[0] - 1]));
-    let again = Route::through(["Out"], |frame: Frame, ways| {
-        ways.send(usize::from(frame.payload()[0] > 0), frame);
-    });
-    let circle = Assembly::new("s")
-        .inlet("In", inlet, "Functions")
-        .outbound("Functions", FunctionService::new(minus))
-        .replies("Functions", again.and_unbounded("Functions"))
-        .outlet("Out", outlet)
-        .start()
-        .unwrap();
-    let feeding = std::thread::spawn(move || {
-        for _ in 0..20 {
-            let batch: Batch = (0..100)
-                .map(|_| Frame::new("", "", "s.echo", "", &[9]))
-                .collect();
-            feed.send(batch).unwrap();
-        }
-    });
-    assert!(texts(&out, 2_000).iter().all(|text| text == "\0"));
-    feeding.join().unwrap();
-    circle.stop().unwrap();
-}
-
-#[test]
-fn a_hook_may_be_where_messages_end() {
-    let _limit = limit(60, "a hook without ways");
-    let (seen, sees) = mpsc::channel();
-    let nowhere: [&str; 0] = [];
-    let route = Route::through(nowhere, move |frame: Frame, _| {
-        seen.send(frame.payload().to_vec()).unwrap();
-    });
-    let counter = Assembly::new("s").inbound("Pull", PullService::new(FREE), route);
-    let counter = counter.start().unwrap();
-    let context = zmq::Context::new();
-    let push = peer(&context, zmq::PUSH, counter.address_of("Pull").unwrap());
-    for payload in [b"a", b"b"] {
-        push.send(message("me", "s.f", payload).encode_frame(), 0)
-            .unwrap();
-        assert_eq!(sees.recv_timeout(SOON).unwrap(), payload);
-    }
-    assert!(!counter.is_over());
-    counter.stop().unwrap();
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use common::{Log, SOON, fixed, limit, message, peer, timed, until};
 use palm::part::{
-    Batch, BypassSender, FunctionService, Inlet, Outlet, PullBypass, PullConnection, PullService,
-    PushBypass, PushConnection, PushService, Received, RepBypass, Unsent, channel,
+    Batch, BypassSender, FunctionService, Inlet, Outlet, PubService, PullBypass, PullConnection,
+    PullService, PushBypass, PushConnection, PushService, Received, RepBypass, SubConnection,
+    Unsent, WorkerPullService, WorkerPushService, channel,
 };
 use palm::{Assembly, Error, Frame, Functions, Running};
 
@@ -84,6 +85,65 @@ fn a_connection_that_pushes_gives_to_a_service_that_pulls_even_if_it_was_there_f
     let _pull = PullService::new(&at).start(outlet).unwrap();
     assert_eq!(numbers(&gives, 1), [0]);
     assert_carries(&feeds, &gives);
+}
+
+#[test]
+fn a_worker_s_parts_get_and_give_messages_as_they_are() {
+    let _limit = limit(60, "a worker's parts");
+    let ((feeds, inlet), (outlet, gives)) = (channel().unwrap(), channel().unwrap());
+    let push = WorkerPushService::new(FREE).start(inlet).unwrap();
+    let pull = WorkerPullService::new(FREE).start(outlet).unwrap();
+    let context = zmq::Context::new();
+    let takes = peer(&context, zmq::PULL, address(&push, "WorkerPush"));
+    let back = peer(&context, zmq::PUSH, address(&pull, "WorkerPull"));
+    for number in 0..100 {
+        feed(&feeds, number..number + 1);
+        let bytes = takes.recv_bytes(0).unwrap();
+        assert_eq!(bytes, frame(number).into_bytes());
+        back.send(bytes, 0).unwrap();
+        assert_eq!(frames(&gives, 1), [frame(number)]);
+    }
+}
+
+#[test]
+fn a_connection_that_subscribes_takes_what_a_service_publishes_under_its_topic() {
+    let _limit = limit(60, "pub binds, sub connects");
+    let ((feeds, inlet), (outlet, gives)) = (channel().unwrap(), channel().unwrap());
+    let publisher = PubService::new(FREE).start(inlet).unwrap();
+    let at = address(&publisher, "Pub");
+    // Neither a topic that only begins like this one, nor another, is for it.
+    let (other, others) = channel().unwrap();
+    let _other = SubConnection::new(at, "m").start(other).unwrap();
+    let _sub = SubConnection::new(at, "me").start(outlet).unwrap();
+    assert_carries(&feeds, &gives);
+    assert_eq!(others.try_recv(), Received::Nothing);
+}
+
+#[test]
+fn components_feed_each_other_whichever_side_binds() {
+    let _limit = limit(60, "components that feed each other");
+    let ((feeds, inlet), (outlet, gives)) = (channel().unwrap(), channel().unwrap());
+    // first ─► (connects) second (binds) ─► (connects) third
+    let second = Assembly::new("second")
+        .inbound("Pull", PullService::new(FREE), "Push")
+        .outbound("Push", PushService::new(FREE))
+        .start()
+        .unwrap();
+    let first = Assembly::new("first")
+        .inlet("In", inlet, "Push")
+        .outbound("Push", PushConnection::new(address(&second, "Pull")))
+        .start()
+        .unwrap();
+    let third = Assembly::new("third")
+        .inbound("Pull", PullConnection::new(address(&second, "Push")), "Out")
+        .outlet("Out", outlet)
+        .start()
+        .unwrap();
+    assert_carries(&feeds, &gives);
+    drop(feeds);
+    for component in [first, second, third] {
+        component.stop().unwrap();
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Log, SOON, fixed, limit, message, peer, until};
+use common::{Log, Random, SOON, fixed, limit, message, peer, until};
 use palm::part::{
     Batch, FunctionService, Inlet, Outlet, Received, RepConnection, RepService, Route, channel,
 };
@@ -218,6 +218,29 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
     let good = dealer.recv_multipart(0).unwrap();
     assert_eq!(reply(&good[1]).payload, b"abab");
     assert_eq!(reply(&answer(&socket, &frame)).payload, b"abab");
+}
+
+#[test]
+fn random_messages_stop_nothing() {
+    let _limit = limit(60, "random messages");
+    let mut random = Random::new("random requests");
+    let server = server(functions());
+    let raw = peer(&zmq::Context::new(), zmq::DEALER, rep(&server));
+    let good = request("", "s.double", b"ab");
+    let socket = ask(rep(&server));
+    for _ in 0..300 {
+        let frames = 1 + random.below(20);
+        let mut parts: Vec<Vec<u8>> = (0..frames).map(|_| random.bytes(40)).collect();
+        if random.below(3) > 0 {
+            parts[0].clear();
+        }
+        if random.below(3) == 0 {
+            parts[frames - 1] = good[..random.below(good.len() + 1)].to_vec();
+        }
+        raw.send_multipart(parts, 0).unwrap();
+        assert_eq!(reply(&answer(&socket, &good)).payload, b"abab");
+    }
+    server.stop().unwrap();
 }
 
 #[test]

@@ -129,14 +129,16 @@ impl Assembly {
     }
 
     /// Adds the end of a [channel](super::channel()) as a source of messages: whoever has the
-    /// other end feeds them in. A stop waits for that end to be dropped, for 0.25 s at most.
+    /// other end feeds them in. A stop waits for that end to be dropped, for 0.25 s at most. When
+    /// all the sources of a component have ended so, it ends, with all that they gave let out.
     pub fn inlet(self, name: impl Into<String>, inlet: Inlet, route: impl Into<Route>) -> Self {
         let entry = Entry::end(name.into(), Role::Inbound, Body::Inlet(inlet));
         self.add(entry, Some(route.into()))
     }
 
     /// Adds the end of a [channel](super::channel()) as something that messages go to: whoever
-    /// has the other end takes them out. Routes to it wait while it is full.
+    /// has the other end takes them out. Routes to it wait while it is full; when that end is
+    /// dropped and there is something for it, the component ends.
     pub fn outlet(self, name: impl Into<String>, outlet: Outlet) -> Self {
         let entry = Entry::end(name.into(), Role::Outbound, Body::Outlet(outlet));
         self.add(entry, None)

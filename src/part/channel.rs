@@ -8,105 +8,13 @@ use crossbeam_channel::{
     select,
 };
 
+use super::Batch;
 use super::signal::Signal;
 use crate::bell::Bell;
 use crate::error::Result;
-use crate::message::Frame;
 
 /// How many batches a channel holds.
 const BATCHES: usize = 8;
-
-/// The most messages that a part puts into a batch.
-const BATCH_MESSAGES: usize = 256;
-
-/// A part closes its batch when it has this many bytes: so a channel holds at most
-/// [`BATCHES`] times this, or that many messages that are larger.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// A message between parts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parcel {
-    /// What a publisher publishes it under; `None` stands for the id of its client.
-    pub topic: Option<String>,
-    /// The message.
-    pub frame: Frame,
-}
-
-impl From<Frame> for Parcel {
-    fn from(frame: Frame) -> Self {
-        Self { topic: None, frame }
-    }
-}
-
-/// Several messages that go from part to part together: one hand-over, one wake-up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    parcels: Vec<Parcel>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// A batch of none.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a message.
-    pub fn push(&mut self, parcel: impl Into<Parcel>) {
-        let parcel = parcel.into();
-        self.bytes += parcel.frame.len();
-        self.parcels.push(parcel);
-    }
-
-    /// Takes the first `most` messages out.
-    pub(super) fn take(&mut self, most: usize) -> Self {
-        if self.parcels.len() <= most {
-            return std::mem::take(self);
-        }
-        let rest: Self = self.parcels.split_off(most).into_iter().collect();
-        self.bytes -= rest.bytes;
-        std::mem::replace(self, rest)
-    }
-
-    /// Puts messages back before the others.
-    pub(super) fn put_back(&mut self, mut first: Self) {
-        first.bytes += self.bytes;
-        first.parcels.append(&mut self.parcels);
-        *self = first;
-    }
-
-    /// How many messages there are.
-    pub fn len(&self) -> usize {
-        self.parcels.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.parcels.is_empty()
-    }
-
-    /// Whether it has as much as a part sends at once: 256 messages or 256 KiB.
-    pub fn is_full(&self) -> bool {
-        self.parcels.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
-    }
-}
-
-impl IntoIterator for Batch {
-    type Item = Parcel;
-    type IntoIter = std::vec::IntoIter<Parcel>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.parcels.into_iter()
-    }
-}
-
-impl<P: Into<Parcel>> FromIterator<P> for Batch {
-    fn from_iter<I: IntoIterator<Item = P>>(parcels: I) -> Self {
-        let mut batch = Self::new();
-        parcels.into_iter().for_each(|parcel| batch.push(parcel));
-        batch
-    }
-}
 
 /// A channel between two parts, or a part and its user. It holds 8 batches; when it is full,
 /// whoever sends waits: that is how back-pressure travels from part to part.
@@ -345,6 +253,7 @@ impl Inlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Frame;
     use crate::socket::{Kind, Socket, Want};
 
     fn batch(payload: &[u8]) -> Batch {
@@ -430,13 +339,5 @@ mod tests {
             outlet.try_send(batch(b"y")),
             Err(NotSent::Closed(_))
         ));
-    }
-
-    #[test]
-    fn a_batch_is_full_by_number_or_by_bytes() {
-        let small = |count| (0..count).map(|_| Frame::default()).collect::<Batch>();
-        assert!(!small(BATCH_MESSAGES - 1).is_full());
-        assert!(small(BATCH_MESSAGES).is_full());
-        assert!(batch(&[0; BATCH_BYTES]).is_full());
     }
 }

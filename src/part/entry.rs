@@ -95,7 +95,8 @@ impl Joints {
                 return Ok(());
             }
             Body::Outlet(outlet) => {
-                self.exit(name, outlet, most);
+                let exit = self.router.user_exit(&name, outlet);
+                self.exits.insert(name, exit);
                 return Ok(());
             }
         };
@@ -108,14 +109,10 @@ impl Joints {
         if is_reached {
             let (outlet, inlet) = channel()?;
             wiring.inlet = Some(inlet);
-            self.exit(name, outlet, most);
+            let exit = self.router.exit(&name, outlet, most);
+            self.exits.insert(name, exit);
         }
         spawn(crew, wiring)
-    }
-
-    fn exit(&mut self, name: String, outlet: Outlet, most: usize) {
-        let exit = self.router.exit(&name, outlet, most);
-        self.exits.insert(name, exit);
     }
 
     pub(super) fn into_router(mut self, component: &str) -> Router {

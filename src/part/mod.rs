@@ -69,6 +69,7 @@
 mod answer;
 mod assembly;
 mod attached;
+mod batch;
 mod bypass;
 mod cache;
 mod channel;
@@ -93,9 +94,10 @@ mod subscription;
 mod wiring;
 
 pub use assembly::Assembly;
+pub use batch::{Batch, Parcel};
 pub use bypass::{PullBypass, RepBypass};
 pub use cache::CacheService;
-pub use channel::{Batch, Inlet, NotSent, Outlet, Parcel, Received, channel};
+pub use channel::{Inlet, NotSent, Outlet, Received, channel};
 pub use functions::FunctionService;
 pub use publish::PubService;
 pub use pull::{PullConnection, PullService, WorkerPullService};

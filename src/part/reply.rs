@@ -71,6 +71,8 @@ impl Reply {
             max_message: self.max_message,
             high_water: None,
         };
+        let limit = self.max_message.saturating_add(ENVELOPE);
+        let timeout = self.timeout;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
             if let Some(outlet) = &outlet {
@@ -78,21 +80,7 @@ impl Reply {
             }
             let (attached, bound) = Attached::open(plan, &bell)?;
             context.ready(bound)?;
-            let mut replying = Replying {
-                context,
-                attached,
-                outlet,
-                answers,
-                limit: self.max_message.saturating_add(ENVELOPE),
-                timeout: self.timeout,
-                requests: Requests::new(OPEN, self.timeout),
-                pending: VecDeque::new(),
-                unsent: VecDeque::new(),
-                held: 0,
-                parts: Vec::new(),
-                refused: Complaints::default(),
-                missed: Complaints::default(),
-            };
+            let mut replying = Replying::new(context, attached, outlet, answers, limit, timeout);
             replying.run(&bell)
         });
         Ok(())
@@ -135,7 +123,32 @@ struct Replying<'a> {
     missed: Complaints,
 }
 
-impl Replying<'_> {
+impl<'a> Replying<'a> {
+    fn new(
+        context: &'a Context,
+        attached: Attached,
+        outlet: Option<Outlet>,
+        answers: Option<Inlet>,
+        limit: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            context,
+            attached,
+            outlet,
+            answers,
+            limit,
+            timeout,
+            requests: Requests::new(OPEN, timeout),
+            pending: VecDeque::new(),
+            unsent: VecDeque::new(),
+            held: 0,
+            parts: Vec::new(),
+            refused: Complaints::default(),
+            missed: Complaints::default(),
+        }
+    }
+
     fn run(&mut self, bell: &Bell) -> Result<()> {
         loop {
             self.send_unsent()?;

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crossbeam_channel::Select;
 
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel, Received};
+use crate::error::{Error, Result};
 use crate::message::Frame;
 
 /// What a route does with a message: sends what comes of it on its [`Ways`].
@@ -37,6 +38,10 @@ struct Exit {
     pending: Batch,
     /// The most messages to hand over at once.
     most: usize,
+    /// Whether a part of ours takes them, or a user who may go away.
+    is_part: bool,
+    /// How many messages nobody was there for.
+    lost: usize,
 }
 
 /// Which exit of a router.
@@ -70,13 +75,24 @@ impl Ways<'_> {
 }
 
 impl Router {
-    /// Adds an outlet, which is given at most `most` messages at once.
+    /// Adds the outlet to a part, which is given at most `most` messages at once.
     pub(crate) fn exit(&mut self, name: &str, outlet: Outlet, most: usize) -> ExitId {
+        self.add(name, outlet, most, true)
+    }
+
+    /// Adds the outlet to a user. If the user goes away, the component ends.
+    pub(crate) fn user_exit(&mut self, name: &str, outlet: Outlet) -> ExitId {
+        self.add(name, outlet, usize::MAX, false)
+    }
+
+    fn add(&mut self, name: &str, outlet: Outlet, most: usize, is_part: bool) -> ExitId {
         self.exits.push(Exit {
             name: name.to_owned(),
             outlet: Some(outlet),
             pending: Batch::new(),
             most,
+            is_part,
+            lost: 0,
         });
         ExitId(self.exits.len() - 1)
     }
@@ -103,12 +119,11 @@ impl Router {
                     log::info!(target: &context.component, "{from} connects to {to}");
                 }
             }
-            self.run(context);
-            Ok(())
+            self.run(context)
         });
     }
 
-    fn run(&mut self, context: &Context) {
+    fn run(&mut self, context: &Context) -> Result<()> {
         let mut first = 0;
         loop {
             // All flushing is here: so what `wait` sees is what `step` saw.
@@ -116,6 +131,15 @@ impl Router {
                 .exits
                 .iter_mut()
                 .fold(false, |moved, exit| exit.flush() | moved);
+            let left = self
+                .exits
+                .iter()
+                .find(|exit| exit.lost > 0 && !exit.is_part);
+            if let Some(exit) = left.filter(|_| !context.soft.is_raised()) {
+                let cause = format!("nobody takes what goes to '{}' any more", exit.name);
+                self.say_lost(context);
+                return Err(Error::died(&context.part, cause));
+            }
             // Each has its turn to be first: two may share an exit that has little room.
             first += 1;
             for turn in 0..self.routes.len() {
@@ -126,7 +150,8 @@ impl Router {
             // Where nothing leads on, the messages end in the hooks.
             let over = closed && !self.routes.iter().any(|route| route.open);
             if over || context.hard.is_raised() {
-                return self.say_lost(context);
+                self.say_lost(context);
+                return Ok(());
             }
             if !worked {
                 self.wait(context);
@@ -175,7 +200,8 @@ impl Router {
     }
 
     fn say_lost(&self, context: &Context) {
-        let pending: usize = self.exits.iter().map(|exit| exit.pending.len()).sum();
+        let unsent = |exit: &Exit| exit.pending.len() + exit.lost;
+        let pending: usize = self.exits.iter().map(unsent).sum();
         let backlog: usize = self.routes.iter().map(|route| route.backlog.len()).sum();
         context.say_lost(pending + backlog);
     }
@@ -220,6 +246,7 @@ impl Exit {
         let mut moved = false;
         while !self.pending.is_empty() {
             let Some(outlet) = &self.outlet else {
+                self.lost += self.pending.len();
                 self.pending = Batch::new();
                 break;
             };
@@ -230,8 +257,11 @@ impl Exit {
                     self.pending.put_back(batch);
                     break;
                 }
-                // The part has died; the component ends, and says why.
-                Err(NotSent::Closed(_)) => self.outlet = None,
+                // A part has died, and the component ends, and says why; or a user has left.
+                Err(NotSent::Closed(batch)) => {
+                    self.lost += batch.len();
+                    self.outlet = None;
+                }
             }
         }
         moved
