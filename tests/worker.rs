@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{SOON, client, eval, fixed_addresses, limit, start_again, timed};
+use common::{SOON, client, connections, eval, fixed_addresses, limit, start_again, timed, until};
 use palm::{
     Addresses, BoxError, Call, Client, Error, Functions, Handler, Master, Reply, Running, Server,
     Worker,
@@ -251,6 +251,10 @@ fn a_worker_that_leaves_does_not_hold_up_those_who_stay() {
     let client = client(&master);
     calls_succeed(&client, 100);
     leaving.stop().unwrap();
+    // What a master gives to a worker before it notices that it has gone is lost.
+    until("the master to notice", || {
+        connections(&master.addresses().worker_push) == 0
+    });
     let _stays = echo(&master.addresses().db).start().unwrap();
     calls_succeed(&client, 1_000);
 }

@@ -185,6 +185,20 @@ pub fn is_open(address: &str) -> bool {
     std::net::TcpStream::connect(place).is_ok()
 }
 
+/// How many TCP connections there are to an address that is bound here, as the one who bound it
+/// has them: after a peer has gone, until that is noticed.
+pub fn connections(address: &str) -> usize {
+    let (_, port) = address.rsplit_once(':').expect("a tcp address");
+    let port = format!(":{:04X}", port.parse::<u16>().expect("a port"));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections");
+    let open = table.lines().filter(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Established, or closed by the other side.
+        matches!(fields[..], [_, local, _, "01" | "08", ..] if local.ends_with(&port))
+    });
+    open.count()
+}
+
 /// The log of this process: how many warnings there were, and the first lines of each kind.
 pub struct Log {
     /// By component and first word.
