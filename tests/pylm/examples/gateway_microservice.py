@@ -6,7 +6,7 @@ from pylm.parts.services import CacheService, WorkerPullService, WorkerPushServi
 INSIDE = "inproc://gateway_router"
 
 if __name__ == "__main__":
-    args = flags(name="server", wpush=5557, wpull=5558, db=5559, listen="localhost:8888")
+    args = flags(name="server", wpush=5558, wpull=5557, db=5559, listen="localhost:8888")
     host, port = host_and_port(args.listen)
     server = ServerTemplate()
     server.register_inbound(GatewayRouter, "gateway_router", INSIDE, route="WorkerPush")

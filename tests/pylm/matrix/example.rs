@@ -157,12 +157,17 @@ impl Example {
         missing.then_some("palm is built without the feature http")
     }
 
+    /// What the client prints in a mix, if that is another line than usual.
+    pub fn special_line(&self, sides: &[Side]) -> Option<&'static str> {
+        let palm_only = sides.iter().all(|side| *side == Palm);
+        self.prints_between_palm_peers.filter(|_| palm_only)
+    }
+
     /// What the client should print in a mix, in sorted order.
     pub fn expected(&self, sides: &[Side]) -> Vec<String> {
-        let palm_only = sides.iter().all(|side| *side == Palm);
-        let mut lines = match self.prints_between_palm_peers {
-            Some(line) if palm_only => vec![line.to_owned()],
-            _ => self.prints.clone(),
+        let mut lines = match self.special_line(sides) {
+            Some(line) => vec![line.to_owned()],
+            None => self.prints.clone(),
         };
         lines.sort_unstable();
         lines

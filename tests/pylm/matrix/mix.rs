@@ -37,7 +37,7 @@ impl Mix {
             peers: Vec::new(),
         };
         match run.serve().and_then(|()| run.client()) {
-            Ok(()) => Verdict::SameOutput,
+            Ok(()) => Verdict::AsExpected,
             Err(error) => {
                 let others: String = run.peers.iter().map(Peer::transcript).collect();
                 Verdict::Failed(format!("{error}\n{others}"))

@@ -14,7 +14,7 @@ const THREADS: usize = 4;
 
 /// How a mix went.
 pub enum Verdict {
-    SameOutput,
+    AsExpected,
     Failed(String),
     CannotBe(&'static str),
 }
@@ -52,7 +52,12 @@ pub fn matrix(example: &Example, mixes: &[Mix], verdicts: &[Verdict]) {
             let _ = write!(name, "  {side} {}", role.name);
         }
         match verdict {
-            Verdict::SameOutput => _ = writeln!(table, "{name}  same output"),
+            Verdict::AsExpected => {
+                _ = match example.special_line(&mix.0) {
+                    Some(line) => writeln!(table, "{name}  between palm peers: {line}"),
+                    None => writeln!(table, "{name}  same output"),
+                };
+            }
             Verdict::CannotBe(reason) => _ = writeln!(table, "{name}  cannot be: {reason}"),
             Verdict::Failed(error) => {
                 _ = writeln!(table, "{name}  FAILED");
