@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::door::Door;
 use super::feed::Feeding;
@@ -34,6 +35,9 @@ pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 360
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+
+/// How long that may take which is said to those who have no reply when all else has ended.
+const GOODBYE: Duration = Duration::from_millis(100);
 
 /// How many requests are served at once unless told otherwise.
 pub(super) const DEFAULT_CONCURRENT: usize = 1_024;
@@ -178,13 +182,13 @@ impl<S: Service> Host<S> {
         let mut serving = Serving {
             context,
             service: self.service,
+            gauge: self.gauge,
             inlet: self.inlet,
             alive: Some(alive),
             gone,
             ends,
         };
         serving.run(&self.bell).await;
-        context.say_lost(self.gauge.open());
         Ok(())
     }
 }
@@ -228,6 +232,7 @@ fn place(address: &str) -> &str {
 struct Serving<'a, S> {
     context: &'a Context,
     service: Arc<S>,
+    gauge: Arc<Gauge>,
     inlet: Option<Inlet>,
     /// Our own copy; `None` once it is to end.
     alive: Option<Alive>,
@@ -257,9 +262,19 @@ impl<S: Service> Serving<'_, S> {
             tokio::select! {
                 () = bell.until(ready) => {}
                 () = self.service.room(), if !has_room => {}
-                _ = self.gone.recv(), if ends => break,
+                _ = self.gone.recv(), if ends => return,
             }
         }
+        self.say_goodbye().await;
+    }
+
+    /// Whoever still waits hears that nothing will come.
+    async fn say_goodbye(&mut self) {
+        self.context.say_lost(self.gauge.open());
+        self.alive = None;
+        self.ends.send_replace(true);
+        self.service.no_more_results();
+        let _ = timeout(GOODBYE, self.gone.recv()).await;
     }
 
     /// Takes a batch of results, if there is one. Whether anything has changed.
