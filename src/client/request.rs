@@ -106,9 +106,11 @@ impl<'a> Request<'a> {
     /// [`Error::UnknownFunction`] or [`Error::Refused`] as the server says;
     /// [`Error::Timeout`]; [`Error::Stopped`] when the client has ended.
     pub fn eval(mut self, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        if self.end_mark {
+            return self.eval_with_end(payload.as_ref().to_vec());
+        }
         self.check()?;
         self.expect = Some(1);
-        self.end_mark = false;
         let mut job = self.open()?;
         let payload = payload.as_ref();
         let feeder = self.feeder(&job);
@@ -123,6 +125,14 @@ impl<'a> Request<'a> {
             Handed::Closed => return Err(stopped()),
         }
         job.next().unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// The same as a job of one message, of which the first result is taken.
+    fn eval_with_end(self, payload: Vec<u8>) -> Result<Vec<u8>> {
+        let function = self.function.clone();
+        let cause = "its job has ended without a result".to_owned();
+        let none = || Err(Error::Refused { function, cause });
+        self.job([payload])?.next().unwrap_or_else(none)
     }
 
     /// Sends many payloads, and gives their results as they come. Returns at once: the payloads

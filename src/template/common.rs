@@ -48,7 +48,8 @@ macro_rules! common_settings {
         }
 
         /// How many next steps are to get a copy of each result that goes to next steps: so many
-        /// are waited for. 1 by default.
+        /// are waited for. 1 by default. They run the same step of a call, so they have the same
+        /// name.
         pub fn subscribers(mut self, subscribers: usize) -> Self {
             self.common.subscribers = subscribers;
             self

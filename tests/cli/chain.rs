@@ -68,6 +68,8 @@ fn a_chain_that_cannot_be_is_a_wrong_command_line() {
         (&["hub", "--previous", "server"][..], "--sub"),
         (&["hub", "--sub", "tcp://127.0.0.1:5556"], "--previous"),
         (&["call", "server.any", "--then", "nonsense"], "nonsense"),
+        (&["call", "server.any", "--then", "hub.any"], "--sub"),
+        (&["job", "server.any hub.any"], "--sub"),
         (
             &["hub", "--previous", "p", "--sub", "p", "--name", "a.b"],
             "'a.b'",

@@ -31,9 +31,9 @@ fn a_port_in_use_is_one_line() {
 #[test]
 fn a_malformed_address_is_one_line() {
     let output = palm(&["master", "--db", "tcp://nowhere"], b"");
-    one_line(&output, 1, &["'tcp://nowhere'", "HOST:PORT"]);
+    one_line(&output, 2, &["'tcp://nowhere'", "HOST:PORT"]);
     let output = palm(&["call", "--db", "127.0.0.1:5559", "server.foo"], b"");
-    one_line(&output, 1, &["'127.0.0.1:5559'", "TRANSPORT://"]);
+    one_line(&output, 2, &["'127.0.0.1:5559'", "TRANSPORT://"]);
 }
 
 #[test]

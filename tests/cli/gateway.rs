@@ -93,7 +93,7 @@ mod with_http {
         let taken = taken.local_addr().unwrap().to_string();
         for (arguments, code, expected) in [
             (&["--listen", &taken][..], 1, taken.as_str()),
-            (&["--listen", "here"], 1, "'here'"),
+            (&["--listen", "here"], 2, "'here'"),
             (
                 &["--db", "tcp://127.0.0.1:1", "--timeout", "0.2"],
                 1,

@@ -45,7 +45,7 @@ impl Call {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
         let timeout = self.timeout.map(timeout).transpose()?;
-        let path = path(self.function, &self.then);
+        let path = path(self.function, &self.then, self.sub.as_deref())?;
         let client = connect(&path, self.db, self.pull, self.sub, timeout)?;
         let payload = payload(self.payload.as_deref())?;
         let mut request = client.request(&path);

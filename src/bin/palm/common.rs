@@ -51,7 +51,9 @@ impl From<palm::Error> for Failure {
     fn from(error: palm::Error) -> Self {
         // What the user typed wrongly is usage; what the world answers is failure.
         let code = match error {
-            palm::Error::Path { .. } | palm::Error::Setup { .. } => USAGE,
+            palm::Error::Path { .. } | palm::Error::Setup { .. } | palm::Error::Address { .. } => {
+                USAGE
+            }
             _ => 1,
         };
         Self {
@@ -139,6 +141,11 @@ pub fn input(file: Option<&str>) -> Result<Box<dyn Read + Send>, Failure> {
             Err(error) => Err(format!("{path} cannot be opened: {error}").into()),
         },
     }
+}
+
+/// Says something on standard error; nobody need be there to hear it.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes a result as it is; on a terminal, with a newline where it has none.

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use palm::Client;
 use palm::message::Path;
 
-use crate::common::{FOREVER, Failure, Outcome, input, log_level, timeout, unwritable};
+use crate::common::{FOREVER, Failure, Outcome, input, log_level, say, timeout, unwritable};
 use crate::signals;
 
 /// How many errors are printed; more are counted.
@@ -66,7 +66,7 @@ impl Job {
         log_level(self.debug, self.info);
         let wait = self.timeout.map(timeout).transpose()?;
         let input = input(self.input.as_deref())?;
-        let path = path(self.function, &self.then);
+        let path = path(self.function, &self.then, self.sub.as_deref())?;
         let client = connect(&path, self.db, self.pull, self.sub, wait)?;
         let (lines, broken) = Lines::new(input);
         let mut request = client.request(&path);
@@ -95,9 +95,16 @@ impl Job {
     }
 }
 
-/// The path of all steps.
-pub fn path(first: String, then: &[String]) -> String {
-    then.iter().fold(first, |path, step| path + " " + step)
+/// The path of all steps. The results of several come from the last: so it is to be said where
+/// that publishes.
+pub fn path(first: String, then: &[String], sub: Option<&str>) -> Result<String, Failure> {
+    let path = then.iter().fold(first, |path, step| path + " " + step);
+    match sub {
+        None if Path::parse(&path)?.len() > 1 => Err(Failure::usage(
+            "several steps need --sub ADDRESS, where the last one publishes its results (its pub)",
+        )),
+        _ => Ok(path),
+    }
 }
 
 /// Connects to the server that a function path names.
@@ -263,10 +270,10 @@ impl Progress {
             counts.errors += 1;
             counts.errors
         };
-        let say = |line: String| self.bar.suspend(|| eprintln!("palm: {line}"));
+        let tell = |line: String| self.bar.suspend(|| say(&format!("palm: {line}")));
         match errors {
-            ..=ERRORS_SHOWN => say(error.to_string()),
-            more if more == ERRORS_SHOWN + 1 => say("more errors are counted only".to_owned()),
+            ..=ERRORS_SHOWN => tell(error.to_string()),
+            more if more == ERRORS_SHOWN + 1 => tell("more errors are counted only".to_owned()),
             _ => {}
         }
     }
@@ -275,6 +282,8 @@ impl Progress {
         self.bar.finish_and_clear();
         let Counts { results, errors } = self.counts();
         let seconds = self.start.elapsed().as_secs_f64();
-        eprintln!("palm: {results} results, {errors} errors, {seconds:.2} s");
+        say(&format!(
+            "palm: {results} results, {errors} errors, {seconds:.2} s"
+        ));
     }
 }

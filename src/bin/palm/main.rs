@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         .map(|arg| arg.into_string())
         .collect::<Result<Vec<_>, _>>()
     else {
-        eprintln!("palm: an argument is not UTF-8");
+        common::say("palm: an argument is not UTF-8");
         return ExitCode::from(USAGE);
     };
     let args = common::mark_stdin(args.iter().skip(1).map(String::as_str));
@@ -52,8 +52,11 @@ fn main() -> ExitCode {
         Ok(palm) => run(palm.command),
         Err(exit) if exit.status.is_ok() => say(&common::unmark_stdin(exit.output.trim_end())),
         Err(exit) => {
-            eprintln!("palm: {}", common::unmark_stdin(exit.output.trim_end()));
-            eprintln!("palm: see 'palm --help', or 'palm COMMAND --help'");
+            common::say(&format!(
+                "palm: {}",
+                common::unmark_stdin(exit.output.trim_end())
+            ));
+            common::say("palm: see 'palm --help', or 'palm COMMAND --help'");
             ExitCode::from(USAGE)
         }
     }
@@ -69,14 +72,14 @@ fn say(text: &str) -> ExitCode {
 
 fn report(Failure { message, code }: Failure) -> ExitCode {
     if let Some(message) = message {
-        eprintln!("palm: {message}");
+        common::say(&format!("palm: {message}"));
     }
     ExitCode::from(code)
 }
 
 fn run(command: Command) -> ExitCode {
     if let Err(error) = signals::install() {
-        eprintln!("palm: signals cannot be handled: {error}");
+        common::say(&format!("palm: signals cannot be handled: {error}"));
         return ExitCode::FAILURE;
     }
     let result = match command {

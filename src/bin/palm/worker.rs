@@ -30,7 +30,8 @@ pub struct Worker {
     /// where the master takes results (default: as it tells at db)
     #[argh(option)]
     wpull: Option<String>,
-    /// the function that the command is run for; others are unknown (default: any)
+    /// the one function that the command is run for, so that others are unknown (default: it is
+    /// run for every function that is called)
     #[argh(option)]
     function: Option<String>,
     /// how many seconds to wait for the master, 0 for as long as it takes (default: 10)
