@@ -487,6 +487,32 @@ fn failures_and_marks_of_peers_that_are_not_palm_are_understood_as_they_stand() 
 }
 
 #[test]
+fn a_failure_is_logged_where_it_is_made_and_not_where_it_is_passed_on() {
+    let _limit = limit(60, "a log");
+    let log = Log::install();
+    let first = Reducer::new("makes", Addresses::ephemeral())
+        .key(group)
+        .max_groups(0)
+        .pipelined(true)
+        .start()
+        .unwrap();
+    let second = Reducer::new("passes", Addresses::ephemeral())
+        .after("makes", &first.addresses().publish)
+        .key(group)
+        .start()
+        .unwrap();
+    let client = Client::builder("makes", &first.addresses().db)
+        .publish(&second.addresses().publish)
+        .connect()
+        .unwrap();
+    let request = client.request(["makes.join", "passes.join"]).timeout(SOON);
+    let error = request.eval("a 1").unwrap_err();
+    assert!(error.to_string().contains("0 groups"), "{error}");
+    assert_eq!(log.lines("makes", "0 groups").len(), 1);
+    assert_eq!(log.lines("passes", "0 groups"), [""; 0]);
+}
+
+#[test]
 fn what_is_open_when_it_is_stopped_is_said_to_be_lost() {
     let _limit = limit(60, "a stop");
     let log = Log::install();

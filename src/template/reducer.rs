@@ -12,7 +12,7 @@ use crate::core::complaints::Complaints;
 use crate::core::reduction::{Action, Bounds, Group, JobName, Reduction};
 use crate::error::Result;
 use crate::handler::{complain, guarded};
-use crate::message::{FailureKind, Frame, PalmMessage};
+use crate::message::{Frame, PalmMessage};
 use crate::part::{Assembly, Route, Running, Spread, Ways, runnable, spread};
 
 /// A reducer: messages come in, each a value of some group; workers combine the values of each
@@ -164,8 +164,9 @@ impl Reducer {
         self
     }
 
-    /// How many bytes of values may wait for another of their group: 256 MiB by default. A group
-    /// that one more would wait for fails.
+    /// How many bytes of values may wait for another of their group, with the keys of the groups
+    /// that are open: 256 MiB by default. A group that one more would wait for fails; a message
+    /// that would open one more group is refused.
     pub fn hold_values(mut self, bytes: usize) -> Self {
         self.hold_values = bytes;
         self
@@ -304,12 +305,11 @@ impl Reducing {
         for action in self.reduction.actions() {
             match action {
                 Action::Combine(task) => ways.send(workers, task),
-                Action::Send(frame) => {
-                    if let Some(failure) = frame.failure()
-                        && failure.kind() == FailureKind::Unfinished
-                    {
-                        complain(&mut self.refused, &self.component, &frame, &failure.cause);
-                    }
+                Action::Send(frame) => ways.send(publisher, frame),
+                Action::Fail(frame) => {
+                    let cause = frame.failure().map(|failure| failure.cause);
+                    let cause = cause.unwrap_or_default();
+                    complain(&mut self.refused, &self.component, &frame, &cause);
                     ways.send(publisher, frame);
                 }
             }
