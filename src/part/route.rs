@@ -88,7 +88,9 @@ impl Route {
     }
 
     /// A hook that makes none, one or many messages of each. A panic in it is the error of that
-    /// message. In place of an earlier hook; they all go to the first part.
+    /// message. In place of an earlier hook; they all go to the first part. So does, past the
+    /// hook, what has failed before and the mark at the end of a job, if there is no other part
+    /// for those ([`failures_to`](Self::failures_to)): a hook would make good results of them.
     pub fn scatter<F, M>(self, hook: F) -> Self
     where
         F: FnMut(PalmMessage) -> M + Send + 'static,
@@ -148,9 +150,9 @@ impl Route {
 /// `failures`.
 fn spreading(component: String, name: &'static str, mut spread: Spread, failures: usize) -> Hook {
     Box::new(move |frame, ways| {
-        if frame.end().is_some() {
-            // The mark at the end of a job is no work for anybody.
-            return ways.send(0, frame);
+        if frame.is_failure() || frame.end().is_some() {
+            // Neither is work for anybody. With a hook they would become results.
+            return ways.send(failures, frame);
         }
         match guarded(&component, name, || spread(frame.to_message())) {
             Ok(messages) => {

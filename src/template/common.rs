@@ -117,6 +117,7 @@ macro_rules! local_settings {
 macro_rules! hook_settings {
     () => {
         /// A hook that makes none, one or many messages for the workers of each that comes in.
+        /// What has failed in an earlier step goes past it, to the client.
         pub fn scatter<F, M>(mut self, hook: F) -> Self
         where
             F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
@@ -127,6 +128,11 @@ macro_rules! hook_settings {
         }
 
         /// A hook that makes none, one or many messages of each result.
+        ///
+        /// It sees results only: what has failed, at a worker or in an earlier step, goes past
+        /// it to the client. One that counts results must know that not all of them need come.
+        /// (A worker of pylm tells of a failure by the payload `0`, which cannot be told from a
+        /// result and so does get here.)
         pub fn gather<F, M>(mut self, hook: F) -> Self
         where
             F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
