@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use common::{Random, SOON, echo_server, fixed, fixed_addresses, limit, sorted};
 use palm::{
-    Addresses, Client, Error, Functions, Hub, Master, Pipeline, Running, Server, Sink, Worker,
+    Addresses, Client, Error, Functions, Hub, Master, Pipeline, Reducer, Running, Server, Sink,
+    Worker,
 };
 
 const MESSAGES: u32 = 20_000;
@@ -406,7 +407,7 @@ fn only_the_exact_name_of_a_step_is_taken() {
 }
 
 #[test]
-fn a_step_without_one_before_it_does_not_start() {
+fn a_step_with_none_or_too_many_before_it_does_not_start() {
     let free = Addresses::ephemeral;
     for error in [
         Pipeline::new("p", free()).start().unwrap_err(),
@@ -415,6 +416,33 @@ fn a_step_without_one_before_it_does_not_start() {
     ] {
         assert!(matches!(error, Error::Setup { .. }), "{error}");
         assert!(error.to_string().contains("'p'"), "{error}");
+    }
+    let at = "tcp://127.0.0.1:5556";
+    let group = |_: &palm::PalmMessage| palm::reduce::Group::of("k");
+    for (error, say) in [
+        (
+            Pipeline::new("p", free())
+                .after("a", at)
+                .after("b", at)
+                .start(),
+            "Sink",
+        ),
+        (
+            Hub::new("p", free()).after("a", at).after("b", at).start(),
+            "one step",
+        ),
+        (
+            Reducer::new("p", free())
+                .key(group)
+                .after("a", at)
+                .after("b", at)
+                .start(),
+            "one step",
+        ),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Setup { .. }), "{error}");
+        assert!(error.to_string().contains(say), "{error}");
     }
     let bad = Pipeline::new("p", free())
         .after("first", "nonsense")

@@ -74,17 +74,20 @@ impl PubService {
     }
 
     /// Whether messages go to the next step of a chain, under the name of this component and
-    /// with the next stage, instead of to their clients. In place of a hook.
+    /// with the next stage, instead of to their clients. A hook, when there is one, chooses in
+    /// place of this, whichever is set first.
     pub fn pipelined(mut self, pipelined: bool) -> Self {
-        self.topics = match pipelined {
-            true => Topics::Step,
-            false => Topics::Client,
+        self.topics = match (self.topics, pipelined) {
+            (Topics::Chosen(hook), _) => Topics::Chosen(hook),
+            (_, true) => Topics::Step,
+            (_, false) => Topics::Client,
         };
         self
     }
 
     /// A hook that chooses the topic of each message, and may change the message: it sets the
-    /// next stage, for a next step. A panic in it is the error of that message.
+    /// next stage, for a next step. A panic in it is the error of that message. In place of
+    /// [`pipelined`](Self::pipelined), and of an earlier hook.
     pub fn route(self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
         self.choose(Box::new(hook))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Addresses;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::handler::Functions;
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
@@ -38,7 +38,8 @@ macro_rules! common_settings {
 
         /// A hook that chooses the topic of each result, and may change the result: the id of
         /// its client, or a name that next steps subscribe to; for those it sets the next
-        /// stage. In place of what is usual. (pylm's `handle_stream`.)
+        /// stage. In place of what is usual, whatever else says where results go. (pylm's
+        /// `handle_stream`.)
         pub fn route(
             mut self,
             hook: impl FnMut(&mut $crate::message::PalmMessage) -> String + Send + 'static,
@@ -158,6 +159,22 @@ pub(crate) struct Previous {
     pub(crate) address: String,
 }
 
+/// The setting of those that come after one other step at the most, in their field `previous`.
+macro_rules! after_setting {
+    ($($default:literal)?) => {
+        /// The step before: its name, or another topic that it publishes under, and the address
+        /// where it publishes (pub). There is one: with a second, it does not start.
+        $(#[doc = $default])?
+        pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
+            self.previous.push($crate::template::common::Previous {
+                name: name.into(),
+                address: publish.into(),
+            });
+            self
+        }
+    };
+}
+
 impl Common {
     pub(crate) fn new(name: String, addresses: Addresses) -> Self {
         Self {
@@ -178,6 +195,14 @@ impl Common {
         Error::Setup {
             component: format!("'{}'", self.name),
             reason: reason.to_owned(),
+        }
+    }
+
+    /// The step before, if there is one: an error, with these words, if there are several.
+    pub(crate) fn only(&self, steps: Vec<Previous>, several: &str) -> Result<Option<Previous>> {
+        match steps.len() {
+            0 | 1 => Ok(steps.into_iter().next()),
+            _ => Err(self.wrong(several)),
         }
     }
 

@@ -46,7 +46,7 @@ use crate::part::Running;
 /// ```
 pub struct Hub {
     common: Common,
-    previous: Option<Previous>,
+    previous: Vec<Previous>,
     hooks: Hooks,
 }
 
@@ -55,20 +55,12 @@ impl Hub {
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
             common: Common::new(name.into(), addresses),
-            previous: None,
+            previous: Vec::new(),
             hooks: Hooks::default(),
         }
     }
 
-    /// The step before: its name, or another topic that it publishes under, and the address
-    /// where it publishes (pub).
-    pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-        self.previous = Some(Previous {
-            name: name.into(),
-            address: publish.into(),
-        });
-        self
-    }
+    after_setting!();
 
     hook_settings!();
     pipelined_setting!();
@@ -77,10 +69,11 @@ impl Hub {
     /// Starts it. Returns when all parts are ready; the step before need not be there yet.
     ///
     /// # Errors
-    /// No step before it; an address that is malformed, in use or not to be bound; a name that
-    /// is none; a store that cannot be written.
+    /// No step before it, or several; an address that is malformed, in use or not to be bound; a
+    /// name that is none; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
-        let Some(previous) = self.previous else {
+        let several = "a hub comes after one step: a Sink before it may come after several";
+        let Some(previous) = self.common.only(self.previous, several)? else {
             return Err(self.common.wrong("a hub comes after another step"));
         };
         let sub = self.common.sub(&previous);
