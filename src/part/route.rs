@@ -27,6 +27,8 @@ pub struct Route {
     ways: Vec<NamedWay>,
     /// Where what cannot be run goes: after the other ways.
     failures: Option<NamedWay>,
+    /// Whether what has failed in an earlier step ends here instead.
+    ends_failed: bool,
     does: Does,
 }
 
@@ -57,6 +59,7 @@ impl Route {
         Self {
             ways: vec![NamedWay::waiting(part)],
             failures: None,
+            ends_failed: false,
             does: Does::Forward,
         }
     }
@@ -72,6 +75,7 @@ impl Route {
         Self {
             ways: parts.into_iter().map(NamedWay::waiting).collect(),
             failures: None,
+            ends_failed: false,
             does: Does::Hook(Box::new(hook)),
         }
     }
@@ -113,6 +117,13 @@ impl Route {
         self
     }
 
+    /// The same, but what has failed in an earlier step ends here, with nobody told: its result
+    /// would have ended here as well.
+    pub(crate) fn own_failures_to(mut self, part: impl Into<String>) -> Self {
+        self.ends_failed = true;
+        self.failures_to(part)
+    }
+
     /// The ways that its hook has, in their order.
     pub(super) fn ways(&self) -> impl Iterator<Item = &NamedWay> {
         self.ways.iter().chain(&self.failures)
@@ -122,6 +133,7 @@ impl Route {
     pub(super) fn into_hook(self, component: &str) -> Hook {
         let component = component.to_owned();
         let refused_to = self.failures.map(|_| self.ways.len());
+        let ends_failed = self.ends_failed;
         let mut hook = match self.does {
             Does::Forward => Box::new(|frame, ways: &mut Ways<'_>| ways.send(0, frame)),
             Does::Spread(name, spread) => {
@@ -132,6 +144,9 @@ impl Route {
         let Some(way) = refused_to else { return hook };
         let mut complaints = Complaints::default();
         Box::new(move |frame, ways| {
+            if frame.is_failure() && ends_failed {
+                return;
+            }
             if frame.is_failure() || frame.end().is_some() {
                 return ways.send(way, frame);
             }

@@ -150,6 +150,8 @@ macro_rules! hook_settings {
 pub(crate) struct Hooks {
     pub(crate) scatter: Option<Spread>,
     pub(crate) gather: Option<Spread>,
+    /// Whether the workers give nothing, so that what has failed before ends here too.
+    pub(crate) silent: bool,
 }
 
 /// An earlier step of a chain.
@@ -230,7 +232,10 @@ impl Common {
     /// What has workers and publishes their results: to be completed with a source that takes
     /// the route which is given with it.
     pub(crate) fn with_workers(self, hooks: Hooks) -> (Assembly, Route) {
-        let mut way_in = Route::to("WorkerPush").failures_to("Pub");
+        let mut way_in = match hooks.silent {
+            true => Route::to("WorkerPush").own_failures_to("Pub"),
+            false => Route::to("WorkerPush").failures_to("Pub"),
+        };
         if let Some(scatter) = hooks.scatter {
             way_in = way_in.spread("scatter", scatter);
         }

@@ -23,7 +23,8 @@ use crate::part::Running;
 /// As a [`Pipeline`](crate::Pipeline)'s.
 ///
 /// # Hooks and lifecycle
-/// As a [`Master`](crate::Master)'s.
+/// As a [`Master`](crate::Master)'s. Of what comes to it, too, what has failed goes past both
+/// hooks and the workers to the client, unless it is [`silent`](Self::silent).
 ///
 /// ```
 /// use palm::{Addresses, Client, Hub, Server, Worker};
@@ -61,6 +62,16 @@ impl Hub {
     }
 
     after_setting!();
+
+    /// Whether its workers' functions give nothing, as in a branch of a tee that ends here. What
+    /// has failed in an earlier step takes the way that its result would have taken; so it ends
+    /// here too, and is left to the other branches. What fails here is its client's error all
+    /// the same. By default they give something. (A step that runs its functions itself knows
+    /// that of each: [`Handler::is_silent`](crate::Handler::is_silent).)
+    pub fn silent(mut self, silent: bool) -> Self {
+        self.hooks.silent = silent;
+        self
+    }
 
     hook_settings!();
     pipelined_setting!();
