@@ -195,15 +195,21 @@ impl Socket {
         };
         if kind == Kind::Pub {
             socket.set_drops(false)?;
-            // Subscriptions and cancels are told even when there are others to the same topic.
+            // A subscription is told even when there is another one to the same topic.
             let on = c_int::from(true).to_ne_bytes();
-            socket.set_option(
-                zmq_sys::ZMQ_XPUB_VERBOSER,
-                &on,
-                "XPUB_VERBOSER cannot be set",
-            )?;
+            socket.set_option(zmq_sys::ZMQ_XPUB_VERBOSE, &on, "XPUB_VERBOSE cannot be set")?;
         }
         Ok(socket)
+    }
+
+    /// Has the cancel of each subscriber be told, not only that of a topic's last one.
+    pub(crate) fn tell_every_cancel(&mut self) -> Result<()> {
+        let on = c_int::from(true).to_ne_bytes();
+        self.set_option(
+            zmq_sys::ZMQ_XPUB_VERBOSER,
+            &on,
+            "XPUB_VERBOSER cannot be set",
+        )
     }
 
     /// Whether a subscriber without room is left out, or makes the send fail.

@@ -555,3 +555,55 @@ fn garbage_from_a_publisher_stops_no_step_and_good_messages_get_through() {
     assert_eq!((topic.as_str(), &message.payload[..]), ("me", &b"good"[..]));
     step.stop().unwrap();
 }
+
+#[test]
+fn a_peer_that_subscribes_twice_and_leaves_takes_nothing_away() {
+    let _limit = limit(60, "a double subscription");
+    let server = echo_server("first").pipelined(true).start().unwrap();
+    let context = zmq::Context::new();
+    let odd = common::subscriber(&context, &server.addresses().publish, "first");
+    odd.set_subscribe(b"first").unwrap();
+    let push = common::peer(&context, zmq::PUSH, &server.addresses().pull);
+    let send = |payload: &[u8]| {
+        let message = common::message("me", "first.echo second.echo", payload);
+        push.send(message.encode_frame(), 0).unwrap();
+    };
+    send(b"one");
+    assert_eq!(common::published(&odd).1.payload, b"one");
+    drop(odd);
+    common::until("the publisher to notice", || {
+        common::connections(&server.addresses().publish) == 0
+    });
+    send(b"two");
+    let address = &server.addresses().publish;
+    let step = pipeline("second", &Addresses::ephemeral(), ("first", address));
+    let step = step.start().unwrap();
+    let me = common::subscriber(&context, &step.addresses().publish, "me");
+    assert_eq!(common::published(&me).1.payload, b"two");
+}
+
+#[test]
+fn a_hook_that_panics_in_a_chain_is_an_error_of_the_client_at_its_end() {
+    let _limit = limit(60, "a panicking route");
+    let server = Server::new("first", Addresses::ephemeral())
+        .function("echo", |call| Ok(call.payload().to_vec()))
+        .route(|message| {
+            message.stage += 1;
+            assert_ne!(message.payload, b"bad", "not this one");
+            "on".to_owned()
+        })
+        .start()
+        .unwrap();
+    let address = &server.addresses().publish;
+    let step = pipeline("second", &Addresses::ephemeral(), ("on", address));
+    let step = step.start().unwrap();
+    let client = Client::builder("first", &server.addresses().db)
+        .publish(&step.addresses().publish)
+        .connect()
+        .unwrap();
+    let request = client.request(["first.echo", "second.echo"]).timeout(SOON);
+    let results: Vec<_> = request.job(["good", "bad", "good"]).unwrap().collect();
+    assert_eq!(results.iter().flatten().count(), 2);
+    let error = results.into_iter().find_map(Result::err).unwrap();
+    assert!(error.to_string().contains("not this one"), "{error}");
+}

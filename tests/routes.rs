@@ -4,9 +4,10 @@ mod common;
 
 use std::sync::mpsc;
 
-use common::{SOON, limit, message, peer};
+use common::{SOON, limit, message, peer, published, subscriber};
 use palm::part::{
-    Batch, FunctionService, Inlet, NotSent, Outlet, PullService, Received, Route, Ways, channel,
+    Batch, FunctionService, Inlet, NotSent, Outlet, Parcel, PubService, PullService, Received,
+    Route, Ways, channel,
 };
 use palm::{Assembly, Frame, Functions, PalmMessage, Running};
 
@@ -248,4 +249,49 @@ fn a_hook_may_be_where_messages_end() {
     }
     assert!(!counter.is_over());
     counter.stop().unwrap();
+}
+
+#[test]
+fn a_message_keeps_the_topic_that_it_came_with() {
+    let _limit = limit(60, "topics");
+    let (feed, inlet) = channel().unwrap();
+    let assembly = Assembly::new("s")
+        .inlet(
+            "In",
+            inlet,
+            Route::to("Pub").scatter(|message| [message.clone(), message]),
+        )
+        .outbound("Pub", PubService::new(FREE))
+        .start()
+        .unwrap();
+    let context = zmq::Context::new();
+    let publish = assembly.address_of("Pub").unwrap();
+    let chosen = subscriber(&context, publish, "chosen");
+    let parcel = Parcel {
+        topic: Some("chosen".to_owned()),
+        frame: frame("x"),
+    };
+    feed.send([parcel].into_iter().collect()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(published(&chosen).0, "chosen");
+    }
+}
+
+/// One by one to several threads: what is left behind must not be moved each time.
+#[test]
+fn many_messages_of_one_are_shared_by_threads_in_no_time() {
+    let _limit = limit(30, "a large scatter");
+    const MANY: usize = 20_000;
+    let ((feed, inlet), (outlet, out)) = (channel().unwrap(), channel().unwrap());
+    let functions = Functions::new().function("echo", |call| Ok(call.payload().to_vec()));
+    let many = Route::to("Functions").scatter(|message| vec![message; MANY]);
+    let _assembly = Assembly::new("s")
+        .inlet("In", inlet, many)
+        .outbound("Functions", FunctionService::new(functions).threads(2))
+        .replies("Functions", "Out")
+        .outlet("Out", outlet)
+        .start()
+        .unwrap();
+    feed.send([frame("x")].into_iter().collect()).unwrap();
+    assert_eq!(texts(&out, MANY).len(), MANY);
 }

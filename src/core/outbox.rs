@@ -63,6 +63,14 @@ pub(crate) struct Bounds {
     pub(crate) subscribers: usize,
 }
 
+impl Bounds {
+    /// Whether it matters how many are subscribed to a topic: then each cancel is to be told,
+    /// else only the last.
+    pub(crate) fn counts_subscribers(&self) -> bool {
+        self.subscribers > 1
+    }
+}
+
 /// Under what a message is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
@@ -142,7 +150,7 @@ impl Outbox {
                 bytes: bounds.bytes.max(1),
                 ..bounds
             },
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(bounds.counts_subscribers()),
             held: BTreeMap::new(),
             bytes: 0,
             blocked: 0,
@@ -177,7 +185,7 @@ impl Outbox {
         }
         let waits = self.waits_for(&topic, of_client);
         if waits.is_none() && send.send(&topic, &frame)? {
-            self.note_sent(&topic, 1);
+            self.note_sent(&topic, of_client, 1);
             return Ok(());
         }
         self.bytes += cost(&frame);
@@ -197,7 +205,10 @@ impl Outbox {
         if !of_client {
             return self.waits_for_steps(topic);
         }
-        match (self.decided.of(topic), self.subscriptions.cover(topic)) {
+        match (
+            self.decided.of(key(topic, true)),
+            self.subscriptions.cover(topic),
+        ) {
             (Some(Decision::NotWaitedFor), _) => None,
             (_, Cover::None) => Some(Waits::Subscription),
             (None, Cover::Beginning) => Some(Waits::OwnSubscription),
@@ -208,25 +219,26 @@ impl Outbox {
 
     /// The same for a topic that next steps subscribe to.
     fn waits_for_steps(&self, topic: &str) -> Option<Waits> {
-        let decided = self.decided.of(topic);
+        let decided = self.decided.of(key(topic, false));
         if decided == Some(Decision::NotWaitedFor)
             || self.subscriptions.count(topic) >= self.bounds.subscribers
         {
             return None;
         }
-        match (decided, self.subscriptions.cover(topic)) {
-            // When it is said how many there are, nobody else counts.
-            _ if self.bounds.subscribers > 1 => Some(Waits::Subscription),
-            (_, Cover::None | Cover::Own(_)) => Some(Waits::Subscription),
-            (Some(_), Cover::Beginning) => None,
-            (None, Cover::Beginning) => Some(Waits::OwnSubscription),
+        // When it is said how many there are, nobody else counts.
+        if self.bounds.counts_subscribers() || !self.subscriptions.is_listened_to(topic) {
+            return Some(Waits::Subscription);
+        }
+        match decided {
+            Some(_) => None,
+            None => Some(Waits::OwnSubscription),
         }
     }
 
     /// Messages were sent: to whom, only libzmq knows.
-    fn note_sent(&mut self, topic: &str, messages: u64) {
+    fn note_sent(&mut self, topic: &str, of_client: bool, messages: u64) {
         self.subscriptions.use_up(topic, Use::Once);
-        if self.decided.of(topic) == Some(Decision::NotWaitedFor) {
+        if self.decided.of(key(topic, of_client)) == Some(Decision::NotWaitedFor) {
             self.unwaited += messages;
         }
     }
@@ -238,7 +250,8 @@ impl Outbox {
         };
         if waits == Waits::Room {
             // Somebody is there, and has read since it was passed over, or is new.
-            self.decided.forget(topic, Decision::NotWaitedFor);
+            let key = key(topic, held.of_client);
+            self.decided.forget(key, Decision::NotWaitedFor);
         }
         let patience = match waits {
             Waits::OwnSubscription => PROBATION.min(self.bounds.patience),
@@ -283,7 +296,9 @@ impl Outbox {
     ) -> Result<(), S::Error> {
         let mut sent = 0;
         let mut full = false;
+        let mut of_client = false;
         if let Some(held) = self.held.get_mut(topic) {
+            of_client = held.of_client;
             while let Some(frame) = held.frames.front() {
                 if !send.send(topic, frame)? {
                     full = true;
@@ -302,7 +317,7 @@ impl Outbox {
             }
         }
         if sent > 0 {
-            self.note_sent(topic, sent);
+            self.note_sent(topic, of_client, sent);
         }
         Ok(())
     }
@@ -380,13 +395,14 @@ impl Outbox {
         }
         let due = self.held.iter().filter(|(_, held)| held.deadline <= now);
         let due: Vec<_> = due
-            .map(|(topic, held)| (topic.clone(), held.waits))
+            .map(|(topic, held)| (topic.clone(), held.of_client, held.waits))
             .collect();
         let mut given_up = Vec::new();
-        for (topic, waits) in due {
+        for (topic, of_client, waits) in due {
             match waits {
                 Waits::OwnSubscription => {
-                    self.decided.remember(&topic, Decision::Listened);
+                    let key = key(&topic, of_client);
+                    self.decided.remember(key, Decision::Listened);
                     self.look(&topic, now, send)?;
                 }
                 Waits::Settling => {
@@ -408,10 +424,11 @@ impl Outbox {
         topic: String,
         send: &mut S,
     ) -> Result<Option<GivenUp>, S::Error> {
-        self.decided.remember(&topic, Decision::NotWaitedFor);
         let Some(held) = self.held.remove(&topic) else {
             return Ok(None);
         };
+        let key = key(&topic, held.of_client);
+        self.decided.remember(key, Decision::NotWaitedFor);
         let subscribed = held.waits == Waits::Room;
         self.blocked -= usize::from(subscribed);
         self.bytes -= held.frames.iter().map(cost).sum::<usize>();
@@ -457,9 +474,13 @@ impl Outbox {
     }
 }
 
-/// The client of a topic, of which each call has a topic of its own (`CLIENT/CALL`).
-fn client_of(topic: &str) -> &str {
-    topic.split_once('/').map_or(topic, |(client, _)| client)
+/// What decisions about a topic are made for: the client, of which each call has a topic of its
+/// own (`CLIENT/CALL`), or the whole topic.
+fn key(topic: &str, of_client: bool) -> &str {
+    match of_client {
+        true => topic.split_once('/').map_or(topic, |(client, _)| client),
+        false => topic,
+    }
 }
 
 fn cost(frame: &Frame) -> usize {
@@ -483,20 +504,18 @@ enum Decision {
 }
 
 impl Decided {
-    fn of(&self, topic: &str) -> Option<Decision> {
+    fn of(&self, key: &str) -> Option<Decision> {
         if self.decisions.is_empty() {
             return None;
         }
-        self.decisions
-            .get(client_of(topic))
-            .map(|(decision, _)| *decision)
+        self.decisions.get(key).map(|(decision, _)| *decision)
     }
 
-    fn remember(&mut self, topic: &str, decision: Decision) {
+    fn remember(&mut self, key: &str, decision: Decision) {
         self.next += 1;
-        let client = client_of(topic).to_owned();
-        self.decisions.insert(client.clone(), (decision, self.next));
-        self.order.push_back((client, self.next));
+        let decided = (decision, self.next);
+        self.decisions.insert(key.to_owned(), decided);
+        self.order.push_back((key.to_owned(), self.next));
         while self.order.len() > REMEMBERED {
             if let Some((oldest, number)) = self.order.pop_front()
                 && self
@@ -509,17 +528,17 @@ impl Decided {
         }
     }
 
-    fn forget(&mut self, topic: &str, decision: Decision) {
-        if self.of(topic) == Some(decision) {
-            self.decisions.remove(client_of(topic));
+    fn forget(&mut self, key: &str, decision: Decision) {
+        if self.of(key) == Some(decision) {
+            self.decisions.remove(key);
         }
     }
 
     /// The listener to topics that begin with `prefix` has gone.
     fn forget_listened(&mut self, prefix: &str) {
         if !self.decisions.is_empty() {
-            self.decisions.retain(|client, (decision, _)| {
-                *decision != Decision::Listened || !client.starts_with(prefix)
+            self.decisions.retain(|key, (decision, _)| {
+                *decision != Decision::Listened || !key.starts_with(prefix)
             });
         }
     }

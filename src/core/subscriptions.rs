@@ -3,14 +3,26 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// Who is subscribed, by the beginning of a topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Subscriptions {
+    /// Whether the cancel of each subscriber is told, or only that of the last one.
+    counts: bool,
     prefixes: HashMap<Vec<u8>, Known>,
     /// How many prefixes there are of each length: a topic is looked up once for each.
     lengths: BTreeMap<usize, usize>,
 }
 
 impl Subscriptions {
+    /// None yet. When the cancel of each is told (`counts`), a peer that subscribes twice counts
+    /// twice, and for ever: it cancels once.
+    pub(super) fn new(counts: bool) -> Self {
+        Self {
+            counts,
+            prefixes: HashMap::new(),
+            lengths: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, prefix: &[u8]) {
         match self.prefixes.get_mut(prefix) {
             Some(known) => {
@@ -31,7 +43,7 @@ impl Subscriptions {
     /// One subscriber less. Whether it was the last.
     pub(super) fn remove(&mut self, prefix: &[u8]) -> bool {
         match self.prefixes.get_mut(prefix) {
-            Some(known) if known.subscribers > 1 => {
+            Some(known) if self.counts && known.subscribers > 1 => {
                 known.subscribers -= 1;
                 return false;
             }
@@ -53,7 +65,12 @@ impl Subscriptions {
         known.map_or(0, |known| known.subscribers)
     }
 
-    /// Whether somebody is subscribed to a topic.
+    /// Whether somebody listens to a topic by a shorter beginning of it.
+    pub(super) fn is_listened_to(&self, topic: &str) -> bool {
+        self.listens(topic.as_bytes(), topic.len())
+    }
+
+    /// Whether somebody is subscribed to a topic that is the id of a client, or `CLIENT/CALL`.
     pub(super) fn cover(&self, topic: &str) -> Cover {
         let topic = topic.as_bytes();
         if let Some(known) = self.prefixes.get(topic) {
@@ -119,7 +136,7 @@ mod tests {
 
     #[test]
     fn only_beginnings_of_a_topic_cover_it() {
-        let mut subscriptions = Subscriptions::default();
+        let mut subscriptions = Subscriptions::new(true);
         subscriptions.add(b"ab");
         subscriptions.add(b"ab");
         assert_eq!(subscriptions.count("ab"), 2);
@@ -133,6 +150,16 @@ mod tests {
         assert!(!subscriptions.remove(b"ab"));
         assert_eq!(subscriptions.count("ab"), 1);
         assert!(subscriptions.remove(b"ab"));
+        assert_eq!(subscriptions.cover("ab"), Cover::None);
+    }
+
+    #[test]
+    fn where_only_the_last_cancel_is_told_nobody_is_left_after_it() {
+        let mut subscriptions = Subscriptions::new(false);
+        subscriptions.add(b"ab");
+        subscriptions.add(b"ab");
+        assert!(subscriptions.remove(b"ab"));
+        assert_eq!(subscriptions.count("ab"), 0);
         assert_eq!(subscriptions.cover("ab"), Cover::None);
     }
 }

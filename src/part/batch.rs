@@ -1,5 +1,7 @@
 //! What goes from part to part.
 
+use std::collections::VecDeque;
+
 use crate::message::Frame;
 
 /// The most messages that a part puts into a batch.
@@ -27,7 +29,7 @@ impl From<Frame> for Parcel {
 /// Several messages that go from part to part together: one hand-over, one wake-up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    parcels: Vec<Parcel>,
+    parcels: VecDeque<Parcel>,
     bytes: usize,
 }
 
@@ -41,7 +43,7 @@ impl Batch {
     pub fn push(&mut self, parcel: impl Into<Parcel>) {
         let parcel = parcel.into();
         self.bytes += parcel.frame.len();
-        self.parcels.push(parcel);
+        self.parcels.push_back(parcel);
     }
 
     /// Takes the first `most` messages out.
@@ -49,16 +51,17 @@ impl Batch {
         if self.parcels.len() <= most {
             return std::mem::take(self);
         }
-        let rest: Self = self.parcels.split_off(most).into_iter().collect();
-        self.bytes -= rest.bytes;
-        std::mem::replace(self, rest)
+        let first: Self = self.parcels.drain(..most).collect();
+        self.bytes -= first.bytes;
+        first
     }
 
     /// Puts messages back before the others.
-    pub(super) fn put_back(&mut self, mut first: Self) {
-        first.bytes += self.bytes;
-        first.parcels.append(&mut self.parcels);
-        *self = first;
+    pub(super) fn put_back(&mut self, first: Self) {
+        self.bytes += first.bytes;
+        for parcel in first.parcels.into_iter().rev() {
+            self.parcels.push_front(parcel);
+        }
     }
 
     /// How many messages there are.
@@ -79,7 +82,7 @@ impl Batch {
 
 impl IntoIterator for Batch {
     type Item = Parcel;
-    type IntoIter = std::vec::IntoIter<Parcel>;
+    type IntoIter = std::collections::vec_deque::IntoIter<Parcel>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.parcels.into_iter()

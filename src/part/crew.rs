@@ -253,12 +253,17 @@ impl Crew {
         // When patience with those who carry ends.
         let mut end: Option<Instant> = None;
         while !self.members.is_empty() {
+            let worked = self.has(Duty::Works);
             if let Some(Event::Ended { id, result }) = self.next_event(end) {
                 self.note_end(id, result, &mut cause);
                 self.soft.raise();
             }
             if self.soft.is_raised() && end.is_none() {
                 end = Some(Instant::now() + GRACE);
+            }
+            if worked && !self.has(Duty::Works) {
+                // The last result has just come.
+                end = end.max(Some(Instant::now() + LAST));
             }
             let is_late = end.is_some_and(|end| end <= Instant::now());
             if is_late {
@@ -374,6 +379,30 @@ mod tests {
         let before = Instant::now();
         running.stop().unwrap();
         assert!(before.elapsed() >= GRACE);
+    }
+
+    #[test]
+    fn a_result_that_comes_just_before_the_end_of_the_grace_has_its_time_to_get_out() {
+        let mut crew = Crew::new("test");
+        let (done, result) = crossbeam_channel::bounded::<()>(1);
+        let (got_out, out) = crossbeam_channel::bounded(1);
+        crew.spawn("works", Duty::Works, move |context| {
+            context.ready(None)?;
+            let _ = context.soft.raised().recv();
+            std::thread::sleep(GRACE - Duration::from_millis(20));
+            drop(done);
+            Ok(())
+        });
+        crew.spawn("carries", Duty::Carries, move |context| {
+            context.ready(None)?;
+            let _ = result.recv();
+            let _ = context.hard.raised().recv_timeout(LAST / 2);
+            let _ = got_out.send(!context.hard.is_raised());
+            Ok(())
+        });
+        let running = crew.start(none).unwrap();
+        running.stop().unwrap();
+        assert!(out.recv().unwrap());
     }
 
     #[test]

@@ -50,7 +50,11 @@ enum Topics {
     /// The name of the component, which the next step subscribes to.
     Step,
     /// What a hook chooses.
-    Chosen(Choose),
+    Chosen {
+        choose: Choose,
+        /// The last topic that was not a client's.
+        step: Option<String>,
+    },
 }
 
 impl PubService {
@@ -78,7 +82,7 @@ impl PubService {
     /// place of this, whichever is set first.
     pub fn pipelined(mut self, pipelined: bool) -> Self {
         self.topics = match (self.topics, pipelined) {
-            (Topics::Chosen(hook), _) => Topics::Chosen(hook),
+            (chosen @ Topics::Chosen { .. }, _) => chosen,
             (_, true) => Topics::Step,
             (_, false) => Topics::Client,
         };
@@ -86,19 +90,26 @@ impl PubService {
     }
 
     /// A hook that chooses the topic of each message, and may change the message: it sets the
-    /// next stage, for a next step. A panic in it is the error of that message. In place of
-    /// [`pipelined`](Self::pipelined), and of an earlier hook.
+    /// next stage, for a next step. It also gets what has failed, and the mark at the end of a
+    /// job: both have to go the way of the others. A panic in it is the error of that message,
+    /// which goes to its client, or to the next step that was chosen last. A message whose topic
+    /// is empty goes nowhere; that is counted. In place of [`pipelined`](Self::pipelined), and of
+    /// an earlier hook.
     pub fn route(self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
         self.choose(Box::new(hook))
     }
 
     pub(crate) fn choose(mut self, hook: Choose) -> Self {
-        self.topics = Topics::Chosen(hook);
+        self.topics = Topics::Chosen {
+            choose: hook,
+            step: None,
+        };
         self
     }
 
     /// How many subscribers a message waits for whose topic is not the id of its client: as
-    /// many as there are next steps that each get a copy. 1 by default, and at least.
+    /// many as there are next steps that each get a copy. 1 by default, and at least. (Each is to
+    /// subscribe once: libzmq tells of every subscription, but of one cancel for each peer.)
     pub fn subscribers(mut self, subscribers: usize) -> Self {
         self.bounds.subscribers = subscribers.max(1);
         self
@@ -143,6 +154,9 @@ impl Part for PubService {
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
             socket.set_welcome(WELCOME.as_bytes())?;
+            if self.bounds.counts_subscribers() {
+                socket.tell_every_cancel()?;
+            }
             let bound = socket.bind(&self.address)?;
             context.ready(Some(bound))?;
             let mut publishing = Publishing {
@@ -168,6 +182,18 @@ impl std::fmt::Debug for PubService {
     }
 }
 
+/// Where a message goes whose hook has panicked: along the chain, if there was a next step before,
+/// because its client listens to the last one; else to its client.
+fn failed(mut frame: Frame, step: Option<String>) -> (Topic, Frame) {
+    match step {
+        Some(step) => {
+            frame.set_stage(frame.stage().saturating_add(1));
+            (Topic::Chosen(step), frame)
+        }
+        None => (Topic::Client(frame.client().to_owned()), frame),
+    }
+}
+
 impl Topics {
     /// The topic of a message, and the message as it is to be published.
     fn address(&mut self, component: &str, parcel: Parcel) -> (Topic, Frame) {
@@ -181,17 +207,20 @@ impl Topics {
                 frame.set_stage(frame.stage().saturating_add(1));
                 (Topic::Chosen(component.to_owned()), frame)
             }
-            Self::Chosen(choose) => {
+            Self::Chosen { choose, step } => {
                 let mut message = frame.to_message();
                 match guarded(component, "route", || choose(&mut message)) {
                     Ok(topic) => {
                         let frame = Frame::from(&message);
-                        (Topic::of(topic, &frame), frame)
+                        let topic = Topic::of(topic, &frame);
+                        if let Topic::Chosen(name) = &topic
+                            && step.as_ref() != Some(name)
+                        {
+                            *step = Some(name.clone());
+                        }
+                        (topic, frame)
                     }
-                    Err(failure) => {
-                        let failed = frame.with_failure(&failure);
-                        (Topic::Client(failed.client().to_owned()), failed)
-                    }
+                    Err(failure) => failed(frame.with_failure(&failure), step.clone()),
                 }
             }
         }

@@ -61,15 +61,20 @@ pub(crate) struct Way {
 pub struct Ways<'a> {
     exits: &'a mut [Exit],
     ways: &'a [Way],
+    /// The topic that the message came with.
+    topic: Option<String>,
 }
 
 impl Ways<'_> {
     /// Sends a message on one of the route's ways: they are numbered from 0, as they were
-    /// named. On a way that there is not, nothing is sent.
+    /// named. On a way that there is not, nothing is sent. One without a topic has that with
+    /// which the message came that it was made of.
     pub fn send(&mut self, way: usize, message: impl Into<Parcel>) {
         let exit = self.ways.get(way).map(|way| way.exit.0);
         if let Some(exit) = exit.and_then(|exit| self.exits.get_mut(exit)) {
-            exit.pending.push(message);
+            let Parcel { topic, frame } = message.into();
+            let topic = topic.or_else(|| self.topic.clone());
+            exit.pending.push(Parcel { topic, frame });
         }
     }
 }
@@ -175,12 +180,13 @@ impl Router {
                 }
             }
         }
-        while let Some(parcel) = route.backlog.pop_front() {
+        while let Some(Parcel { topic, frame }) = route.backlog.pop_front() {
             let mut ways = Ways {
                 exits: &mut self.exits,
                 ways: &route.ways,
+                topic,
             };
-            (route.hook)(parcel.frame, &mut ways);
+            (route.hook)(frame, &mut ways);
             if route.waits_for(&self.exits, Exit::is_full) {
                 break;
             }

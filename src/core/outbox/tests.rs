@@ -60,12 +60,15 @@ impl World {
     }
 
     fn with_bytes(bytes: usize) -> Self {
-        let patience = PATIENCE;
+        Self::with(bytes, 1)
+    }
+
+    fn with(bytes: usize, subscribers: usize) -> Self {
         Self {
             outbox: Outbox::new(Bounds {
                 bytes,
-                patience,
-                subscribers: 1,
+                patience: PATIENCE,
+                subscribers,
             }),
             pipes: Vec::new(),
             now: Instant::now(),
@@ -346,14 +349,13 @@ fn what_is_remembered_is_bounded_and_forgotten_by_name() {
     decided.forget(&last[..1], Decision::NotWaitedFor);
     decided.forget(&last, Decision::Listened);
     assert!(decided.of(&last).is_some());
-    decided.forget(&format!("{last}/5"), Decision::NotWaitedFor);
+    decided.forget(&last, Decision::NotWaitedFor);
     assert_eq!(decided.of(&last), None);
 }
 
 #[test]
 fn what_several_steps_shall_have_waits_for_all_of_them() {
-    let mut world = World::new();
-    world.outbox.bounds.subscribers = 2;
+    let mut world = World::with(1 << 20, 2);
     let step = || Topic::Chosen("server".to_owned());
     world.subscribe("", 9);
     world.subscribe("server", 9);
@@ -375,4 +377,37 @@ fn what_several_steps_shall_have_waits_for_all_of_them() {
     world.subscribe("client", 9);
     world.publish("client", 3);
     assert_eq!(world.got("client"), [3]);
+}
+
+#[test]
+fn who_subscribed_twice_and_left_is_not_taken_to_be_there() {
+    let mut world = World::new();
+    world.subscribe("server", 9);
+    world.subscribe("server", 9);
+    // Only the last cancel is told.
+    world.unsubscribe("server");
+    world.offer(Topic::Chosen("server".to_owned()), 1);
+    assert_eq!(world.outbox.waiting(), 1);
+    world.subscribe("server", 9);
+    assert_eq!(world.got("server"), [1]);
+}
+
+#[test]
+fn a_name_with_a_stroke_is_one_name() {
+    let mut world = World::new();
+    world.subscribe("region", 9);
+    world.offer(Topic::Chosen("region/eu".to_owned()), 1);
+    // Who listens to a beginning of it is a listener, as with any other name.
+    assert_eq!(world.outbox.deadline(), Some(world.now + PROBATION));
+    assert!(world.pass(PROBATION).is_empty());
+    assert_eq!(world.got("region"), [1]);
+
+    let mut world = World::new();
+    world.offer(Topic::Chosen("zone/a".to_owned()), 1);
+    assert_eq!(world.pass(PATIENCE).len(), 1);
+    // That nobody came for one says nothing of another.
+    world.offer(Topic::Chosen("zone/b".to_owned()), 2);
+    assert_eq!(world.outbox.waiting(), 1);
+    world.subscribe("zone/b", 9);
+    assert_eq!(world.got("zone/b"), [2]);
 }
