@@ -156,7 +156,8 @@ pub trait Handler: Send + Sync {
 
     /// Whether it never answers anything but [`Reply::None`], as closures do that return
     /// nothing. What has failed in an earlier step of a chain takes the way that its result
-    /// would have taken; so it ends here.
+    /// would have taken; so it ends here. (A [`Hub`](crate::Hub) knows nothing of its workers'
+    /// functions, and is told: [`Hub::silent`](crate::Hub::silent).)
     fn is_silent(&self) -> bool {
         false
     }

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use common::{Random, SOON, echo_server, fixed, fixed_addresses, limit, sorted};
 use palm::{
-    Addresses, Client, Error, Functions, Hub, Master, Pipeline, Running, Server, Sink, Worker,
+    Addresses, Client, Error, Functions, Hub, Master, Pipeline, Reducer, Running, Server, Sink,
+    Worker,
 };
 
 const MESSAGES: u32 = 20_000;
@@ -335,6 +336,72 @@ fn a_branch_that_gives_nothing_answers_nobody_not_even_with_an_earlier_failure()
     assert!(saw.try_recv().is_err());
 }
 
+/// The same with a hub, which has to be told that its workers give nothing.
+#[test]
+fn a_silent_hub_leaves_earlier_failures_to_the_other_branches_and_tells_its_own() {
+    let _limit = limit(60, "a silent hub");
+    let server = Server::new("first", Addresses::ephemeral())
+        .function("pick", |call| match call.payload() {
+            b"bad" => Err("bad".into()),
+            payload => Ok(payload.to_vec()),
+        })
+        .pipelined(true)
+        .subscribers(2)
+        .start()
+        .unwrap();
+    let (seen, saw) = std::sync::mpsc::channel();
+    let seen = std::sync::Mutex::new(seen);
+    let hub = Hub::new("branch", Addresses::ephemeral())
+        .after("first", &server.addresses().publish)
+        .silent(true)
+        .pipelined(true)
+        .start()
+        .unwrap();
+    let _worker = Worker::new(&hub.addresses().db)
+        .function("work", move |call| match call.payload() {
+            b"ill" => Err("ill".into()),
+            payload => Ok(seen.lock().unwrap().send(payload.to_vec())?),
+        })
+        .start()
+        .unwrap();
+    let loud = Pipeline::new("branch", Addresses::ephemeral())
+        .after("first", &server.addresses().publish)
+        .function("work", |call| Ok(call.payload().to_vec()))
+        .to_client(false)
+        .start()
+        .unwrap();
+    let sink = Sink::new("sink", Addresses::ephemeral())
+        .after("branch", &hub.addresses().publish)
+        .after("branch", &loud.addresses().publish)
+        .function("echo", |call| Ok(call.payload().to_vec()))
+        .start()
+        .unwrap();
+    let client = Client::builder("first", &server.addresses().db)
+        .publish(&sink.addresses().publish)
+        .connect()
+        .unwrap();
+    let request = client
+        .request(["first.pick", "branch.work", "sink.echo"])
+        .timeout(SOON);
+    let results: Vec<_> = request
+        .clone()
+        .job(["one", "bad", "two"])
+        .unwrap()
+        .collect();
+    let good: Vec<_> = results.iter().flatten().cloned().collect();
+    assert_eq!(good, [b"one".to_vec(), b"two".to_vec()]);
+    for expected in [&b"one"[..], b"two"] {
+        assert_eq!(saw.recv_timeout(SOON).unwrap(), expected);
+    }
+    assert!(saw.try_recv().is_err());
+    // What fails at its workers is an error beside the other branch's result.
+    let own = request.expect(2).job(["ill"]).unwrap();
+    let (good, bad): (Vec<_>, Vec<_>) = own.partition(Result::is_ok);
+    assert_eq!((good.len(), bad.len()), (1, 1));
+    let error = bad.into_iter().flat_map(Result::err).next().unwrap();
+    assert!(error.to_string().contains("ill"), "{error}");
+}
+
 #[test]
 fn a_step_that_restarts_gets_what_waited_for_it() {
     let _limit = limit(60, "a restart");
@@ -406,7 +473,7 @@ fn only_the_exact_name_of_a_step_is_taken() {
 }
 
 #[test]
-fn a_step_without_one_before_it_does_not_start() {
+fn a_step_with_none_or_too_many_before_it_does_not_start() {
     let free = Addresses::ephemeral;
     for error in [
         Pipeline::new("p", free()).start().unwrap_err(),
@@ -415,6 +482,33 @@ fn a_step_without_one_before_it_does_not_start() {
     ] {
         assert!(matches!(error, Error::Setup { .. }), "{error}");
         assert!(error.to_string().contains("'p'"), "{error}");
+    }
+    let at = "tcp://127.0.0.1:5556";
+    let group = |_: &palm::PalmMessage| palm::reduce::Group::of("k");
+    for (error, say) in [
+        (
+            Pipeline::new("p", free())
+                .after("a", at)
+                .after("b", at)
+                .start(),
+            "Sink",
+        ),
+        (
+            Hub::new("p", free()).after("a", at).after("b", at).start(),
+            "one step",
+        ),
+        (
+            Reducer::new("p", free())
+                .key(group)
+                .after("a", at)
+                .after("b", at)
+                .start(),
+            "one step",
+        ),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Setup { .. }), "{error}");
+        assert!(error.to_string().contains(say), "{error}");
     }
     let bad = Pipeline::new("p", free())
         .after("first", "nonsense")

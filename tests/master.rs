@@ -146,6 +146,35 @@ fn gather_makes_none_one_or_many_results_and_keeps_state() {
 }
 
 #[test]
+fn what_fails_at_a_worker_goes_past_gather_to_its_client() {
+    let _limit = limit(60, "failures and gather");
+    let (seen, sees) = std::sync::mpsc::channel();
+    let master = master()
+        .scatter(|mut message| {
+            if message.payload == b"bad" {
+                message.function = "m.fail".into();
+            }
+            [message]
+        })
+        .gather(move |message: PalmMessage| {
+            seen.send(message.payload.clone()).unwrap();
+            let payload = [&message.payload[..], b" gathered"].concat();
+            [PalmMessage { payload, ..message }]
+        })
+        .start()
+        .unwrap();
+    let _worker = worker(&master);
+    // A worker of pylm tells of a failure by a `0`, which is a result as any other.
+    let results = results(&client(&master), &["a", "bad", "0", "b"], 4);
+    let good: Vec<_> = results.iter().flatten().cloned().collect();
+    assert_eq!(good, ["a gathered", "0 gathered", "b gathered"]);
+    let cause = only_failure(results);
+    assert!(cause.contains("no luck today"), "{cause}");
+    let seen: Vec<Vec<u8>> = sees.try_iter().collect();
+    assert_eq!(seen, [&b"a"[..], b"0", b"b"]);
+}
+
+#[test]
 fn the_hooks_run_in_turn_and_keep_the_order_of_one_worker() {
     let _limit = limit(60, "hooks in turn");
     let mark = |mark: &'static str| {

@@ -419,3 +419,22 @@ fn every_part_refuses_a_bad_address_by_name() {
         assert!(matches!(error, Err(Error::Address { .. })), "{error:?}");
     }
 }
+
+#[test]
+fn a_hook_chooses_the_topics_whatever_else_is_set_before_or_after_it() {
+    let _limit = limit(60, "a hook and other settings");
+    let hook = |_: &mut palm::PalmMessage| "chosen".to_owned();
+    let new = || PubService::new(FREE);
+    for publisher in [
+        new().pipelined(true).route(hook),
+        new().route(hook).pipelined(true),
+        new().route(hook).pipelined(false),
+    ] {
+        let (feeds, inlet) = channel().unwrap();
+        let publisher = publisher.start(inlet).unwrap();
+        let context = zmq::Context::new();
+        let topic = common::subscriber(&context, address(&publisher, "Pub"), "chosen");
+        feed(&feeds, 0..1);
+        assert_eq!(common::published(&topic).0, "chosen");
+    }
+}

@@ -4,6 +4,8 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Log, SOON, client, limit, message, peer, published, sorted, subscriber, until};
@@ -360,24 +362,62 @@ fn a_job_that_nobody_reads_any_more_leaves_no_group_open() {
 #[test]
 fn a_reader_that_is_slow_holds_up_the_workers_and_gets_every_result() {
     let _limit = limit(120, "a slow reader");
+    const GROUPS: usize = 9_000;
     let reducer = reducer().hold(1 << 20).start().unwrap();
-    let _workers = workers(&reducer, 2);
-    let client = client(&reducer);
+    let done = Arc::new(AtomicUsize::new(0));
+    let counter = done.clone();
+    let counted = combine(move |left, right| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        joined(left, right)
+    });
+    let worker = || {
+        Worker::new(&reducer.addresses().db)
+            .handler("join", counted.clone())
+            .start()
+            .unwrap()
+    };
+    let _workers = [worker(), worker()];
+    let at = reducer.addresses();
+    let context = zmq::Context::new();
+    let results = context.socket(zmq::SUB).unwrap();
+    results.set_rcvhwm(1).unwrap();
+    results.set_rcvtimeo(SOON.as_millis() as i32).unwrap();
+    results.connect(&at.publish).unwrap();
+    results.set_subscribe(b"c").unwrap();
+    let clients = peer(&context, zmq::PUSH, &at.pull);
+    clients.set_sndtimeo(60_000).unwrap();
     let numbers = (0..500).map(|n| n.to_string()).collect::<Vec<_>>();
     let numbers = numbers.join(" ");
-    let values = (0..12_000).map(move |n| format!("{} {numbers} #2", n / 2));
-    let request = client.request("r.join").end_mark().window_bytes(1 << 20);
-    let job = request.timeout(SOON).job(values).unwrap();
-    let mut groups = std::collections::HashSet::new();
-    for result in job {
-        if groups.len() % 2_000 == 0 {
-            std::thread::sleep(Duration::from_millis(200));
+    std::thread::scope(|scope| {
+        let feeding = scope.spawn(move || {
+            for n in 0..2 * GROUPS {
+                let value = format!("{} {numbers} #2", n / 2);
+                let message = message("c", "r.join", value.as_bytes());
+                clients.send(message.encode_frame(), 0).unwrap();
+            }
+            // What it has not sent would be gone with it.
+            clients
+        });
+        // Nobody reads: so at some time they have nothing to do any more, though most is left.
+        let mut before = 0;
+        until("the workers to be held up", || {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = done.load(Ordering::Relaxed);
+            let same = now > 0 && now == before;
+            before = now;
+            same
+        });
+        assert!(before < GROUPS / 2, "{before} groups were combined");
+        let mut groups = std::collections::HashSet::new();
+        while groups.len() < GROUPS {
+            let (_, result) = published(&results);
+            let (key, numbers) = parsed(&result.payload);
+            assert_eq!(numbers.len(), 1_000, "{key}");
+            assert!(groups.insert(key));
         }
-        let (key, numbers) = parsed(&result.unwrap());
-        assert_eq!(numbers.len(), 1_000, "{key}");
-        assert!(groups.insert(key));
-    }
-    assert_eq!(groups.len(), 6_000);
+        assert_eq!(done.load(Ordering::Relaxed), GROUPS);
+        feeding.join().unwrap();
+    });
 }
 
 #[test]
@@ -484,6 +524,32 @@ fn failures_and_marks_of_peers_that_are_not_palm_are_understood_as_they_stand() 
     );
     let refused = published(&results).1.failure.unwrap();
     assert_eq!(refused.kind(), FailureKind::BadPath);
+}
+
+#[test]
+fn a_failure_is_logged_where_it_is_made_and_not_where_it_is_passed_on() {
+    let _limit = limit(60, "a log");
+    let log = Log::install();
+    let first = Reducer::new("makes", Addresses::ephemeral())
+        .key(group)
+        .max_groups(0)
+        .pipelined(true)
+        .start()
+        .unwrap();
+    let second = Reducer::new("passes", Addresses::ephemeral())
+        .after("makes", &first.addresses().publish)
+        .key(group)
+        .start()
+        .unwrap();
+    let client = Client::builder("makes", &first.addresses().db)
+        .publish(&second.addresses().publish)
+        .connect()
+        .unwrap();
+    let request = client.request(["makes.join", "passes.join"]).timeout(SOON);
+    let error = request.eval("a 1").unwrap_err();
+    assert!(error.to_string().contains("0 groups"), "{error}");
+    assert_eq!(log.lines("makes", "0 groups").len(), 1);
+    assert_eq!(log.lines("passes", "0 groups"), [""; 0]);
 }
 
 #[test]

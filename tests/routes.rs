@@ -164,6 +164,18 @@ fn failures_go_another_way_past_the_hook() {
 }
 
 #[test]
+fn what_has_failed_goes_past_a_hook_that_makes_messages_with_no_other_way_to_go() {
+    let route = Route::to("Out").scatter(|mut message: PalmMessage| {
+        message.payload.push(b'!');
+        [message.clone(), message]
+    });
+    let tube = tube(route);
+    let [_, failed] = unrunnable();
+    tube.feed([frame("a"), failed, frame("b")]);
+    assert_eq!(texts(&tube.out, 5), ["a!", "a!", "0", "b!", "b!"]);
+}
+
+#[test]
 fn a_hook_chooses_among_several_ways() {
     let by_length = |frame: Frame, ways: &mut Ways<'_>| {
         let way = usize::from(frame.payload().len() > 2);

@@ -23,8 +23,9 @@
 //! closed by its number of values is, for none of them lacks.
 //!
 //! Bounds: groups that are not finished (failed ones that are remembered until they are closed
-//! among them), the bytes of the values that wait, and the time in which nothing happens to a
-//! group or a job. What they refuse, its client hears. What is at the workers is not counted:
+//! among them), the bytes of the values that wait and of what groups cost beside, jobs that have
+//! no group and the bytes of their names, and the time in which nothing happens to
+//! a group or a job. What they refuse, its client hears. What is at the workers is not counted:
 //! whoever calls offers no more while they have no room, and of two values that come back from
 //! them comes at most one task.
 
@@ -39,12 +40,15 @@ pub use group::Group;
 pub(crate) use job::JobName;
 
 use group::State;
-use job::{Job, Jobs};
+use job::{Job, Jobs, Most};
 
 use crate::message::{End, Failure, FailureKind, Frame, Pair};
 
 /// How many jobs without a group are remembered: of one that goes on, the count is needed.
 const IDLE_JOBS: usize = 4_096;
+
+/// How many bytes their names may have, which peers choose.
+const IDLE_BYTES: usize = 32 << 20;
 
 /// How much is held, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +68,10 @@ pub(crate) struct Bounds {
 pub(crate) enum Action {
     /// Give this task to a worker.
     Combine(Frame),
-    /// Send this on: a result, a failure, or a job's mark.
+    /// Send this on: a result, a job's mark, or what failed elsewhere.
     Send(Frame),
+    /// Send this failure on, which is one of the reduction itself: nobody has logged it yet.
+    Fail(Frame),
 }
 
 #[derive(Debug)]
@@ -112,13 +118,10 @@ impl Reduction {
         let open = job.open.get(group.key.as_slice()).copied();
         let number = match open {
             Some(number) => number,
-            None if self.groups.len() < self.bounds.groups => {
-                self.open(&name, &group.key, &frame, now)
-            }
-            None => {
-                let most = self.bounds.groups;
-                return self.refuse(&frame, &format!("{most} groups are open already"), now);
-            }
+            None => match self.open(&name, &group.key, &frame, now) {
+                Ok(number) => number,
+                Err(cause) => return self.refuse(&frame, &cause, now),
+            },
         };
         let Some(state) = self.groups.get_mut(&number) else {
             return;
@@ -136,22 +139,31 @@ impl Reduction {
     }
 
     fn enter(&mut self, name: &JobName, now: Instant) -> &mut Job {
-        let most = self.bounds.groups.saturating_add(IDLE_JOBS);
-        self.jobs.enter(name, most, now)
+        let most = Most {
+            jobs: self.bounds.groups.saturating_add(IDLE_JOBS),
+            idle_bytes: IDLE_BYTES,
+        };
+        for job in self.jobs.make_room(name, most) {
+            self.give_up_job(job, "there is no room for so many jobs: ");
+        }
+        self.jobs.enter(name, now)
     }
 
-    /// Opens a group with its first message.
-    fn open(&mut self, name: &JobName, key: &[u8], first: &Frame, now: Instant) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        let key: Arc<[u8]> = key.into();
-        if let Some(job) = self.jobs.get_mut(name) {
-            job.groups += 1;
-            job.open.insert(key.clone(), number);
+    /// Opens a group with its first message, or says why there is no room for one.
+    fn open(
+        &mut self,
+        name: &JobName,
+        key: &[u8],
+        first: &Frame,
+        now: Instant,
+    ) -> Result<u64, String> {
+        if self.groups.len() >= self.bounds.groups {
+            return Err(format!("{} groups are open already", self.bounds.groups));
         }
+        let key: Arc<[u8]> = key.into();
         let state = State {
             job: self.jobs.shared(name),
-            key,
+            key: key.clone(),
             head: first.with_payload(b""),
             waiting: None,
             in_flight: 0,
@@ -161,9 +173,21 @@ impl Reduction {
             failed: false,
             touched: now,
         };
+        if self.bytes.saturating_add(state.overhead()) > self.bounds.bytes {
+            return Err(self.full());
+        }
+        self.next += 1;
+        let number = self.next;
+        self.jobs.opened(name, key, number);
         self.bytes += state.overhead();
         self.groups.insert(number, state);
-        number
+        Ok(number)
+    }
+
+    /// Why there is no room for more values.
+    fn full(&self) -> String {
+        let most = self.bounds.bytes;
+        format!("{most} bytes of values, or nearly so many, wait already")
     }
 
     /// A value for a group: it waits, or makes a task with the one that does.
@@ -181,8 +205,8 @@ impl Reduction {
             self.bytes += value.len();
             state.waiting = Some(value);
         } else {
-            let cause = format!("{} bytes of values wait already", self.bounds.bytes);
-            self.fail(number, &unfinished(cause));
+            let cause = self.full();
+            self.fail(number, &unfinished(cause), Action::Fail);
         }
     }
 
@@ -195,7 +219,7 @@ impl Reduction {
         if payload.len() > self.bounds.message {
             let (size, limit) = (payload.len(), self.bounds.message);
             let cause = format!("two values of {size} bytes are over the limit of {limit} bytes");
-            return self.fail(number, &unfinished(cause));
+            return self.fail(number, &unfinished(cause), Action::Fail);
         }
         self.next += 1;
         let mut task = state.head.with_payload(&payload);
@@ -215,7 +239,7 @@ impl Reduction {
         state.in_flight -= 1;
         state.touched = now;
         match result.failure() {
-            Some(failure) => self.fail(number, &failure),
+            Some(failure) => self.fail(number, &failure, Action::Send),
             None => self.add(number, result),
         }
         self.settle(number);
@@ -232,7 +256,10 @@ impl Reduction {
     fn close(&mut self, number: u64) {
         if let Some(state) = self.groups.get_mut(&number) {
             state.closed = true;
-            if let Some(job) = self.jobs.get_mut(&state.job) {
+            if let Some(job) = self.jobs.get_mut(&state.job)
+                // The key may have a younger group by now, when this one was closed before.
+                && job.open.get(&state.key) == Some(&number)
+            {
                 job.open.remove(&state.key);
             }
             self.settle(number);
@@ -251,8 +278,8 @@ impl Reduction {
         let spoilt = self.jobs.get_mut(&state.job).is_some_and(|job| job.spoilt);
         if let Some(value) = value {
             let result = match state.flaw(spoilt) {
-                None => state.head.with_payload(value.payload()),
-                Some(flaw) => state.head.with_failure(&unfinished(flaw)),
+                None => Action::Send(state.head.with_payload(value.payload())),
+                Some(flaw) => Action::Fail(state.head.with_failure(&unfinished(flaw))),
             };
             self.send(&state.job, result);
         }
@@ -264,14 +291,12 @@ impl Reduction {
         let mut state = self.groups.remove(&number)?;
         let value = state.waiting.take();
         self.bytes -= state.overhead() + value.as_ref().map_or(0, Frame::len);
-        if let Some(job) = self.jobs.get_mut(&state.job) {
-            job.groups -= 1;
-        }
+        self.jobs.finished_one(&state.job);
         Some((state, value))
     }
 
-    /// A group has no result: its client hears why, once.
-    fn fail(&mut self, number: u64, failure: &Failure) {
+    /// A group has no result: its client hears why, once, by an action of this kind.
+    fn fail(&mut self, number: u64, failure: &Failure, how: fn(Frame) -> Action) {
         let Some(state) = self.groups.get_mut(&number) else {
             return;
         };
@@ -279,27 +304,33 @@ impl Reduction {
             state.failed = true;
             self.bytes -= state.waiting.take().map_or(0, |value| value.len());
             let (job, failed) = (state.job.clone(), state.head.with_failure(failure));
-            self.send(&job, failed);
+            self.send(&job, how(failed));
         }
     }
 
-    /// Takes a message that has failed, here or before: it is sent on as it is.
+    /// Takes a message that has failed before: it is sent on as it is.
     pub(crate) fn failed(&mut self, frame: Frame, now: Instant) {
-        let name = JobName::of(&frame);
-        self.enter(&name, now).spoilt = true;
-        self.send(&name, frame);
+        self.spoil(&JobName::of(&frame), Action::Send(frame), now);
     }
 
     fn refuse(&mut self, frame: &Frame, cause: &str, now: Instant) {
         let failure = unfinished(format!("there is no room for the message: {cause}"));
-        self.failed(frame.with_failure(&failure), now);
+        let refused = Action::Fail(frame.with_failure(&failure));
+        self.spoil(&JobName::of(frame), refused, now);
     }
 
-    fn send(&mut self, job: &JobName, result: Frame) {
+    /// A message of a job has no value for any group.
+    fn spoil(&mut self, name: &JobName, failed: Action, now: Instant) {
+        self.enter(name, now).spoilt = true;
+        self.send(name, failed);
+    }
+
+    /// Sends a result of a job, a failure maybe.
+    fn send(&mut self, job: &JobName, result: Action) {
         if let Some(job) = self.jobs.get_mut(job) {
             job.results += 1;
         }
-        self.actions.push(Action::Send(result));
+        self.actions.push(result);
     }
 
     /// All that came of one message of a job has been offered.
@@ -311,7 +342,8 @@ impl Reduction {
     /// Takes the mark at the end of a job.
     pub(crate) fn ended(&mut self, mark: Frame, now: Instant) {
         let name = JobName::of(&mark);
-        self.enter(&name, now).mark = Some(mark);
+        self.enter(&name, now);
+        self.jobs.mark(&name, mark);
         self.end(&name);
     }
 
@@ -371,20 +403,25 @@ impl Reduction {
             self.tasks.retain(|_, group| groups.contains_key(group));
         }
         for job in self.jobs.take_idle(before) {
-            if let (Some(lack), Some(mark)) = (job.lack(), job.mark) {
-                let messages = job.results + 1;
-                let failed = mark.with_failure(&unfinished(lack));
-                self.actions.push(Action::Send(failed));
-                self.actions
-                    .push(Action::Send(mark.with_end(End { messages })));
-            }
+            self.give_up_job(job, "");
+        }
+    }
+
+    /// Tells the client of a job that is forgotten, if the job was meant to be finished.
+    fn give_up_job(&mut self, job: Job, cause: &str) {
+        if let (Some(lack), Some(mark)) = (job.lack(), job.mark) {
+            let messages = job.results + 1;
+            let failed = mark.with_failure(&unfinished(format!("{cause}{lack}")));
+            self.actions.push(Action::Fail(failed));
+            self.actions
+                .push(Action::Send(mark.with_end(End { messages })));
         }
     }
 
     fn give_up(&mut self, number: u64) {
         let idle = self.bounds.idle.as_secs_f64();
         let cause = format!("nothing has come for its group for {idle:.0} s");
-        self.fail(number, &unfinished(cause));
+        self.fail(number, &unfinished(cause), Action::Fail);
         if let Some(state) = self.groups.get_mut(&number) {
             state.in_flight = 0;
         }

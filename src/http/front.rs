@@ -8,7 +8,7 @@ use crate::address::seen_from;
 use crate::cache::CacheClient;
 use crate::error::Result;
 use crate::message::DEFAULT_MAX_MESSAGE;
-use crate::part::{Assembly, PushConnection, ResultConnection, Running};
+use crate::part::{Assembly, Part, PushConnection, ResultConnection, Running};
 use crate::time::after;
 
 /// The name of the component, in the log.
@@ -129,6 +129,7 @@ impl Front {
     /// [`Error::Unreachable`](crate::Error::Unreachable) when nobody answers in time,
     /// [`Error::NotConfigured`](crate::Error::NotConfigured) when whoever does tells no addresses.
     pub fn start(self) -> Result<Running> {
+        self.gateway.check()?;
         let deadline = after(Instant::now(), self.wait);
         let left = || deadline.saturating_duration_since(Instant::now());
         let cache = CacheClient::of(NAME, "_", &self.db, self.wait, DEFAULT_MAX_MESSAGE);

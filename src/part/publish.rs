@@ -78,11 +78,13 @@ impl PubService {
     }
 
     /// Whether messages go to the next step of a chain, under the name of this component and
-    /// with the next stage, instead of to their clients. In place of a hook.
+    /// with the next stage, instead of to their clients. A hook, when there is one, chooses in
+    /// place of this, whichever is set first.
     pub fn pipelined(mut self, pipelined: bool) -> Self {
-        self.topics = match pipelined {
-            true => Topics::Step,
-            false => Topics::Client,
+        self.topics = match (self.topics, pipelined) {
+            (chosen @ Topics::Chosen { .. }, _) => chosen,
+            (_, true) => Topics::Step,
+            (_, false) => Topics::Client,
         };
         self
     }
@@ -91,7 +93,8 @@ impl PubService {
     /// next stage, for a next step. It also gets what has failed, and the mark at the end of a
     /// job: both have to go the way of the others. A panic in it is the error of that message,
     /// which goes to its client, or to the next step that was chosen last. A message whose topic
-    /// is empty goes nowhere; that is counted.
+    /// is empty goes nowhere; that is counted. In place of [`pipelined`](Self::pipelined), and of
+    /// an earlier hook.
     pub fn route(self, hook: impl FnMut(&mut PalmMessage) -> String + Send + 'static) -> Self {
         self.choose(Box::new(hook))
     }

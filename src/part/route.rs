@@ -27,6 +27,8 @@ pub struct Route {
     ways: Vec<NamedWay>,
     /// Where what cannot be run goes: after the other ways.
     failures: Option<NamedWay>,
+    /// Whether what has failed in an earlier step ends here instead.
+    ends_failed: bool,
     does: Does,
 }
 
@@ -57,6 +59,7 @@ impl Route {
         Self {
             ways: vec![NamedWay::waiting(part)],
             failures: None,
+            ends_failed: false,
             does: Does::Forward,
         }
     }
@@ -72,6 +75,7 @@ impl Route {
         Self {
             ways: parts.into_iter().map(NamedWay::waiting).collect(),
             failures: None,
+            ends_failed: false,
             does: Does::Hook(Box::new(hook)),
         }
     }
@@ -88,7 +92,9 @@ impl Route {
     }
 
     /// A hook that makes none, one or many messages of each. A panic in it is the error of that
-    /// message. In place of an earlier hook; they all go to the first part.
+    /// message. In place of an earlier hook; they all go to the first part. So does, past the
+    /// hook, what has failed before and the mark at the end of a job, if there is no other part
+    /// for those ([`failures_to`](Self::failures_to)): a hook would make good results of them.
     pub fn scatter<F, M>(self, hook: F) -> Self
     where
         F: FnMut(PalmMessage) -> M + Send + 'static,
@@ -111,6 +117,13 @@ impl Route {
         self
     }
 
+    /// The same, but what has failed in an earlier step ends here, with nobody told: its result
+    /// would have ended here as well.
+    pub(crate) fn own_failures_to(mut self, part: impl Into<String>) -> Self {
+        self.ends_failed = true;
+        self.failures_to(part)
+    }
+
     /// The ways that its hook has, in their order.
     pub(super) fn ways(&self) -> impl Iterator<Item = &NamedWay> {
         self.ways.iter().chain(&self.failures)
@@ -120,6 +133,7 @@ impl Route {
     pub(super) fn into_hook(self, component: &str) -> Hook {
         let component = component.to_owned();
         let refused_to = self.failures.map(|_| self.ways.len());
+        let ends_failed = self.ends_failed;
         let mut hook = match self.does {
             Does::Forward => Box::new(|frame, ways: &mut Ways<'_>| ways.send(0, frame)),
             Does::Spread(name, spread) => {
@@ -130,6 +144,9 @@ impl Route {
         let Some(way) = refused_to else { return hook };
         let mut complaints = Complaints::default();
         Box::new(move |frame, ways| {
+            if frame.is_failure() && ends_failed {
+                return;
+            }
             if frame.is_failure() || frame.end().is_some() {
                 return ways.send(way, frame);
             }
@@ -148,9 +165,9 @@ impl Route {
 /// `failures`.
 fn spreading(component: String, name: &'static str, mut spread: Spread, failures: usize) -> Hook {
     Box::new(move |frame, ways| {
-        if frame.end().is_some() {
-            // The mark at the end of a job is no work for anybody.
-            return ways.send(0, frame);
+        if frame.is_failure() || frame.end().is_some() {
+            // Neither is work for anybody. With a hook they would become results.
+            return ways.send(failures, frame);
         }
         match guarded(&component, name, || spread(frame.to_message())) {
             Ok(messages) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Addresses;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::handler::Functions;
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
@@ -38,7 +38,8 @@ macro_rules! common_settings {
 
         /// A hook that chooses the topic of each result, and may change the result: the id of
         /// its client, or a name that next steps subscribe to; for those it sets the next
-        /// stage. In place of what is usual. (pylm's `handle_stream`.)
+        /// stage. In place of what is usual, whatever else says where results go. (pylm's
+        /// `handle_stream`.)
         pub fn route(
             mut self,
             hook: impl FnMut(&mut $crate::message::PalmMessage) -> String + Send + 'static,
@@ -118,6 +119,7 @@ macro_rules! local_settings {
 macro_rules! hook_settings {
     () => {
         /// A hook that makes none, one or many messages for the workers of each that comes in.
+        /// What has failed in an earlier step goes past it, to the client.
         pub fn scatter<F, M>(mut self, hook: F) -> Self
         where
             F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
@@ -128,6 +130,11 @@ macro_rules! hook_settings {
         }
 
         /// A hook that makes none, one or many messages of each result.
+        ///
+        /// It sees results only: what has failed, at a worker or in an earlier step, goes past
+        /// it to the client. One that counts results must know that not all of them need come.
+        /// (A worker of pylm tells of a failure by the payload `0`, which cannot be told from a
+        /// result and so does get here.)
         pub fn gather<F, M>(mut self, hook: F) -> Self
         where
             F: FnMut($crate::message::PalmMessage) -> M + Send + 'static,
@@ -144,6 +151,8 @@ macro_rules! hook_settings {
 pub(crate) struct Hooks {
     pub(crate) scatter: Option<Spread>,
     pub(crate) gather: Option<Spread>,
+    /// Whether the workers give nothing, so that what has failed before ends here too.
+    pub(crate) silent: bool,
 }
 
 /// An earlier step of a chain.
@@ -151,6 +160,22 @@ pub(crate) struct Hooks {
 pub(crate) struct Previous {
     pub(crate) name: String,
     pub(crate) address: String,
+}
+
+/// The setting of those that come after one other step at the most, in their field `previous`.
+macro_rules! after_setting {
+    ($($default:literal)?) => {
+        /// The step before: its name, or another topic that it publishes under, and the address
+        /// where it publishes (pub). There is one: with a second, it does not start.
+        $(#[doc = $default])?
+        pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
+            self.previous.push($crate::template::common::Previous {
+                name: name.into(),
+                address: publish.into(),
+            });
+            self
+        }
+    };
 }
 
 impl Common {
@@ -173,6 +198,14 @@ impl Common {
         Error::Setup {
             component: format!("'{}'", self.name),
             reason: reason.to_owned(),
+        }
+    }
+
+    /// The step before, if there is one: an error, with these words, if there are several.
+    pub(crate) fn only(&self, steps: Vec<Previous>, several: &str) -> Result<Option<Previous>> {
+        match steps.len() {
+            0 | 1 => Ok(steps.into_iter().next()),
+            _ => Err(self.wrong(several)),
         }
     }
 
@@ -200,7 +233,10 @@ impl Common {
     /// What has workers and publishes their results: to be completed with a source that takes
     /// the route which is given with it.
     pub(crate) fn with_workers(self, hooks: Hooks) -> (Assembly, Route) {
-        let mut way_in = Route::to("WorkerPush").failures_to("Pub");
+        let mut way_in = match hooks.silent {
+            true => Route::to("WorkerPush").own_failures_to("Pub"),
+            false => Route::to("WorkerPush").failures_to("Pub"),
+        };
         if let Some(scatter) = hooks.scatter {
             way_in = way_in.spread("scatter", scatter);
         }

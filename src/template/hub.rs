@@ -23,7 +23,8 @@ use crate::part::Running;
 /// As a [`Pipeline`](crate::Pipeline)'s.
 ///
 /// # Hooks and lifecycle
-/// As a [`Master`](crate::Master)'s.
+/// As a [`Master`](crate::Master)'s. Of what comes to it, too, what has failed goes past both
+/// hooks and the workers to the client, unless it is [`silent`](Self::silent).
 ///
 /// ```
 /// use palm::{Addresses, Client, Hub, Server, Worker};
@@ -46,7 +47,7 @@ use crate::part::Running;
 /// ```
 pub struct Hub {
     common: Common,
-    previous: Option<Previous>,
+    previous: Vec<Previous>,
     hooks: Hooks,
 }
 
@@ -55,18 +56,20 @@ impl Hub {
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
             common: Common::new(name.into(), addresses),
-            previous: None,
+            previous: Vec::new(),
             hooks: Hooks::default(),
         }
     }
 
-    /// The step before: its name, or another topic that it publishes under, and the address
-    /// where it publishes (pub).
-    pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-        self.previous = Some(Previous {
-            name: name.into(),
-            address: publish.into(),
-        });
+    after_setting!();
+
+    /// Whether its workers' functions give nothing, as in a branch of a tee that ends here. What
+    /// has failed in an earlier step takes the way that its result would have taken; so it ends
+    /// here too, and is left to the other branches. What fails here is its client's error all
+    /// the same. By default they give something. (A step that runs its functions itself knows
+    /// that of each: [`Handler::is_silent`](crate::Handler::is_silent).)
+    pub fn silent(mut self, silent: bool) -> Self {
+        self.hooks.silent = silent;
         self
     }
 
@@ -77,10 +80,11 @@ impl Hub {
     /// Starts it. Returns when all parts are ready; the step before need not be there yet.
     ///
     /// # Errors
-    /// No step before it; an address that is malformed, in use or not to be bound; a name that
-    /// is none; a store that cannot be written.
+    /// No step before it, or several; an address that is malformed, in use or not to be bound; a
+    /// name that is none; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
-        let Some(previous) = self.previous else {
+        let several = "a hub comes after one step: a Sink before it may come after several";
+        let Some(previous) = self.common.only(self.previous, several)? else {
             return Err(self.common.wrong("a hub comes after another step"));
         };
         let sub = self.common.sub(&previous);

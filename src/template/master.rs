@@ -22,7 +22,8 @@ use crate::part::Running;
 /// [`scatter`](Self::scatter) makes none, one or many messages of each that comes in,
 /// [`gather`](Self::gather) of each result, and [`route`](Self::route) chooses its topic. They
 /// run in the router's thread, one after another, so they should be quick; they may keep state.
-/// A panic in one is the error of the message that it was called for.
+/// A panic in one is the error of the message that it was called for. What has failed goes past
+/// `scatter` and `gather` to its client.
 ///
 /// # Lifecycle
 /// [`start`](Self::start) returns when all its parts are ready. It runs until

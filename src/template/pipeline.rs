@@ -50,7 +50,7 @@ use crate::part::Running;
 /// ```
 pub struct Pipeline {
     common: Common,
-    previous: Option<Previous>,
+    previous: Vec<Previous>,
     functions: Functions,
     threads: usize,
 }
@@ -60,21 +60,13 @@ impl Pipeline {
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
             common: Common::new(name.into(), addresses),
-            previous: None,
+            previous: Vec::new(),
             functions: Functions::new(),
             threads: 1,
         }
     }
 
-    /// The step before: its name, or another topic that it publishes under, and the address
-    /// where it publishes (pub).
-    pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-        self.previous = Some(Previous {
-            name: name.into(),
-            address: publish.into(),
-        });
-        self
-    }
+    after_setting!();
 
     local_settings!();
     to_client_setting!();
@@ -83,10 +75,11 @@ impl Pipeline {
     /// Starts it. Returns when all parts are ready; the step before need not be there yet.
     ///
     /// # Errors
-    /// No step before it; an address that is malformed, in use or not to be bound; a name or
-    /// number of threads that makes no sense; a store that cannot be written.
+    /// No step before it, or several; an address that is malformed, in use or not to be bound; a
+    /// name or number of threads that makes no sense; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
-        let Some(previous) = self.previous else {
+        let several = "a pipeline comes after one step: a Sink, after several";
+        let Some(previous) = self.common.only(self.previous, several)? else {
             return Err(self.common.wrong("a pipeline comes after another step"));
         };
         let sub = self.common.sub(&previous);

@@ -12,7 +12,7 @@ use crate::core::complaints::Complaints;
 use crate::core::reduction::{Action, Bounds, Group, JobName, Reduction};
 use crate::error::Result;
 use crate::handler::{complain, guarded};
-use crate::message::{FailureKind, Frame, PalmMessage};
+use crate::message::{Frame, PalmMessage};
 use crate::part::{Assembly, Route, Running, Spread, Ways, runnable, spread};
 
 /// A reducer: messages come in, each a value of some group; workers combine the values of each
@@ -104,7 +104,7 @@ use crate::part::{Assembly, Route, Running, Spread, Ways, runnable, spread};
 /// ```
 pub struct Reducer {
     common: Common,
-    previous: Option<Previous>,
+    previous: Vec<Previous>,
     scatter: Option<Spread>,
     key: Option<Key>,
     max_groups: usize,
@@ -120,7 +120,7 @@ impl Reducer {
     pub fn new(name: impl Into<String>, addresses: Addresses) -> Self {
         Self {
             common: Common::new(name.into(), addresses),
-            previous: None,
+            previous: Vec::new(),
             scatter: None,
             key: None,
             max_groups: 65_536,
@@ -129,15 +129,7 @@ impl Reducer {
         }
     }
 
-    /// The step before: its name, or another topic that it publishes under, and the address
-    /// where it publishes (pub). By default messages come from clients.
-    pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-        self.previous = Some(Previous {
-            name: name.into(),
-            address: publish.into(),
-        });
-        self
-    }
+    after_setting!("By default messages come from clients.");
 
     /// The function that tells which group a message belongs to. It runs in the router's thread,
     /// so it should be quick; it may keep state. A panic in it is the error of that message.
@@ -164,8 +156,9 @@ impl Reducer {
         self
     }
 
-    /// How many bytes of values may wait for another of their group: 256 MiB by default. A group
-    /// that one more would wait for fails.
+    /// How many bytes of values may wait for another of their group, with the keys of the groups
+    /// that are open: 256 MiB by default. A group that one more would wait for fails; a message
+    /// that would open one more group is refused.
     pub fn hold_values(mut self, bytes: usize) -> Self {
         self.hold_values = bytes;
         self
@@ -185,13 +178,16 @@ impl Reducer {
     /// Starts it. Returns when all parts are ready; a step before it need not be there yet.
     ///
     /// # Errors
-    /// No key function; an address that is malformed, in use or not to be bound; a name that is
-    /// none; a store that cannot be written.
+    /// No key function; several steps before it; an address that is malformed, in use or not to
+    /// be bound; a name that is none; a store that cannot be written.
     pub fn start(mut self) -> Result<Running> {
         let Some(key) = self.key.take() else {
             let reason = "a reducer needs a function that tells the keys of messages";
             return Err(self.common.wrong(reason));
         };
+        let several = "a reducer comes after one step: a Sink before it may come after several";
+        let previous = std::mem::take(&mut self.previous);
+        let previous = self.common.only(previous, several)?;
         let shared = Arc::new(Mutex::new(self.reducing(key)));
         let taking = shared.clone();
         let way_in = Route::through(["WorkerPush", "Pub"], move |frame, ways| {
@@ -207,8 +203,8 @@ impl Reducer {
         // What comes from the workers must not wait for room at the workers. It is bounded: at
         // most one pair comes of the result of another.
         let way_out = way_out.and_unbounded("WorkerPush");
-        let (pull, sub) = (self.common.pull(), self.previous.as_ref());
-        let sub = sub.map(|previous| (self.common.sub(previous), previous.address.clone()));
+        let pull = self.common.pull();
+        let sub = previous.map(|previous| (self.common.sub(&previous), previous.address));
         let assembly: Assembly = self.common.with_workers_by(way_out);
         let assembly = match sub {
             Some((sub, address)) => assembly
@@ -304,12 +300,11 @@ impl Reducing {
         for action in self.reduction.actions() {
             match action {
                 Action::Combine(task) => ways.send(workers, task),
-                Action::Send(frame) => {
-                    if let Some(failure) = frame.failure()
-                        && failure.kind() == FailureKind::Unfinished
-                    {
-                        complain(&mut self.refused, &self.component, &frame, &failure.cause);
-                    }
+                Action::Send(frame) => ways.send(publisher, frame),
+                Action::Fail(frame) => {
+                    let cause = frame.failure().map(|failure| failure.cause);
+                    let cause = cause.unwrap_or_default();
+                    complain(&mut self.refused, &self.component, &frame, &cause);
                     ways.send(publisher, frame);
                 }
             }

@@ -63,6 +63,29 @@ fn a_job_takes_several_steps() {
 }
 
 #[test]
+fn a_hub_that_is_silent_passes_no_earlier_failure_on() {
+    let master = Palm::master(&["--pipelined"]);
+    let _worker = master.worker(&["sh", "-c", "exit 3"]);
+    let publish = master.address("pub");
+    let chain = [
+        "--name",
+        "second",
+        "--previous",
+        "server",
+        "--sub",
+        &publish,
+    ];
+    for (more, said) in [(&[][..], "exit code 3"), (&["--silent"], "timed out")] {
+        let hub = Palm::hub(&[&chain, more].concat());
+        let (sub, path) = (hub.address("pub"), ["server.any", "--then", "second.any"]);
+        let flags = ["call", "--timeout", "2", "--db", master.db(), "--sub", &sub];
+        let output = palm(&[&flags[..], &path, &["zero"]].concat(), b"");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn a_chain_that_cannot_be_is_a_wrong_command_line() {
     for (arguments, said) in [
         (&["hub", "--previous", "server"][..], "--sub"),

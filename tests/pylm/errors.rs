@@ -1,7 +1,7 @@
 //! What goes wrong on one side, as the other side hears of it.
 
 use palm::message::Frame;
-use palm::{Client, Error, PalmMessage};
+use palm::{Addresses, Client, Error, Master, PalmMessage};
 
 use crate::support::*;
 
@@ -124,6 +124,28 @@ fn a_palm_client_gets_0_for_every_error_of_a_pylm_worker_whosever_the_master_is(
         assert_eq!(eval(&master, "server.fail").unwrap(), b"0");
         assert_eq!(eval(&master, "server.nope").unwrap(), b"0");
         assert_eq!(eval(&master, "server.square").unwrap(), b"7 49 one");
+    }
+}
+
+/// That of a pylm worker is a payload `0`, which nobody can tell from a result.
+#[test]
+fn an_error_of_a_pylm_worker_is_a_result_for_gather_and_one_of_a_palm_worker_is_none() {
+    for side in [Palm, Pylm] {
+        let hooked = Master::new("server", Addresses::ephemeral());
+        let master = palm_master(hooked.gather(|mut message| {
+            message.payload.extend(b" gathered");
+            [message]
+        }));
+        let _worker = worker(side, "one", master.db());
+        match (side, eval(&master, "server.fail")) {
+            (Palm, Err(Error::Function { .. })) => {}
+            (Pylm, Ok(payload)) => assert_eq!(payload, b"0 gathered"),
+            (_, other) => panic!("{side:?} worker: {other:?}"),
+        }
+        assert_eq!(
+            eval(&master, "server.square").unwrap(),
+            b"7 49 one gathered"
+        );
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Hub {
     /// how many next steps are to get a copy of each result (default: 1)
     #[argh(option, default = "1")]
     subscribers: usize,
+    /// its workers give nothing: what has failed before ends here too, instead of being passed
+    /// on (for a branch of a tee)
+    #[argh(switch)]
+    silent: bool,
     /// log what it does, on standard error
     #[argh(switch, short = 'i')]
     info: bool,
@@ -59,7 +63,8 @@ impl Hub {
         let mut hub = palm::Hub::new(self.name, addresses)
             .after(self.previous, self.sub)
             .pipelined(self.pipelined)
-            .subscribers(self.subscribers);
+            .subscribers(self.subscribers)
+            .silent(self.silent);
         if let Some(folder) = self.data {
             hub = hub.store(store::open(Path::new(&folder))?);
         }

@@ -82,9 +82,10 @@ pub(super) struct State {
 }
 
 impl State {
-    /// What a group costs beside its values, for the bound in bytes.
+    /// What a group costs beside its values, for the bound in bytes: its job too, of which the
+    /// name and the mark have the same fields.
     pub(super) fn overhead(&self) -> usize {
-        self.head.len() + self.key.len() + 2 * size_of::<Self>()
+        3 * self.head.len() + self.key.len() + 2 * size_of::<Self>()
     }
 
     pub(super) fn is_counted_out(&self) -> bool {

@@ -23,6 +23,11 @@ impl JobName {
             function: frame.function().to_owned(),
         }
     }
+
+    /// How many bytes it has, which peers choose: twice, because the mark has it as well.
+    fn bytes(&self) -> usize {
+        2 * (self.pipeline.len() + self.client.len() + self.function.len())
+    }
 }
 
 #[derive(Debug)]
@@ -73,36 +78,58 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     by_name: HashMap<Arc<JobName>, Job>,
+    /// The bytes of the names of those without a group. (Those of the others are no more than
+    /// what their groups are counted for.)
+    idle_bytes: usize,
 }
 
-impl Jobs {
-    /// The job of this name: a new one, if there is none. When there are `most`, the older half
-    /// of those that have no group are forgotten.
-    pub(super) fn enter(&mut self, name: &JobName, most: usize, now: Instant) -> &mut Job {
-        if !self.by_name.contains_key(name) {
-            self.make_room(most);
-        }
-        let job = match self.by_name.get_key_value(name) {
-            Some((known, _)) => known.clone(),
-            None => Arc::new(name.clone()),
-        };
-        let job = self.by_name.entry(job).or_insert_with(|| Job::new(now));
-        job.touched = now;
-        job
-    }
+/// How much of jobs is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// Jobs, with those that have groups.
+    pub(super) jobs: usize,
+    /// Bytes of the names of those that have none.
+    pub(super) idle_bytes: usize,
+}
 
-    fn make_room(&mut self, most: usize) {
-        if self.by_name.len() < most {
-            return;
+/// When there is too much of it, one in so many is forgotten at once: to look for them takes time.
+const SHARE: usize = 16;
+
+impl Jobs {
+    /// Forgets jobs that have no group, if there is no room for a new one of this name: first
+    /// those whose mark has not come, the oldest first. Gives what is forgotten.
+    pub(super) fn make_room(&mut self, name: &JobName, most: Most) -> Vec<Job> {
+        let bytes = self.idle_bytes + name.bytes();
+        let has_room = self.by_name.len() < most.jobs && bytes <= most.idle_bytes;
+        if has_room || self.by_name.contains_key(name) {
+            return Vec::new();
         }
         let idle = self.by_name.iter().filter(|(_, job)| job.groups == 0);
         let mut idle: Vec<_> = idle
-            .map(|(name, job)| (job.touched, name.clone()))
+            .map(|(name, job)| (job.mark.is_some(), job.touched, name.clone()))
             .collect();
-        idle.sort_by_key(|(touched, _)| *touched);
-        for (_, name) in &idle[..idle.len().div_ceil(2)] {
-            self.by_name.remove(name);
+        idle.sort_by_key(|(is_marked, touched, _)| (*is_marked, *touched));
+        let (jobs, bytes) = (most.jobs, most.idle_bytes);
+        let (jobs, bytes) = (jobs - jobs.div_ceil(SHARE), bytes - bytes / SHARE);
+        let mut forgotten = Vec::new();
+        for (_, _, idle) in idle {
+            if self.by_name.len() <= jobs && self.idle_bytes + name.bytes() <= bytes {
+                break;
+            }
+            forgotten.extend(self.remove(&idle));
         }
+        forgotten
+    }
+
+    /// The job of this name: a new one, if there is none.
+    pub(super) fn enter(&mut self, name: &JobName, now: Instant) -> &mut Job {
+        let job = self.shared(name);
+        let job = self.by_name.entry(job).or_insert_with(|| {
+            self.idle_bytes += name.bytes();
+            Job::new(now)
+        });
+        job.touched = now;
+        job
     }
 
     pub(super) fn get_mut(&mut self, name: &JobName) -> Option<&mut Job> {
@@ -117,8 +144,43 @@ impl Jobs {
         }
     }
 
+    /// A job has a group more, under a key that had none that is open.
+    pub(super) fn opened(&mut self, name: &JobName, key: Arc<[u8]>, number: u64) {
+        if let Some(job) = self.by_name.get_mut(name) {
+            if job.groups == 0 {
+                self.idle_bytes -= name.bytes();
+            }
+            job.groups += 1;
+            job.open.insert(key, number);
+        }
+    }
+
+    /// A group of a job is finished.
+    pub(super) fn finished_one(&mut self, name: &JobName) {
+        if let Some(job) = self.by_name.get_mut(name) {
+            job.groups -= 1;
+            if job.groups == 0 {
+                self.idle_bytes += name.bytes();
+            }
+        }
+    }
+
+    /// The mark at the end of a job has come. Kept is what is known of the job anyway: so it
+    /// costs no more than the name, whatever stands in its other fields.
+    pub(super) fn mark(&mut self, name: &JobName, mut mark: Frame) {
+        let end = mark.end();
+        if let (Some(end), Some(job)) = (end, self.by_name.get_mut(name)) {
+            mark.set_cache("");
+            job.mark = Some(mark.with_end(end));
+        }
+    }
+
     pub(super) fn remove(&mut self, name: &JobName) -> Option<Job> {
-        self.by_name.remove(name)
+        let job = self.by_name.remove(name)?;
+        if job.groups == 0 {
+            self.idle_bytes -= name.bytes();
+        }
+        Some(job)
     }
 
     /// Takes out the jobs without a group for which nothing has come since `before`.
@@ -126,12 +188,20 @@ impl Jobs {
         let idle = |job: &Job| job.groups == 0 && job.touched <= before;
         let names = self.by_name.iter().filter(|(_, job)| idle(job));
         let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
-        let jobs = names.iter().filter_map(|name| self.by_name.remove(name));
+        let jobs = names.iter().filter_map(|name| self.remove(name));
         jobs.collect()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// Checks the count of bytes.
+    #[cfg(test)]
+    pub(super) fn assert_counted(&self) {
+        let idle = self.by_name.iter().filter(|(_, job)| job.groups == 0);
+        let bytes: usize = idle.map(|(name, _)| name.bytes()).sum();
+        assert_eq!(self.idle_bytes, bytes);
     }
 }

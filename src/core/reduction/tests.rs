@@ -31,7 +31,7 @@ impl Bench {
         for action in self.reduction.actions() {
             match action {
                 Action::Combine(task) => self.tasks.push(task),
-                Action::Send(frame) => self.sent.push(frame),
+                Action::Send(frame) | Action::Fail(frame) => self.sent.push(frame),
             }
         }
     }
@@ -93,6 +93,7 @@ impl Bench {
         assert_eq!(self.reduction.open_groups(), 0);
         assert_eq!(self.reduction.in_flight(), 0);
         assert_eq!(self.reduction.bytes, 0);
+        self.reduction.jobs.assert_counted();
     }
 }
 
@@ -304,7 +305,7 @@ fn a_group_too_many_is_refused_with_a_failure() {
 #[test]
 fn values_over_the_bound_in_bytes_fail_their_group() {
     let bounds = Bounds {
-        bytes: 4_000,
+        bytes: 5_000,
         ..WIDE
     };
     let mut bench = Bench::new(bounds);
@@ -312,7 +313,7 @@ fn values_over_the_bound_in_bytes_fail_their_group() {
     bench.offer(value("c", &large), Group::of("a"));
     bench.offer(value("c", &large), Group::of("b"));
     let sent = bench.sent();
-    assert!(sent[0].contains("4000 bytes"), "{sent:?}");
+    assert!(sent[0].contains("5000 bytes"), "{sent:?}");
     bench.offer(value("c", ""), Group::of("a").closing().without_value());
     bench.offer(value("c", &large), Group::of("b").closing());
     assert_eq!(bench.sent(), [large]);
@@ -367,6 +368,122 @@ fn jobs_without_groups_are_remembered_up_to_a_bound() {
     assert!(bench.reduction.jobs.len() <= 10 + IDLE_JOBS);
     bench.end("with a group", 1);
     assert_eq!(bench.sent(), ["1", "=1"]);
+}
+
+#[test]
+fn giving_up_a_closed_group_leaves_a_younger_one_of_its_key_as_it_is() {
+    let mut bench = Bench::new(WIDE);
+    bench.later(Duration::ZERO);
+    bench.offer(value("c", "1"), Group::of("k").expecting(2));
+    bench.offer(value("c", "2"), Group::of("k").expecting(2));
+    // Its worker dies.
+    bench.tasks.clear();
+    bench.now += WIDE.idle * 3 / 4;
+    bench.offer(value("c", "3"), Group::of("k"));
+    bench.later(WIDE.idle / 2);
+    assert_eq!(bench.sent(), ["nothing has come for its group for 60 s"]);
+    bench.offer(value("c", "4"), Group::of("k"));
+    bench.work_all();
+    bench.end("c", 4);
+    assert_eq!(bench.sent(), ["3 4", "=2"]);
+    bench.assert_empty();
+}
+
+#[test]
+fn the_names_and_marks_of_jobs_without_groups_are_bounded_in_bytes() {
+    let mut bench = Bench::new(Bounds {
+        groups: 65_536,
+        ..WIDE
+    });
+    let long = "x".repeat(60_000);
+    for number in 0..2_000 {
+        bench.fail(value(&format!("{number} {long}"), "1"));
+        bench.sent.clear();
+    }
+    let names = bench.reduction.jobs.len() * long.len();
+    assert!(names <= 32 << 20, "{names} bytes of names");
+    // What else stands in a mark is of no use.
+    let mark = crate::message::PalmMessage {
+        end: Some(End { messages: 1 }),
+        cache: long.clone(),
+        ..value("with a mark", &long).to_message()
+    };
+    let mark = Frame::from(&mark);
+    bench.reduction.ended(mark.clone(), bench.now);
+    let job = bench.reduction.jobs.get_mut(&JobName::of(&mark)).unwrap();
+    assert!(job.mark.as_ref().unwrap().len() < 100);
+    bench.assert_empty();
+}
+
+#[test]
+fn keys_and_fields_of_groups_are_bounded_in_bytes() {
+    let bounds = Bounds {
+        bytes: 100_000,
+        ..WIDE
+    };
+    let mut bench = Bench::new(bounds);
+    for number in 0..100 {
+        let key = format!("{number} {}", "x".repeat(30_000));
+        bench.offer(value("c", ""), Group::of(key).without_value());
+        assert!(bench.reduction.bytes <= 100_000);
+    }
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 97);
+    assert!(sent[0].contains("no room"), "{}", sent[0]);
+    assert!(sent[0].contains("100000 bytes"), "{}", sent[0]);
+}
+
+#[test]
+fn jobs_that_wait_for_messages_are_forgotten_last() {
+    let mut bench = Bench::new(Bounds { groups: 10, ..WIDE });
+    bench.offer(value("c", "1"), Group::of("k").closing());
+    bench.end("c", 2);
+    for number in 0..20_000 {
+        let job = format!("job {number}");
+        bench.offer(value(&job, "x"), Group::of("k").closing());
+    }
+    bench.sent.clear();
+    bench.offer(value("c", "2"), Group::of("k"));
+    assert_eq!(bench.sent(), ["2", "=2"]);
+}
+
+#[test]
+fn the_client_of_a_job_that_is_forgotten_while_it_waits_hears_of_it() {
+    let mut bench = Bench::new(Bounds { groups: 10, ..WIDE });
+    for number in 0..20_000 {
+        bench.end(&format!("job {number}"), 1);
+    }
+    let sent = bench.sent();
+    assert_eq!(bench.reduction.jobs.len() + sent.len() / 2, 20_000);
+    assert!(sent[0].contains("no room"), "{}", sent[0]);
+    bench.reduction.jobs.assert_counted();
+    let lack = "of the job's 1 messages, 0 came";
+    assert!(sent[0].contains(lack), "{}", sent[0]);
+    assert_eq!(sent[1], "=1");
+}
+
+#[test]
+fn what_failed_elsewhere_is_told_apart_from_what_fails_here() {
+    let mut reduction = Reduction::new("me", Bounds { groups: 1, ..WIDE });
+    let now = Instant::now();
+    let failure = unfinished("elsewhere");
+    reduction.offer(value("c", "1"), Group::of("k"), now);
+    reduction.offer(value("c", "2"), Group::of("k"), now);
+    let actions = reduction.actions();
+    let [Action::Combine(task)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    reduction.combined(task.with_failure(&failure), now);
+    reduction.failed(value("c", "3").with_failure(&failure), now);
+    reduction.offer(value("c", "4"), Group::of("another"), now);
+    let actions = reduction.actions();
+    assert!(
+        matches!(
+            actions[..],
+            [Action::Send(_), Action::Send(_), Action::Fail(_)]
+        ),
+        "{actions:?}"
+    );
 }
 
 /// Numbers that can be had again by their seed.
@@ -509,6 +626,7 @@ fn check(seed: u64, bench: &Bench, mut groups: Vec<BTreeSet<String>>, failed: us
     assert_eq!(bench.reduction.open_groups(), 0, "seed {seed}");
     assert_eq!(bench.reduction.in_flight(), 0, "seed {seed}");
     assert_eq!(bench.reduction.bytes, 0, "seed {seed}");
+    bench.reduction.jobs.assert_counted();
 }
 
 #[test]
