@@ -221,6 +221,36 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
 }
 
 #[test]
+fn two_parts_that_share_an_outlet_both_hear_of_room() {
+    let _limit = limit(60, "a shared outlet");
+    let (outlet, requests) = channel().unwrap();
+    let parts =
+        [outlet.clone(), outlet].map(|outlet| RepService::new(FREE).start(outlet, None).unwrap());
+    // More than the channel holds, to one and then to the other.
+    for part in &parts {
+        let asking: Vec<_> = (0..20)
+            .map(|_| {
+                let socket = ask(rep(part));
+                socket.send(request("", "s.f", b"x"), 0).unwrap();
+                socket
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < asking.len() {
+            // So slowly that the part always comes to wait for room.
+            std::thread::sleep(Duration::from_millis(5));
+            match requests.recv_timeout(SOON) {
+                Received::Batch(batch) => taken += batch.len(),
+                end => panic!("{end:?} after {taken} requests"),
+            }
+        }
+        for socket in asking {
+            assert_eq!(socket.recv_bytes(0).unwrap(), b"1");
+        }
+    }
+}
+
+#[test]
 fn random_messages_stop_nothing() {
     let _limit = limit(60, "random messages");
     let mut random = Random::new("random requests");
