@@ -221,6 +221,27 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
 }
 
 #[test]
+fn a_request_of_too_many_frames_is_refused_though_its_beginning_looks_like_one() {
+    let _limit = limit(60, "a request of many frames");
+    let (outlet, taken) = channel().unwrap();
+    let service = RepService::new(FREE).start(outlet, None).unwrap();
+    let dealer = peer(&zmq::Context::new(), zmq::DEALER, rep(&service));
+    let send = |behind: usize| {
+        let mut parts = vec![b"hop".to_vec(); 13];
+        parts.extend([vec![], request("", "s.f", b"x")]);
+        parts.extend(vec![b"junk".to_vec(); behind]);
+        dealer.send_multipart(parts, 0).unwrap();
+        dealer.recv_multipart(0).unwrap().pop().unwrap()
+    };
+    for behind in [1, 2, 3, 50] {
+        assert_eq!(send(behind), FAILED, "with {behind} frames behind");
+    }
+    // As many as there may be.
+    assert_eq!(send(0), b"1");
+    assert_eq!(next(&taken).payload(), b"x");
+}
+
+#[test]
 fn two_parts_that_share_an_outlet_both_hear_of_room() {
     let _limit = limit(60, "a shared outlet");
     let (outlet, requests) = channel().unwrap();
