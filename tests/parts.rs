@@ -245,6 +245,13 @@ fn a_stop_while_nobody_pulls_ends_in_time_and_says_what_is_lost() {
     }
 }
 
+/// How many messages a component said to be lost when it ended.
+fn said_lost(log: &Log, name: &str) -> usize {
+    let lines = log.lines(name, "messages that did not get on");
+    let lost = |line: &String| line.split(' ').find_map(|word| word.parse::<usize>().ok());
+    lines.iter().map(|line| lost(line).expect("a number")).sum()
+}
+
 #[test]
 fn raw_bytes_are_answered_by_a_function_that_may_panic() {
     let _limit = limit(60, "a bypass that answers");
@@ -346,6 +353,51 @@ fn raw_bytes_are_pushed_in_order_and_what_cannot_be_is_given_back() {
     assert_eq!(sender.send("late"), Err(Unsent::Closed(b"late".to_vec())));
     for number in 0..500_u32 {
         assert_eq!(pull.recv_bytes(0).unwrap(), number.to_be_bytes());
+    }
+}
+
+#[test]
+fn what_a_bypass_has_taken_at_its_end_is_sent_or_counted() {
+    let _limit = limit(60, "the end of a bypass");
+    let log = Log::install();
+    let context = zmq::Context::new();
+    for round in 0..10 {
+        let (pull, at) = pusher(&context, zmq::PULL);
+        pull.set_rcvtimeo(500).unwrap();
+        let name = format!("ending-{round}");
+        let part = PushBypass::new(&at);
+        let sender = part.sender();
+        let running = Assembly::new(&name)
+            .inbound("Pull", PullService::new(FREE), "F")
+            .outbound("F", FunctionService::new(Functions::new()))
+            .bypass("Metrics", part)
+            .start()
+            .unwrap();
+        let sending: Vec<_> = (0..2)
+            .map(|_| {
+                let sender = sender.clone();
+                std::thread::spawn(move || {
+                    let mut taken = 0;
+                    loop {
+                        match sender.send("x") {
+                            Ok(()) => taken += 1,
+                            Err(Unsent::Closed(_)) => return taken,
+                            Err(_) => std::thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let reading =
+            std::thread::spawn(move || std::iter::from_fn(|| pull.recv_bytes(0).ok()).count());
+        std::thread::sleep(Duration::from_millis(20));
+        running.stop().unwrap();
+        let taken: usize = sending
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        let received = reading.join().unwrap();
+        assert_eq!(received + said_lost(log, &name), taken, "round {round}");
     }
 }
 
