@@ -88,7 +88,7 @@ impl Route {
     }
 
     /// A hook that makes none, one or many messages of each. A panic in it is the error of that
-    /// message. In place of an earlier hook; they all go to the first part.
+    /// message. In place of an earlier hook; they all go to the first part, and there must be one.
     pub fn scatter<F, M>(self, hook: F) -> Self
     where
         F: FnMut(PalmMessage) -> M + Send + 'static,
@@ -109,6 +109,11 @@ impl Route {
     pub fn failures_to(mut self, part: impl Into<String>) -> Self {
         self.failures = Some(NamedWay::waiting(part));
         self
+    }
+
+    /// Whether it has something to send, and no way to send it on.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.ways.is_empty() && !matches!(self.does, Does::Hook(_))
     }
 
     /// The ways that its hook has, in their order.
