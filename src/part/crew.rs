@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,6 +26,7 @@ use super::running::{Cause, Running, Shared};
 use super::signal::Signal;
 use crate::address::Addresses;
 use crate::bell::Bell;
+use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
 
@@ -83,6 +85,14 @@ impl Context {
         if messages > 0 {
             let (name, part) = (&self.component, &self.part);
             log::warn!(target: name, "{part} ended with {messages} messages that did not get on");
+        }
+    }
+
+    /// Logs that something from a peer is refused, unless that peer had such a line just now.
+    pub(crate) fn refuse(&self, complaints: &mut Complaints, peer: &str, why: impl Display) {
+        if let Some(more) = complaints.note(peer, Instant::now()) {
+            let (name, part) = (&self.component, &self.part);
+            log::warn!(target: name, "{part} refused from {peer}: {why}{more}");
         }
     }
 

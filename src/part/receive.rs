@@ -1,7 +1,5 @@
 //! What comes in over a socket, message by message.
 
-use std::time::Instant;
-
 use super::attached::{Attached, Plan};
 use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
@@ -116,7 +114,7 @@ impl Receiving<'_> {
             match self.accept() {
                 Ok(Some(frame)) => batch.push(frame),
                 Ok(None) => {}
-                Err(error) => self.complain(&error),
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(batch)
@@ -147,12 +145,9 @@ impl Receiving<'_> {
         Ok(Some(frame))
     }
 
-    fn complain(&mut self, error: &Error) {
+    fn refuse(&mut self, error: &Error) {
         let peer = self.attached.socket.peer();
-        if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-            let part = &self.context.part;
-            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
-        }
+        self.context.refuse(&mut self.complaints, &peer, error);
     }
 }
 

@@ -199,7 +199,7 @@ impl<'a> Replying<'a> {
             match split(&mut self.parts) {
                 Ok((envelope, body)) => bytes += self.accept(envelope, body)?,
                 // Nobody knows whom to answer.
-                Err(error) => self.complain(&error),
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(!self.pending.is_empty())
@@ -210,7 +210,7 @@ impl<'a> Replying<'a> {
         let mut frame = match body.and_then(|body| Frame::parse(body, self.limit)) {
             Ok(frame) => frame,
             Err(error) => {
-                self.complain(&error);
+                self.refuse(&error);
                 self.answer(envelope, FAILED.to_vec())?;
                 return Ok(0);
             }
@@ -385,12 +385,9 @@ impl<'a> Replying<'a> {
         Ok(())
     }
 
-    fn complain(&mut self, error: &Error) {
+    fn refuse(&mut self, error: &Error) {
         let peer = self.attached.socket.peer();
-        if let Some(more) = self.refused.note(&peer, Instant::now()) {
-            let part = &self.context.part;
-            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
-        }
+        self.context.refuse(&mut self.refused, &peer, error);
     }
 
     fn miss(&mut self, what: &str) {

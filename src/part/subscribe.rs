@@ -135,14 +135,7 @@ impl<'a> Subscription<'a> {
             }
             match self.accept() {
                 Ok((topic, frame)) => reader.take(&topic, frame),
-                Err(error) => {
-                    let peer = self.socket.peer();
-                    if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-                        let name = &self.context.component;
-                        let part = &self.context.part;
-                        log::warn!(target: name, "{part} refused from {peer}: {error}{more}");
-                    }
-                }
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(())
@@ -160,5 +153,10 @@ impl<'a> Subscription<'a> {
             reason: "its topic is not UTF-8",
         })?;
         Ok((topic, frame))
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        let peer = self.socket.peer();
+        self.context.refuse(&mut self.complaints, &peer, error);
     }
 }
