@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Log, Random, SOON, fixed, limit, message, peer, until};
@@ -483,6 +485,42 @@ fn a_request_that_is_open_at_a_stop_is_told_so() {
     next(&part.requests);
     part.running.stop().unwrap();
     assert_eq!(socket.recv_bytes(0).unwrap(), FAILED);
+}
+
+#[test]
+fn what_was_taken_before_a_stop_is_said_to_be_taken_even_to_one_who_reads_slowly() {
+    let _limit = limit(60, "a stop while answers wait");
+    let (outlet, requests) = channel().unwrap();
+    let service = RepService::new(FREE).start(outlet, None).unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counting = std::thread::spawn({
+        let taken = taken.clone();
+        move || {
+            while let Some(batch) = requests.recv() {
+                taken.fetch_add(batch.len(), Ordering::SeqCst);
+            }
+        }
+    });
+    let context = zmq::Context::new();
+    let dealer = context.socket(zmq::DEALER).unwrap();
+    dealer.set_rcvhwm(1).unwrap();
+    dealer.set_rcvbuf(4_096).unwrap();
+    dealer.set_linger(0).unwrap();
+    dealer.set_sndtimeo(1_000).unwrap();
+    dealer.set_rcvtimeo(1_000).unwrap();
+    dealer.connect(rep(&service)).unwrap();
+    // Each answer carries the way back, which is long: they are more than the sockets hold.
+    let frame = request("", "s.f", b"x");
+    let hop = [b'h'; 4_000];
+    for _ in 0..800 {
+        dealer.send_multipart([&hop[..], b"", &frame], 0).unwrap();
+    }
+    until("all to be taken", || taken.load(Ordering::SeqCst) == 800);
+    service.stopper().stop();
+    let answers = std::iter::from_fn(|| dealer.recv_multipart(0).ok());
+    assert_eq!(answers.filter(|parts| parts[2] == b"1").count(), 800);
+    service.wait().unwrap();
+    counting.join().unwrap();
 }
 
 #[test]

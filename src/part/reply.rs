@@ -169,9 +169,11 @@ impl<'a> Replying<'a> {
         }
     }
 
+    /// Whether there is nothing more to do. Answers that their peers have no room for are waited
+    /// for, as long as a stop allows.
     fn is_over(&self) -> bool {
-        let done = self.requests.len() == 0 && self.unsent.is_empty();
-        let ended = self.outlet.is_none() && (done || self.answers.is_none());
+        let answered = self.requests.len() == 0 || self.answers.is_none();
+        let ended = self.outlet.is_none() && answered && self.unsent.is_empty();
         ended || self.context.hard.is_raised()
     }
 
