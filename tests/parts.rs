@@ -253,6 +253,26 @@ fn said_lost(log: &Log, name: &str) -> usize {
 }
 
 #[test]
+fn all_that_is_lost_at_a_stop_is_counted_with_what_is_in_the_channel() {
+    let _limit = limit(60, "a stop with a full channel");
+    let log = Log::install();
+    let (feeds, inlet) = channel().unwrap();
+    let parts = Assembly::new("counted").inlet("In", inlet, "Push");
+    let running = parts
+        .outbound("Push", PushService::new(FREE))
+        .start()
+        .unwrap();
+    // One batch in hand, and as many as the channel to it holds.
+    for batch in 0..9 {
+        let numbers = batch * 100..(batch + 1) * 100;
+        feeds.send(numbers.map(frame).collect()).unwrap();
+    }
+    drop(feeds);
+    running.stop().unwrap();
+    assert_eq!(said_lost(log, "counted"), 900);
+}
+
+#[test]
 fn raw_bytes_are_answered_by_a_function_that_may_panic() {
     let _limit = limit(60, "a bypass that answers");
     let health = RepBypass::new(FREE, |request| match request {

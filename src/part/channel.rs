@@ -230,6 +230,15 @@ impl Inlet {
         }
     }
 
+    /// Throws away what is there, at the end of who takes it. Gives how many messages those are.
+    pub(crate) fn drain(&self) -> usize {
+        let mut messages = 0;
+        while let Received::Batch(batch) = self.try_recv() {
+            messages += batch.len();
+        }
+        messages
+    }
+
     /// Says that there is room again.
     fn taken(&self, batch: Option<Batch>) -> Option<Batch> {
         self.room.ring();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::wiring::{Outbound, Part, Wiring};
-use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Received};
+use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet};
 use crate::cache::StoreCache;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
@@ -148,10 +148,7 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         results.send(context);
         results.lost += parcels.len();
     }
-    while let Received::Batch(batch) = inlet.try_recv() {
-        results.lost += batch.len();
-    }
-    context.say_lost(results.lost);
+    context.say_lost(results.lost + inlet.drain());
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function

@@ -364,8 +364,9 @@ impl<'a> Replying<'a> {
         bell.sleep(ready, || self.attached.socket.wait(want, bell, timeout))
     }
 
-    /// Tells who still waits that nothing will come.
+    /// Gives what answers there still are, and tells who still waits that nothing will come.
     fn end(&mut self) -> Result<()> {
+        while self.take_answers()? {}
         let open: Vec<Request> = self.requests.drain().collect();
         for request in &open {
             let _ = self.attached.socket.try_route(&request.envelope, FAILED)?;
