@@ -273,6 +273,43 @@ fn all_that_is_lost_at_a_stop_is_counted_with_what_is_in_the_channel() {
 }
 
 #[test]
+fn a_part_whose_messages_nobody_takes_any_more_ends_and_says_why() {
+    let _limit = limit(60, "a part that is left");
+    let context = zmq::Context::new();
+    let says_so = |running: &Running, name: &str| {
+        let error = running.wait().unwrap_err().to_string();
+        let expected = format!("part {name} died: nobody takes its messages any more");
+        assert_eq!(error, expected);
+    };
+    let (outlet, inlet) = channel().unwrap();
+    let pull = PullService::new(FREE).start(outlet).unwrap();
+    drop(inlet);
+    let push = peer(&context, zmq::PUSH, address(&pull, "Pull"));
+    push.send(frame(1).as_bytes(), 0).unwrap();
+    says_so(&pull, "Pull");
+    // One that publishes, for two that subscribe.
+    let (feeds, inlet) = channel().unwrap();
+    let publisher = PubService::new(FREE).subscribers(2).start(inlet).unwrap();
+    let at = address(&publisher, "Pub");
+    let (outlet, inlet) = channel().unwrap();
+    let sub = SubConnection::new(at, "me").start(outlet).unwrap();
+    drop(inlet);
+    let (outlet, inlet) = channel().unwrap();
+    let results = palm::part::ResultConnection::new(at, "me")
+        .start(outlet)
+        .unwrap();
+    drop(inlet);
+    feed(&feeds, 0..3);
+    says_so(&sub, "Sub");
+    says_so(&results, "Sub");
+    // After a stop, that is in order.
+    let (outlet, inlet) = channel().unwrap();
+    let pull = PullService::new(FREE).start(outlet).unwrap();
+    drop(inlet);
+    pull.stop().unwrap();
+}
+
+#[test]
 fn raw_bytes_are_answered_by_a_function_that_may_panic() {
     let _limit = limit(60, "a bypass that answers");
     let health = RepBypass::new(FREE, |request| match request {

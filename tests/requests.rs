@@ -524,6 +524,39 @@ fn what_was_taken_before_a_stop_is_said_to_be_taken_even_to_one_who_reads_slowly
 }
 
 #[test]
+fn a_part_whose_requests_nobody_takes_or_answers_ends_and_says_why() {
+    let _limit = limit(60, "a part that is left");
+    for (leaves, why) in [("taker", "nobody takes"), ("answerer", "nobody answers")] {
+        let ByHand {
+            running,
+            requests,
+            answers,
+        } = by_hand(RepService::new(FREE));
+        let socket = ask(rep(&running));
+        let held = match leaves {
+            "taker" => {
+                drop(requests);
+                (None, Some(answers))
+            }
+            _ => {
+                drop(answers);
+                (Some(requests), None)
+            }
+        };
+        socket.send(request("", "s.f", b"x"), 0).unwrap();
+        let error = running.wait().unwrap_err().to_string();
+        assert!(
+            error.contains("part Rep died") && error.contains(why),
+            "{error}"
+        );
+        if leaves == "taker" {
+            assert_eq!(socket.recv_bytes(0).unwrap(), FAILED);
+        }
+        drop(held);
+    }
+}
+
+#[test]
 fn a_request_whose_function_runs_at_a_stop_is_answered() {
     let _limit = limit(60, "a stop while a function runs");
     let (entered, inside) = std::sync::mpsc::sync_channel(1);

@@ -129,14 +129,16 @@ pub(crate) fn spawn_work(
         };
         crew.spawn(&name, Duty::Works, move |context| {
             context.ready(None)?;
-            run(context, &*work, &inlet, &mut results);
-            Ok(())
+            run(context, &*work, &inlet, &mut results)
         });
     }
 }
 
-fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) {
-    while let Some(batch) = inlet.recv_until(&context.late) {
+fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
+    while !results.closed {
+        let Some(batch) = inlet.recv_until(&context.late) else {
+            break;
+        };
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
@@ -149,6 +151,10 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         results.lost += parcels.len();
     }
     context.say_lost(results.lost + inlet.drain());
+    match results.closed {
+        true => context.deserted("nobody takes its results any more"),
+        false => Ok(()),
+    }
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function

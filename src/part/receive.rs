@@ -82,26 +82,39 @@ struct Receiving<'a> {
 
 impl Receiving<'_> {
     fn run(&mut self, bell: &Bell) -> Result<()> {
+        let taken = self.receive_all(bell)?;
+        let refused = self.complaints.total();
+        if refused > 0 {
+            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
+        }
+        match taken {
+            true => Ok(()),
+            false => self.context.deserted("nobody takes its messages any more"),
+        }
+    }
+
+    /// Hands on what comes, until a stop. False when nobody took it any more before.
+    fn receive_all(&mut self, bell: &Bell) -> Result<bool> {
         while !self.context.soft.is_raised() {
             self.attached.follow(self.context);
             let batch = self.receive()?;
             if let Some(outlet) = self.outlet.as_ref().filter(|_| !batch.is_empty()) {
                 match outlet.send_until(batch, &self.context.hard) {
                     Ok(()) => continue,
-                    Err(NotSent::Full(lost) | NotSent::Closed(lost)) => {
+                    Err(NotSent::Full(lost)) => {
                         self.context.say_lost(lost.len());
                         break;
+                    }
+                    Err(NotSent::Closed(lost)) => {
+                        self.context.say_lost(lost.len());
+                        return Ok(false);
                     }
                 }
             }
             let news = || self.context.soft.is_raised() || self.attached.has_moved();
             bell.sleep(news, || self.attached.socket.wait(Want::Read, bell, None))?;
         }
-        let refused = self.complaints.total();
-        if refused > 0 {
-            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Receives what is there, up to a full batch.

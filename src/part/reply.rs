@@ -111,6 +111,8 @@ struct Replying<'a> {
     /// The largest frame to take.
     limit: usize,
     timeout: Duration,
+    /// Why it cannot go on, if it cannot.
+    deserted: Option<&'static str>,
     requests: Requests<Request>,
     /// Requests that are not handed over yet.
     pending: VecDeque<(Uuid, Frame)>,
@@ -139,6 +141,7 @@ impl<'a> Replying<'a> {
             answers,
             limit,
             timeout,
+            deserted: None,
             requests: Requests::new(OPEN, timeout),
             pending: VecDeque::new(),
             unsent: VecDeque::new(),
@@ -161,11 +164,16 @@ impl<'a> Replying<'a> {
                 self.outlet = None;
             }
             if self.is_over() {
-                return self.end();
+                break;
             }
             if !worked {
                 self.sleep(bell)?;
             }
+        }
+        self.end()?;
+        match self.deserted {
+            Some(why) => self.context.deserted(why),
+            None => Ok(()),
         }
     }
 
@@ -174,7 +182,7 @@ impl<'a> Replying<'a> {
     fn is_over(&self) -> bool {
         let answered = self.requests.len() == 0 || self.answers.is_none();
         let ended = self.outlet.is_none() && answered && self.unsent.is_empty();
-        ended || self.context.hard.is_raised()
+        ended || self.deserted.is_some() || self.context.hard.is_raised()
     }
 
     fn takes_requests(&self) -> bool {
@@ -244,9 +252,10 @@ impl<'a> Replying<'a> {
                 return Ok(false);
             }
             Err(NotSent::Closed(batch)) => {
-                self.context.say_lost(batch.len());
+                // They are among those that have no answer.
+                drop(batch);
                 self.outlet = None;
-                self.answers = None;
+                self.deserted = Some("nobody takes its requests any more");
                 return Ok(true);
             }
         }
@@ -271,6 +280,9 @@ impl<'a> Replying<'a> {
             Received::End => {
                 self.outlet = None;
                 self.answers = None;
+                if !self.context.soft.is_raised() {
+                    self.deserted = Some("nobody answers its requests any more");
+                }
                 return Ok(true);
             }
         };

@@ -49,9 +49,17 @@ impl Subscribe {
 /// What takes published messages.
 pub(crate) trait Reader: Send + 'static {
     /// Whether it has room for more. When that changes, it rings the part's bell.
-    fn has_room(&self) -> bool;
+    fn has_room(&mut self) -> bool;
     /// Takes a message. Must not block.
     fn take(&mut self, topic: &str, frame: Frame);
+    /// Whether nobody is there any more for whom it takes messages.
+    fn is_deserted(&self) -> bool {
+        false
+    }
+    /// How many messages it has taken that did not get on.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 struct Subscription<'a> {
@@ -119,7 +127,17 @@ impl<'a> Subscription<'a> {
     }
 
     fn run(&mut self, bell: &Bell, mut reader: impl Reader) -> Result<()> {
-        while !self.context.hard.is_raised() {
+        let result = self.read(bell, &mut reader);
+        self.context.say_lost(reader.kept());
+        result?;
+        match reader.is_deserted() {
+            true => self.context.deserted("nobody takes its messages any more"),
+            false => Ok(()),
+        }
+    }
+
+    fn read(&mut self, bell: &Bell, reader: &mut impl Reader) -> Result<()> {
+        while !self.context.hard.is_raised() && !reader.is_deserted() {
             if !reader.has_room() {
                 let ready = || self.context.hard.is_raised() || reader.has_room();
                 bell.sleep(ready, || self.socket.wait(Want::Nothing, bell, None))?;
