@@ -197,8 +197,6 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
     ] {
         assert_eq!(answer(&socket, garbage), FAILED);
     }
-    let large = request("", "s.double", &[b'x'; 80_000]);
-    assert_eq!(answer(&socket, &large), FAILED);
     socket
         .send_multipart([request("", "s.double", b"x"), vec![1]], 0)
         .unwrap();
@@ -220,6 +218,37 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
     let good = dealer.recv_multipart(0).unwrap();
     assert_eq!(reply(&good[1]).payload, b"abab");
     assert_eq!(reply(&answer(&socket, &frame)).payload, b"abab");
+}
+
+#[test]
+fn a_request_over_the_limit_is_answered_with_its_failure() {
+    let _limit = limit(60, "large requests");
+    let server = server(functions());
+    let socket = ask(rep(&server));
+    for size in [10_001, 80_000] {
+        let bytes = answer(&socket, &request("mine", "s.double", &vec![b'x'; size]));
+        assert!(bytes.len() < 500, "{} bytes", bytes.len());
+        let reply = reply(&bytes);
+        assert_eq!(
+            (reply.payload.as_slice(), reply.cache.as_str()),
+            (FAILED, "mine")
+        );
+        let cause = reply.failure.unwrap().cause;
+        assert!(
+            cause.contains(&format!("{size} bytes is over the limit of 10000")),
+            "{cause}"
+        );
+    }
+    let largest = request("", "s.double", &[b'x'; 10_000]);
+    assert_eq!(reply(&answer(&socket, &largest)).payload.len(), 20_000);
+    // Without a way back, there is no message to answer with.
+    let (outlet, taken) = channel().unwrap();
+    let service = RepService::new(FREE).max_message(10_000);
+    let service = service.start(outlet, None).unwrap();
+    let socket = ask(rep(&service));
+    assert_eq!(answer(&socket, &request("", "s.f", &[0; 10_001])), FAILED);
+    assert_eq!(answer(&socket, &request("", "s.f", &[0; 10_000])), b"1");
+    assert_eq!(next(&taken).payload().len(), 10_000);
 }
 
 #[test]

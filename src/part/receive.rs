@@ -5,7 +5,7 @@ use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Want};
 
 /// What kind of messages come in.
@@ -53,7 +53,7 @@ impl Receive {
                 attached,
                 topic,
                 outlet,
-                limit: self.max_message.saturating_add(ENVELOPE),
+                limit: self.max_message,
                 most: self.high_water.map_or(256, usize::from),
                 fill_id: self.fill_id,
                 complaints: Complaints::default(),
@@ -71,7 +71,7 @@ struct Receiving<'a> {
     /// What it subscribed to, if it did.
     topic: Option<String>,
     outlet: Option<Outlet>,
-    /// The largest frame to take.
+    /// The largest payload to take.
     limit: usize,
     /// The most messages in a batch.
     most: usize,
@@ -133,7 +133,8 @@ impl Receiving<'_> {
         Ok(batch)
     }
 
-    /// The message that was received; none if it is not for us.
+    /// The message that was received; none if it is not for us. One that is too large goes on
+    /// as its failure, so that its client does not wait for it.
     fn accept(&mut self) -> Result<Option<Frame>> {
         let frame = match (&self.topic, self.parts.as_mut_slice()) {
             (None, [frame]) => frame,
@@ -149,7 +150,13 @@ impl Receiving<'_> {
             (Some(_), [welcome]) if *welcome == WELCOME.as_bytes() => return Ok(None),
             (Some(_), _) => return malformed("a published message has a topic and a message"),
         };
-        let mut frame = Frame::parse(std::mem::take(frame), self.limit)?;
+        // The socket has let in what is up to twice the limit, so that it can be told from what
+        // is no message.
+        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
+        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+            self.refuse(&error);
+            frame = failed;
+        }
         if self.fill_id && frame.cache().is_empty() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();

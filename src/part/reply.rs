@@ -21,7 +21,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::requests::Requests;
 use crate::error::{Error, Result, seconds};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Routed, Want};
 use crate::time::after;
 
@@ -71,7 +71,7 @@ impl Reply {
             max_message: self.max_message,
             high_water: None,
         };
-        let limit = self.max_message.saturating_add(ENVELOPE);
+        let limit = self.max_message;
         let timeout = self.timeout;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
@@ -108,7 +108,7 @@ struct Replying<'a> {
     outlet: Option<Outlet>,
     /// Where answers come from, if any are to.
     answers: Option<Inlet>,
-    /// The largest frame to take.
+    /// The largest payload to take.
     limit: usize,
     timeout: Duration,
     /// Why it cannot go on, if it cannot.
@@ -188,7 +188,7 @@ impl<'a> Replying<'a> {
     fn takes_requests(&self) -> bool {
         let open = self.requests.len() + self.unsent.len();
         let is_open = self.outlet.is_some() && !self.context.soft.is_raised();
-        is_open && self.pending.is_empty() && open < OPEN
+        is_open && self.pending.is_empty() && open < OPEN && self.held < HOLD
     }
 
     fn takes_answers(&self) -> bool {
@@ -217,7 +217,8 @@ impl<'a> Replying<'a> {
 
     /// Notes a request, or refuses it. Gives how large it is.
     fn accept(&mut self, envelope: Envelope, body: Result<Vec<u8>>) -> Result<usize> {
-        let mut frame = match body.and_then(|body| Frame::parse(body, self.limit)) {
+        // The socket has let in what is up to twice the limit.
+        let mut frame = match body.and_then(|body| Frame::parse(body, usize::MAX)) {
             Ok(frame) => frame,
             Err(error) => {
                 self.refuse(&error);
@@ -225,6 +226,16 @@ impl<'a> Replying<'a> {
                 return Ok(0);
             }
         };
+        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+            self.refuse(&error);
+            let answer = match self.answers {
+                Some(_) => failed.into_bytes(),
+                None => FAILED.to_vec(),
+            };
+            let bytes = answer.len();
+            self.answer(envelope, answer)?;
+            return Ok(bytes);
+        }
         let id = Uuid::new_v4();
         let cache = frame.cache().to_owned();
         if self.answers.is_some() || cache.is_empty() {

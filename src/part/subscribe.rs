@@ -8,7 +8,7 @@ use super::{Context, Crew, Duty, Target, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Monitor, Socket, Want};
 
 /// How long a peer that has answered at all may take to say that it is a palm peer. One that
@@ -159,17 +159,24 @@ impl<'a> Subscription<'a> {
         Ok(())
     }
 
+    /// A message and its topic. One that is too large is taken as its failure: so whoever waits
+    /// for it is told.
     fn accept(&mut self) -> Result<(String, Frame)> {
         let [topic, frame] = self.parts.as_mut_slice() else {
             return Err(Error::Malformed {
                 reason: "a published message has a topic and a message",
             });
         };
-        let limit = self.config.max_message.saturating_add(ENVELOPE);
-        let frame = Frame::parse(std::mem::take(frame), limit)?;
+        // The socket has let in what is up to twice the limit.
+        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
         let topic = String::from_utf8(std::mem::take(topic)).map_err(|_| Error::Malformed {
             reason: "its topic is not UTF-8",
         })?;
+        if let Some((failed, error)) = frame.over(self.config.max_message, &self.context.component)
+        {
+            self.refuse(&error);
+            frame = failed;
+        }
         Ok((topic, frame))
     }
 
