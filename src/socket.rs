@@ -34,6 +34,10 @@ const KEEPALIVE_COUNT: i32 = 4;
 /// keeps a level of a tree for each byte.
 const MAX_TOPIC: usize = 4_096;
 
+/// How many frames a request may have: its peer, one for each broker that it came through, an
+/// empty one, and its body.
+pub(crate) const MAX_REQUEST: usize = 16;
+
 /// What libzmq says of a host name that is to be bound.
 const ENODEV: i32 = 19;
 
@@ -96,11 +100,11 @@ impl Kind {
         }
     }
 
-    /// More frames than any message has that comes in here: the rest of a longer one is thrown
-    /// away unread. A request has one for each broker that it came through.
+    /// More frames than any message may have that comes in here: the rest of a longer one is
+    /// thrown away unread, and what is left is to be refused for its length.
     fn max_parts(self) -> usize {
         match self {
-            Self::Router => 16,
+            Self::Router => MAX_REQUEST + 1,
             _ => 4,
         }
     }
@@ -355,7 +359,7 @@ impl Socket {
     }
 
     /// Receives a message into `parts`, if one is there. Of one with more frames than any of
-    /// ours has, some are left out, but it still has too many.
+    /// ours may have, some are left out, but it still has too many.
     pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {
         parts.clear();
         loop {

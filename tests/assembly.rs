@@ -29,6 +29,9 @@ fn functions() -> Functions {
         })
 }
 
+/// No parts.
+const NONE: [&str; 0] = [];
+
 /// What is not wrong yet: it publishes what is pushed to this address.
 fn sound(pull: &str) -> Assembly {
     Assembly::new("s")
@@ -133,6 +136,32 @@ fn every_wrong_assembly_is_an_error_of_its_start_that_says_what_is_wrong() {
             "'F': they need at least one thread",
         ),
         (
+            sound().inbound(
+                "P",
+                pull(),
+                Route::through(NONE, |_, _| ()).scatter(|m| [m]),
+            ),
+            "the route of 'P' needs a part to lead to",
+        ),
+        (
+            sound()
+                .inbound("P", pull(), "F")
+                .outbound("F", functions())
+                .replies("F", "F"),
+            "a circle of ways that wait for each other: 'F' to 'F'; one of them must not wait",
+        ),
+        (
+            sound()
+                .inbound("P", pull(), "A")
+                .outbound("A", functions())
+                .replies("A", Route::through(["Pub", "B"], |_, _| ()))
+                .outbound("B", functions())
+                .replies("B", Route::to("C").failures_to("Pub"))
+                .outbound("C", functions())
+                .replies("C", Route::to("Pub").failures_to("B")),
+            "'B' to 'C' to 'B'; one of them must not wait (see `Route::and_unbounded`)",
+        ),
+        (
             sound().preset_address("key", "Sub"),
             "'key' is the address of 'Sub', which it does not",
         ),
@@ -148,6 +177,29 @@ fn every_wrong_assembly_is_an_error_of_its_start_that_says_what_is_wrong() {
         assert!(error.contains(says), "{shown}: {error}, not {says}");
         until(&format!("the port of {shown} to be free"), || is_free(&at));
     }
+}
+
+#[test]
+fn circles_in_which_one_does_not_wait_or_is_answered_are_sound() {
+    let _limit = limit(60, "sound circles");
+    let functions = || FunctionService::new(functions());
+    let again = Route::through(["Pub"], |frame, ways| ways.send(0, frame)).and_unbounded("A");
+    let circles = Assembly::new("s")
+        .inbound("Pull", PullService::new(FREE), "A")
+        .outbound("A", functions())
+        .replies("A", "B")
+        .outbound("B", functions())
+        .replies("B", again)
+        .outbound("Pub", PubService::new(FREE))
+        .inbound("Rep", RepService::new(FREE), "C")
+        .outbound("C", functions())
+        .replies("C", "D")
+        .outbound("D", functions())
+        .replies(
+            "D",
+            Route::through(["Rep", "Pub"], |frame, ways| ways.send(0, frame)),
+        );
+    circles.start().unwrap().stop().unwrap();
 }
 
 #[test]

@@ -201,3 +201,28 @@ fn addresses_that_are_given_are_used_in_place_of_those_told() {
     first.stop().unwrap();
     assert_eq!(eval(&client, "s.echo", b"x").unwrap(), b"x");
 }
+
+#[test]
+fn a_result_over_the_limit_of_the_client_is_its_error() {
+    let _limit = limit(30, "large results");
+    let server = echo_server("s")
+        .function("grow", |call| Ok(call.payload().repeat(10)))
+        .start()
+        .unwrap();
+    let builder = Client::builder("s", &server.addresses().db).max_message(1_000);
+    let client = builder.connect().unwrap();
+    assert_eq!(eval(&client, "s.grow", &[7; 100]).unwrap(), [7; 1_000]);
+    match eval(&client, "s.grow", &[7; 101]).unwrap_err() {
+        Error::Refused { function, cause } => {
+            assert_eq!(function, "s.grow");
+            let says = "a message of 1010 bytes is over the limit of 1000 bytes (at 'client ";
+            assert!(cause.contains(says), "{cause}");
+        }
+        other => panic!("{other}"),
+    }
+    // A job goes on after it.
+    let payloads = [100, 101, 100].map(|size| vec![7; size]);
+    let results = client.request("s.grow").timeout(SOON).job(payloads);
+    let are_ok: Vec<_> = results.unwrap().map(|result| result.is_ok()).collect();
+    assert_eq!(are_ok, [true, false, true]);
+}

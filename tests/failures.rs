@@ -146,15 +146,45 @@ fn a_message_over_the_limit_of_the_server_does_not_stop_it() {
     let _limit = limit(30, "a message over the limit");
     let server = echo_server("s").max_message(1_000).start().unwrap();
     let client = client(&server);
+    assert_eq!(eval(&client, "s.echo", &[7; 1_000]).unwrap().len(), 1_000);
     // A little over: taken in and refused. Far over: the connection is cut, and made again.
-    for size in [80_000, 10_000_000] {
-        let soon = Duration::from_millis(300);
+    for (size, soon) in [
+        (1_001, SOON),
+        (80_000, SOON),
+        (10_000_000, Duration::from_millis(300)),
+    ] {
         let request = client.request("s.echo").timeout(soon);
-        request.eval(vec![0; size]).unwrap_err();
+        match request.eval(vec![0; size]).unwrap_err() {
+            Error::Refused { cause, .. } if soon == SOON => {
+                let says = format!("a message of {size} bytes is over the limit of 1000 bytes");
+                assert!(cause.contains(&says), "{cause}");
+            }
+            Error::Timeout { .. } if soon < SOON => {}
+            other => panic!("{size}: {other}"),
+        }
+        let soon = Duration::from_millis(300);
         until("the server to answer again", || {
             let again = client.request("s.echo").timeout(soon * 3);
             again.eval(b"x").is_ok_and(|result| result == b"x")
         });
     }
     assert!(!server.is_over());
+}
+
+#[test]
+fn what_is_said_of_a_message_over_the_limit_is_one_small_message() {
+    let _limit = limit(30, "one failure for a message");
+    let server = echo_server("s").max_message(1_000).start().unwrap();
+    let context = zmq::Context::new();
+    let results = common::subscriber(&context, &server.addresses().publish, "raw");
+    let push = common::peer(&context, zmq::PUSH, &server.addresses().pull);
+    push.send(message("raw", "s.echo", &[0; 100_000]).encode_frame(), 0)
+        .unwrap();
+    push.send(message("raw", "s.echo", b"next").encode_frame(), 0)
+        .unwrap();
+    let (_, failed) = published(&results);
+    assert_eq!(failed.payload, b"0");
+    assert!(failed.failure.is_some());
+    assert!(failed.encode_frame().len() < 500);
+    assert_eq!(published(&results).1.payload, b"next");
 }

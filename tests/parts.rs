@@ -245,6 +245,70 @@ fn a_stop_while_nobody_pulls_ends_in_time_and_says_what_is_lost() {
     }
 }
 
+/// How many messages a component said to be lost when it ended.
+fn said_lost(log: &Log, name: &str) -> usize {
+    let lines = log.lines(name, "messages that did not get on");
+    let lost = |line: &String| line.split(' ').find_map(|word| word.parse::<usize>().ok());
+    lines.iter().map(|line| lost(line).expect("a number")).sum()
+}
+
+#[test]
+fn all_that_is_lost_at_a_stop_is_counted_with_what_is_in_the_channel() {
+    let _limit = limit(60, "a stop with a full channel");
+    let log = Log::install();
+    let (feeds, inlet) = channel().unwrap();
+    let parts = Assembly::new("counted").inlet("In", inlet, "Push");
+    let running = parts
+        .outbound("Push", PushService::new(FREE))
+        .start()
+        .unwrap();
+    // One batch in hand, and as many as the channel to it holds.
+    for batch in 0..9 {
+        let numbers = batch * 100..(batch + 1) * 100;
+        feeds.send(numbers.map(frame).collect()).unwrap();
+    }
+    drop(feeds);
+    running.stop().unwrap();
+    assert_eq!(said_lost(log, "counted"), 900);
+}
+
+#[test]
+fn a_part_whose_messages_nobody_takes_any_more_ends_and_says_why() {
+    let _limit = limit(60, "a part that is left");
+    let context = zmq::Context::new();
+    let says_so = |running: &Running, name: &str| {
+        let error = running.wait().unwrap_err().to_string();
+        let expected = format!("part {name} died: nobody takes its messages any more");
+        assert_eq!(error, expected);
+    };
+    let (outlet, inlet) = channel().unwrap();
+    let pull = PullService::new(FREE).start(outlet).unwrap();
+    drop(inlet);
+    let push = peer(&context, zmq::PUSH, address(&pull, "Pull"));
+    push.send(frame(1).as_bytes(), 0).unwrap();
+    says_so(&pull, "Pull");
+    // One that publishes, for two that subscribe.
+    let (feeds, inlet) = channel().unwrap();
+    let publisher = PubService::new(FREE).subscribers(2).start(inlet).unwrap();
+    let at = address(&publisher, "Pub");
+    let (outlet, inlet) = channel().unwrap();
+    let sub = SubConnection::new(at, "me").start(outlet).unwrap();
+    drop(inlet);
+    let (outlet, inlet) = channel().unwrap();
+    let results = palm::part::ResultConnection::new(at, "me")
+        .start(outlet)
+        .unwrap();
+    drop(inlet);
+    feed(&feeds, 0..3);
+    says_so(&sub, "Sub");
+    says_so(&results, "Sub");
+    // After a stop, that is in order.
+    let (outlet, inlet) = channel().unwrap();
+    let pull = PullService::new(FREE).start(outlet).unwrap();
+    drop(inlet);
+    pull.stop().unwrap();
+}
+
 #[test]
 fn raw_bytes_are_answered_by_a_function_that_may_panic() {
     let _limit = limit(60, "a bypass that answers");
@@ -346,6 +410,51 @@ fn raw_bytes_are_pushed_in_order_and_what_cannot_be_is_given_back() {
     assert_eq!(sender.send("late"), Err(Unsent::Closed(b"late".to_vec())));
     for number in 0..500_u32 {
         assert_eq!(pull.recv_bytes(0).unwrap(), number.to_be_bytes());
+    }
+}
+
+#[test]
+fn what_a_bypass_has_taken_at_its_end_is_sent_or_counted() {
+    let _limit = limit(60, "the end of a bypass");
+    let log = Log::install();
+    let context = zmq::Context::new();
+    for round in 0..10 {
+        let (pull, at) = pusher(&context, zmq::PULL);
+        pull.set_rcvtimeo(500).unwrap();
+        let name = format!("ending-{round}");
+        let part = PushBypass::new(&at);
+        let sender = part.sender();
+        let running = Assembly::new(&name)
+            .inbound("Pull", PullService::new(FREE), "F")
+            .outbound("F", FunctionService::new(Functions::new()))
+            .bypass("Metrics", part)
+            .start()
+            .unwrap();
+        let sending: Vec<_> = (0..2)
+            .map(|_| {
+                let sender = sender.clone();
+                std::thread::spawn(move || {
+                    let mut taken = 0;
+                    loop {
+                        match sender.send("x") {
+                            Ok(()) => taken += 1,
+                            Err(Unsent::Closed(_)) => return taken,
+                            Err(_) => std::thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let reading =
+            std::thread::spawn(move || std::iter::from_fn(|| pull.recv_bytes(0).ok()).count());
+        std::thread::sleep(Duration::from_millis(20));
+        running.stop().unwrap();
+        let taken: usize = sending
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        let received = reading.join().unwrap();
+        assert_eq!(received + said_lost(log, &name), taken, "round {round}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Log, Random, SOON, fixed, limit, message, peer, until};
@@ -195,8 +197,6 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
     ] {
         assert_eq!(answer(&socket, garbage), FAILED);
     }
-    let large = request("", "s.double", &[b'x'; 80_000]);
-    assert_eq!(answer(&socket, &large), FAILED);
     socket
         .send_multipart([request("", "s.double", b"x"), vec![1]], 0)
         .unwrap();
@@ -218,6 +218,88 @@ fn a_request_that_is_no_message_is_answered_at_once_and_the_next_ones_are_served
     let good = dealer.recv_multipart(0).unwrap();
     assert_eq!(reply(&good[1]).payload, b"abab");
     assert_eq!(reply(&answer(&socket, &frame)).payload, b"abab");
+}
+
+#[test]
+fn a_request_over_the_limit_is_answered_with_its_failure() {
+    let _limit = limit(60, "large requests");
+    let server = server(functions());
+    let socket = ask(rep(&server));
+    for size in [10_001, 80_000] {
+        let bytes = answer(&socket, &request("mine", "s.double", &vec![b'x'; size]));
+        assert!(bytes.len() < 500, "{} bytes", bytes.len());
+        let reply = reply(&bytes);
+        assert_eq!(
+            (reply.payload.as_slice(), reply.cache.as_str()),
+            (FAILED, "mine")
+        );
+        let cause = reply.failure.unwrap().cause;
+        assert!(
+            cause.contains(&format!("{size} bytes is over the limit of 10000")),
+            "{cause}"
+        );
+    }
+    let largest = request("", "s.double", &[b'x'; 10_000]);
+    assert_eq!(reply(&answer(&socket, &largest)).payload.len(), 20_000);
+    // Without a way back, there is no message to answer with.
+    let (outlet, taken) = channel().unwrap();
+    let service = RepService::new(FREE).max_message(10_000);
+    let service = service.start(outlet, None).unwrap();
+    let socket = ask(rep(&service));
+    assert_eq!(answer(&socket, &request("", "s.f", &[0; 10_001])), FAILED);
+    assert_eq!(answer(&socket, &request("", "s.f", &[0; 10_000])), b"1");
+    assert_eq!(next(&taken).payload().len(), 10_000);
+}
+
+#[test]
+fn a_request_of_too_many_frames_is_refused_though_its_beginning_looks_like_one() {
+    let _limit = limit(60, "a request of many frames");
+    let (outlet, taken) = channel().unwrap();
+    let service = RepService::new(FREE).start(outlet, None).unwrap();
+    let dealer = peer(&zmq::Context::new(), zmq::DEALER, rep(&service));
+    let send = |behind: usize| {
+        let mut parts = vec![b"hop".to_vec(); 13];
+        parts.extend([vec![], request("", "s.f", b"x")]);
+        parts.extend(vec![b"junk".to_vec(); behind]);
+        dealer.send_multipart(parts, 0).unwrap();
+        dealer.recv_multipart(0).unwrap().pop().unwrap()
+    };
+    for behind in [1, 2, 3, 50] {
+        assert_eq!(send(behind), FAILED, "with {behind} frames behind");
+    }
+    // As many as there may be.
+    assert_eq!(send(0), b"1");
+    assert_eq!(next(&taken).payload(), b"x");
+}
+
+#[test]
+fn two_parts_that_share_an_outlet_both_hear_of_room() {
+    let _limit = limit(60, "a shared outlet");
+    let (outlet, requests) = channel().unwrap();
+    let parts =
+        [outlet.clone(), outlet].map(|outlet| RepService::new(FREE).start(outlet, None).unwrap());
+    // More than the channel holds, to one and then to the other.
+    for part in &parts {
+        let asking: Vec<_> = (0..20)
+            .map(|_| {
+                let socket = ask(rep(part));
+                socket.send(request("", "s.f", b"x"), 0).unwrap();
+                socket
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < asking.len() {
+            // So slowly that the part always comes to wait for room.
+            std::thread::sleep(Duration::from_millis(5));
+            match requests.recv_timeout(SOON) {
+                Received::Batch(batch) => taken += batch.len(),
+                end => panic!("{end:?} after {taken} requests"),
+            }
+        }
+        for socket in asking {
+            assert_eq!(socket.recv_bytes(0).unwrap(), b"1");
+        }
+    }
 }
 
 #[test]
@@ -432,6 +514,75 @@ fn a_request_that_is_open_at_a_stop_is_told_so() {
     next(&part.requests);
     part.running.stop().unwrap();
     assert_eq!(socket.recv_bytes(0).unwrap(), FAILED);
+}
+
+#[test]
+fn what_was_taken_before_a_stop_is_said_to_be_taken_even_to_one_who_reads_slowly() {
+    let _limit = limit(60, "a stop while answers wait");
+    let (outlet, requests) = channel().unwrap();
+    let service = RepService::new(FREE).start(outlet, None).unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counting = std::thread::spawn({
+        let taken = taken.clone();
+        move || {
+            while let Some(batch) = requests.recv() {
+                taken.fetch_add(batch.len(), Ordering::SeqCst);
+            }
+        }
+    });
+    let context = zmq::Context::new();
+    let dealer = context.socket(zmq::DEALER).unwrap();
+    dealer.set_rcvhwm(1).unwrap();
+    dealer.set_rcvbuf(4_096).unwrap();
+    dealer.set_linger(0).unwrap();
+    dealer.set_sndtimeo(1_000).unwrap();
+    dealer.set_rcvtimeo(1_000).unwrap();
+    dealer.connect(rep(&service)).unwrap();
+    // Each answer carries the way back, which is long: they are more than the sockets hold.
+    let frame = request("", "s.f", b"x");
+    let hop = [b'h'; 4_000];
+    for _ in 0..800 {
+        dealer.send_multipart([&hop[..], b"", &frame], 0).unwrap();
+    }
+    until("all to be taken", || taken.load(Ordering::SeqCst) == 800);
+    service.stopper().stop();
+    let answers = std::iter::from_fn(|| dealer.recv_multipart(0).ok());
+    assert_eq!(answers.filter(|parts| parts[2] == b"1").count(), 800);
+    service.wait().unwrap();
+    counting.join().unwrap();
+}
+
+#[test]
+fn a_part_whose_requests_nobody_takes_or_answers_ends_and_says_why() {
+    let _limit = limit(60, "a part that is left");
+    for (leaves, why) in [("taker", "nobody takes"), ("answerer", "nobody answers")] {
+        let ByHand {
+            running,
+            requests,
+            answers,
+        } = by_hand(RepService::new(FREE));
+        let socket = ask(rep(&running));
+        let held = match leaves {
+            "taker" => {
+                drop(requests);
+                (None, Some(answers))
+            }
+            _ => {
+                drop(answers);
+                (Some(requests), None)
+            }
+        };
+        socket.send(request("", "s.f", b"x"), 0).unwrap();
+        let error = running.wait().unwrap_err().to_string();
+        assert!(
+            error.contains("part Rep died") && error.contains(why),
+            "{error}"
+        );
+        if leaves == "taker" {
+            assert_eq!(socket.recv_bytes(0).unwrap(), FAILED);
+        }
+        drop(held);
+    }
 }
 
 #[test]

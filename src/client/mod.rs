@@ -211,7 +211,7 @@ impl ClientBuilder {
 struct Results(Arc<Calls>);
 
 impl Reader for Results {
-    fn has_room(&self) -> bool {
+    fn has_room(&mut self) -> bool {
         self.0.has_room()
     }
 

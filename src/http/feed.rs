@@ -44,14 +44,20 @@ impl Feed {
 }
 
 impl Feeding {
-    /// Hands over what comes, until nothing more is taken: what was sent by then is.
-    pub(super) async fn run(mut self, mut ending: watch::Receiver<bool>, hard: Signal, _: Alive) {
+    /// Hands over what comes, until nothing more is taken: what was sent by then is. False when
+    /// nobody took it any more.
+    pub(super) async fn run(
+        mut self,
+        mut ending: watch::Receiver<bool>,
+        hard: Signal,
+        _: Alive,
+    ) -> bool {
         let mut closed = false;
         loop {
             tokio::select! {
                 item = self.items.recv() => match item {
-                    Some(item) => if !self.hand_over(item, &hard).await { return },
-                    None => return,
+                    Some(item) => if !self.hand_over(item, &hard).await { return false },
+                    None => return true,
                 },
                 () = over(&mut ending), if !closed => {
                     closed = true;

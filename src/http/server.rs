@@ -11,6 +11,7 @@
 use std::convert::Infallible;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -159,9 +160,16 @@ impl<S: Service> Host<S> {
         context.ready(Some(format!("http://{bound}")))?;
         let (ends, ending) = watch::channel(false);
         let (alive, gone) = mpsc::channel(1);
+        let unfed = Arc::new(AtomicBool::new(false));
         if let Some(feeding) = self.feeding {
             let feed = feeding.run(ending.clone(), context.hard.clone(), alive.clone());
-            tokio::spawn(feed);
+            let (unfed, bell) = (unfed.clone(), self.bell.clone());
+            tokio::spawn(async move {
+                if !feed.await {
+                    unfed.store(true, Ordering::SeqCst);
+                    bell.ring();
+                }
+            });
         }
         let door = Arc::new(Door {
             component: context.component.clone(),
@@ -184,12 +192,17 @@ impl<S: Service> Host<S> {
             service: self.service,
             gauge: self.gauge,
             inlet: self.inlet,
+            unfed,
+            deserted: None,
             alive: Some(alive),
             gone,
             ends,
         };
         serving.run(&self.bell).await;
-        Ok(())
+        match serving.deserted {
+            Some(why) => context.deserted(why),
+            None => Ok(()),
+        }
     }
 }
 
@@ -234,6 +247,10 @@ struct Serving<'a, S> {
     service: Arc<S>,
     gauge: Arc<Gauge>,
     inlet: Option<Inlet>,
+    /// Whether nobody takes the messages of requests any more.
+    unfed: Arc<AtomicBool>,
+    /// Why it cannot go on, if it cannot.
+    deserted: Option<&'static str>,
     /// Our own copy; `None` once it is to end.
     alive: Option<Alive>,
     gone: mpsc::Receiver<Infallible>,
@@ -243,9 +260,18 @@ struct Serving<'a, S> {
 impl<S: Service> Serving<'_, S> {
     async fn run(&mut self, bell: &Bell) {
         let context = self.context;
+        let unfed = self.unfed.clone();
+        // After a stop, that is in order.
+        let is_unfed = || unfed.load(Ordering::SeqCst) && !context.soft.is_raised();
         while !context.hard.is_raised() {
             if context.soft.is_raised() && self.alive.take().is_some() {
                 self.ends.send_replace(true);
+            }
+            if is_unfed() {
+                self.deserted = Some("nobody takes its messages any more");
+            }
+            if self.deserted.is_some() {
+                break;
             }
             let has_room = self.service.has_room();
             if has_room && self.take_results() {
@@ -257,7 +283,10 @@ impl<S: Service> Serving<'_, S> {
             let inlet = self.inlet.as_ref().filter(|_| has_room);
             let ready = || {
                 let results = inlet.is_some_and(Inlet::is_ready);
-                results || context.hard.is_raised() || context.soft.is_raised() != ends
+                results
+                    || is_unfed()
+                    || context.hard.is_raised()
+                    || context.soft.is_raised() != ends
             };
             tokio::select! {
                 () = bell.until(ready) => {}
@@ -268,8 +297,9 @@ impl<S: Service> Serving<'_, S> {
         self.say_goodbye().await;
     }
 
-    /// Whoever still waits hears that nothing will come.
+    /// Whoever still waits hears what has come, or that nothing will.
     async fn say_goodbye(&mut self) {
+        while self.service.has_room() && self.take_results() {}
         self.context.say_lost(self.gauge.open());
         self.alive = None;
         self.ends.send_replace(true);
@@ -289,6 +319,9 @@ impl<S: Service> Serving<'_, S> {
             Some(Received::End) => {
                 self.inlet = None;
                 self.service.no_more_results();
+                if !self.context.soft.is_raised() {
+                    self.deserted = Some("nobody answers its requests any more");
+                }
                 true
             }
             Some(Received::Nothing) | None => false,

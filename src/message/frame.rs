@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use super::{ENVELOPE, End, Failure, PalmMessage, Path};
+use super::{ENVELOPE, End, Failure, FailureKind, PalmMessage, Path};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -198,6 +198,19 @@ impl Frame {
     /// The same message as one that yields no result: its payload is `0`, the failure says why.
     pub fn with_failure(&self, failure: &Failure) -> Self {
         self.rebuild(b"0", Some(failure), None)
+    }
+
+    /// What goes on in place of a message whose payload has more than `limit` bytes, and why:
+    /// its failure, which is small.
+    pub(crate) fn over(&self, limit: usize, component: &str) -> Option<(Self, Error)> {
+        let size = self.payload().len();
+        if size <= limit {
+            return None;
+        }
+        let error = Error::TooLarge { size, limit };
+        let cause = format!("a {error} (at '{component}')");
+        let failure = Failure::new(FailureKind::Unfinished, cause);
+        Some((self.with_failure(&failure), error))
     }
 
     /// The same message as the mark at the end of its job: it has no payload.

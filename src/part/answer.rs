@@ -1,7 +1,5 @@
 //! REP: each request is answered at once, by a function.
 
-use std::time::Instant;
-
 use super::{Context, Crew, Duty};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
@@ -47,11 +45,7 @@ fn run(context: &Context, socket: &mut Socket, bell: &Bell, reply: Reply<'_>) ->
         }
         let answer = one(&mut parts).and_then(|request| reply(context, request));
         let answer = answer.unwrap_or_else(|error| {
-            let peer = socket.peer();
-            if let Some(more) = complaints.note(&peer, Instant::now()) {
-                let (name, part) = (&context.component, &context.part);
-                log::warn!(target: name, "{part} refused from {peer}: {error}{more}");
-            }
+            context.refuse(&mut complaints, &socket.peer(), error);
             Vec::new()
         });
         while !socket.try_send(&answer)? {

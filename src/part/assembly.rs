@@ -183,11 +183,12 @@ impl Assembly {
     ///
     /// # Errors
     /// [`Error::Setup`] when it is put together wrongly: a name that is none, two parts of one
-    /// name, no inbound part, a route to a part that there is not or that takes nothing, an
-    /// outbound part that nothing leads to, a second route for the replies of one part or any
-    /// for one without replies, a key for an address that no part binds. [`Error::Address`] or [`Error::Bind`] for an address
-    /// that is malformed, in use or not to be bound; [`Error::Store`] when the store cannot be
-    /// written.
+    /// name, no inbound part, a route to a part that there is not or that takes nothing, or to
+    /// none, an outbound part that nothing leads to, a second route for the replies of one part or
+    /// any for one without replies, outbound parts whose replies lead round in a circle in which
+    /// every way waits, a key for an address that no part binds. [`Error::Address`] or
+    /// [`Error::Bind`] for an address that is malformed, in use or not to be bound;
+    /// [`Error::Store`] when the store cannot be written.
     pub fn start(mut self) -> Result<Running> {
         self.add_caches();
         self.check_names()?;
@@ -269,6 +270,7 @@ impl Assembly {
         for entry in &self.parts {
             self.check_ways(entry)?;
         }
+        self.check_circles()?;
         self.check_presets()
     }
 
@@ -284,10 +286,60 @@ impl Assembly {
             let (from, to) = (&entry.name, &way.part);
             return Err(self.wrong(format!("'{from}' leads to '{to}', which {reason}")));
         }
+        if entry.route.as_ref().is_some_and(Route::leads_nowhere) {
+            let from = &entry.name;
+            return Err(self.wrong(format!("the route of '{from}' needs a part to lead to")));
+        }
         if entry.role == Role::Outbound && !self.ways().any(|way| way.part == entry.name) {
             return Err(self.wrong(format!("nothing leads to '{}'", entry.name)));
         }
         Ok(())
+    }
+
+    /// Checks that no outbound parts wait for each other: full, they would do so for ever. (What
+    /// leads round through an inbound part that answers requests has a bound: what is open there.)
+    fn check_circles(&self) -> Result<()> {
+        let mut sound = HashSet::new();
+        for entry in &self.parts {
+            if let Some(circle) = self.circle(entry, &mut Vec::new(), &mut sound) {
+                let reason = format!(
+                    "a circle of ways that wait for each other: {circle}; one of them must not \
+                     wait (see `Route::and_unbounded`)"
+                );
+                return Err(self.wrong(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The circle that a part's replies get into, if they do. `path` leads to it; nothing that
+    /// is `sound` does.
+    fn circle<'a>(
+        &'a self,
+        entry: &'a Entry,
+        path: &mut Vec<&'a str>,
+        sound: &mut HashSet<&'a str>,
+    ) -> Option<String> {
+        let name = entry.name.as_str();
+        if let Some(start) = path.iter().position(|before| *before == name) {
+            let names = path[start..].iter().chain([&name]);
+            let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
+            return Some(names.join(" to "));
+        }
+        if entry.role != Role::Outbound || sound.contains(name) {
+            return None;
+        }
+        path.push(name);
+        for way in entry.route.iter().flat_map(Route::ways) {
+            let target = self.part(&way.part).filter(|_| way.waits);
+            let circle = target.and_then(|target| self.circle(target, path, sound));
+            if circle.is_some() {
+                return circle;
+            }
+        }
+        path.pop();
+        sound.insert(name);
+        None
     }
 
     fn check_presets(&self) -> Result<()> {

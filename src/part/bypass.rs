@@ -1,7 +1,6 @@
 //! Parts beside the stream of messages: raw bytes in and out, for whatever is no message.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 use super::answer::{Answer, one};
 use super::attached::{Attached, Plan};
@@ -139,11 +138,7 @@ impl PullBypass {
                 shielded(|| (self.take)(bytes))
             });
             if let Err(error) = taken {
-                let peer = attached.socket.peer();
-                if let Some(more) = complaints.note(&peer, Instant::now()) {
-                    let (name, part) = (&context.component, &context.part);
-                    log::warn!(target: name, "{part} refused from {peer}: {error}{more}");
-                }
+                context.refuse(&mut complaints, &attached.socket.peer(), error);
             }
         }
         Ok(())

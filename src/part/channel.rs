@@ -1,12 +1,13 @@
 //! Bounded channels between parts.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, Select, SendTimeoutError, Sender, TryRecvError, TrySendError,
     select,
 };
+use parking_lot::RwLock;
 
 use super::Batch;
 use super::signal::Signal;
@@ -52,8 +53,8 @@ pub struct Outlet {
     room: Room,
 }
 
-/// The bell of a sender that waits at its socket, if there is one.
-type Room = Arc<OnceLock<Arc<Bell>>>;
+/// The bells of those senders that wait at their sockets, as long as they are there.
+type Room = Arc<RwLock<Vec<Weak<Bell>>>>;
 
 #[derive(Clone)]
 struct RingOnDrop(Arc<Bell>);
@@ -125,10 +126,12 @@ impl Outlet {
         }
     }
 
-    /// Has the channel ring this bell when there is room again, or nobody receives any more. One
-    /// sender can have it so.
+    /// Has the channel ring this bell when there is room again, or nobody receives any more. All
+    /// who send may have it so: which of them finds the room is open, so all are rung.
     pub(super) fn rings_for_room(&self, bell: &Arc<Bell>) {
-        let _ = self.room.set(bell.clone());
+        let mut bells = self.room.write();
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(bell));
     }
 
     /// Whether [`try_send`](Self::try_send) would not give a batch back as
@@ -157,12 +160,12 @@ pub struct Inlet {
     room: MoreRoom,
 }
 
-/// Tells a sender that waits at its socket when there is room, and when nobody receives.
+/// Tells the senders that wait at their sockets when there is room, and when nobody receives.
 struct MoreRoom(Room);
 
 impl MoreRoom {
     fn ring(&self) {
-        if let Some(bell) = self.0.get() {
+        for bell in self.0.read().iter().filter_map(Weak::upgrade) {
             bell.ring();
         }
     }
@@ -225,6 +228,15 @@ impl Inlet {
             recv(self.receiver) -> batch => self.taken(batch.ok()),
             recv(stop.raised()) -> _ => None,
         }
+    }
+
+    /// Throws away what is there, at the end of who takes it. Gives how many messages those are.
+    pub(crate) fn drain(&self) -> usize {
+        let mut messages = 0;
+        while let Received::Batch(batch) = self.try_recv() {
+            messages += batch.len();
+        }
+        messages
     }
 
     /// Says that there is room again.
@@ -308,6 +320,32 @@ mod tests {
         assert_eq!(inlet.try_recv(), Received::Batch(batch(b"x")));
         assert_eq!(inlet.try_recv(), Received::End);
         assert_eq!(inlet.recv(), None);
+    }
+
+    #[test]
+    fn all_who_wait_for_room_are_rung_and_none_is_kept() {
+        let (outlet, inlet) = channel().unwrap();
+        let bells = [(); 2].map(|()| Bell::new().unwrap());
+        for bell in &bells {
+            outlet.rings_for_room(bell);
+        }
+        let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
+        while outlet.try_send(batch(b"x")).is_ok() {}
+        for bell in &bells {
+            // As if each of them slept: without a time-out, a ring that is missed would hang.
+            bell.sleep(
+                || {
+                    inlet.recv().unwrap();
+                    false
+                },
+                || socket.wait(Want::Read, bell, None),
+            )
+            .unwrap();
+        }
+        let [one, _other] = bells;
+        drop(one);
+        outlet.rings_for_room(&Bell::new().unwrap());
+        assert_eq!(outlet.room.read().len(), 2);
     }
 
     #[test]

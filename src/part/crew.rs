@@ -14,8 +14,10 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ use super::running::{Cause, Running, Shared};
 use super::signal::Signal;
 use crate::address::Addresses;
 use crate::bell::Bell;
+use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
 
@@ -46,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) hard: Signal,
     events: Sender<Event>,
     go: Signal,
+    /// Whether it ends because others have.
+    deserted: AtomicBool,
 }
 
 impl Context {
@@ -86,6 +91,25 @@ impl Context {
         }
     }
 
+    /// Logs that something from a peer is refused, unless that peer had such a line just now.
+    pub(crate) fn refuse(&self, complaints: &mut Complaints, peer: &str, why: impl Display) {
+        if let Some(more) = complaints.note(peer, Instant::now()) {
+            let (name, part) = (&self.component, &self.part);
+            log::warn!(target: name, "{part} refused from {peer}: {why}{more}");
+        }
+    }
+
+    /// The end of a part that cannot go on because those are gone that it gives to, or takes
+    /// from: in order after a stop. The cause may be another part's death, of which is heard
+    /// later; then that is the one to tell.
+    pub(crate) fn deserted(&self, why: &str) -> Result<()> {
+        if self.soft.is_raised() {
+            return Ok(());
+        }
+        self.deserted.store(true, Ordering::SeqCst);
+        Err(Error::died(&self.part, why))
+    }
+
     /// Until when the last result may be sent after a stop.
     pub(crate) fn last(&self) -> Instant {
         Instant::now() + LAST
@@ -99,8 +123,24 @@ impl Context {
 }
 
 enum Event {
-    Ready { part: String, bound: Option<String> },
-    Ended { id: usize, result: Result<()> },
+    Ready {
+        part: String,
+        bound: Option<String>,
+    },
+    Ended {
+        id: usize,
+        result: Result<()>,
+        /// Whether it ended because others had.
+        deserted: bool,
+    },
+}
+
+/// Why a component has ended, if it was not a stop.
+#[derive(Default)]
+struct Causes {
+    first: Option<Cause>,
+    /// Of a part that ended because another had.
+    deserted: Option<Cause>,
 }
 
 /// Whether a thread carries messages or only serves those that do.
@@ -171,12 +211,18 @@ impl Crew {
             hard: self.hard.clone(),
             events: self.events.0.clone(),
             go: self.go.clone(),
+            deserted: AtomicBool::new(false),
         };
         let id = self.members.len();
         let body = move || {
             let result = catch_unwind(AssertUnwindSafe(|| work(&context)))
                 .unwrap_or_else(|panic| Err(Error::died(&context.part, panic_text(&*panic))));
-            let _ = context.events.send(Event::Ended { id, result });
+            let deserted = context.deserted.load(Ordering::SeqCst);
+            let _ = context.events.send(Event::Ended {
+                id,
+                result,
+                deserted,
+            });
         };
         let name = format!("palm:{}", part.to_lowercase());
         match std::thread::Builder::new().name(name).spawn(body) {
@@ -215,7 +261,7 @@ impl Crew {
                 Ok(Event::Ready { part, bound: at }) => {
                     bound.extend(at.map(|at| (part, at)));
                 }
-                Ok(Event::Ended { id, result }) => {
+                Ok(Event::Ended { id, result, .. }) => {
                     let part = self.members.iter().find(|member| member.id == id);
                     let part = part.map_or("", |member| &member.part);
                     return Err(result
@@ -249,13 +295,22 @@ impl Crew {
 
     /// Sees the threads to their end, and gives the cause if it was not a stop.
     fn watch(&mut self) -> Option<Cause> {
-        let mut cause = None;
+        let mut causes = Causes::default();
         // When patience with those who carry ends.
         let mut end: Option<Instant> = None;
         while !self.members.is_empty() {
             let worked = self.has(Duty::Works);
-            if let Some(Event::Ended { id, result }) = self.next_event(end) {
-                self.note_end(id, result, &mut cause);
+            if let Some(Event::Ended {
+                id,
+                result,
+                deserted,
+            }) = self.next_event(end)
+            {
+                let cause = match deserted {
+                    true => &mut causes.deserted,
+                    false => &mut causes.first,
+                };
+                self.note_end(id, result, cause);
                 self.soft.raise();
             }
             if self.soft.is_raised() && end.is_none() {
@@ -276,7 +331,7 @@ impl Crew {
                 self.hard.raise();
             }
         }
-        cause
+        causes.first.or(causes.deserted)
     }
 
     fn has(&self, duty: Duty) -> bool {
@@ -417,6 +472,36 @@ mod tests {
         let error = running.wait().unwrap_err();
         assert_eq!(error.to_string(), "part bad died: out of luck");
         assert_eq!(running.stop().unwrap_err().to_string(), error.to_string());
+    }
+
+    #[test]
+    fn a_part_that_others_have_left_is_the_cause_only_if_there_is_no_other() {
+        let deserted = |context: &Context| {
+            context.ready(None)?;
+            context.deserted("nobody is there")
+        };
+        for (other_dies, cause) in [
+            (true, "part bad died: x"),
+            (false, "part left died: nobody is there"),
+        ] {
+            let mut crew = Crew::new("test");
+            crew.spawn("left", Duty::Carries, deserted);
+            crew.spawn("bad", Duty::Carries, move |context| {
+                until_soft(context)?;
+                match other_dies {
+                    true => Err(Error::died(&context.part, "x")),
+                    false => Ok(()),
+                }
+            });
+            let running = crew.start(none).unwrap();
+            assert_eq!(running.wait().unwrap_err().to_string(), cause);
+        }
+        let mut crew = Crew::new("test");
+        crew.spawn("left", Duty::Carries, |context| {
+            until_soft(context)?;
+            context.deserted("nobody is there")
+        });
+        crew.start(none).unwrap().stop().unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::wiring::{Outbound, Part, Wiring};
-use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Received};
+use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet};
 use crate::cache::StoreCache;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
@@ -129,14 +129,16 @@ pub(crate) fn spawn_work(
         };
         crew.spawn(&name, Duty::Works, move |context| {
             context.ready(None)?;
-            run(context, &*work, &inlet, &mut results);
-            Ok(())
+            run(context, &*work, &inlet, &mut results)
         });
     }
 }
 
-fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) {
-    while let Some(batch) = inlet.recv_until(&context.late) {
+fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
+    while !results.closed {
+        let Some(batch) = inlet.recv_until(&context.late) else {
+            break;
+        };
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
@@ -148,10 +150,11 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         results.send(context);
         results.lost += parcels.len();
     }
-    while let Received::Batch(batch) = inlet.try_recv() {
-        results.lost += batch.len();
+    context.say_lost(results.lost + inlet.drain());
+    match results.closed {
+        true => context.deserted("nobody takes its results any more"),
+        false => Ok(()),
     }
-    context.say_lost(results.lost);
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function

@@ -64,7 +64,8 @@
 //! - On a stop, one that gives ends at once; one that takes goes on until its channel has
 //!   ended and is empty, for 0.25 s at the longest. One that answers takes no more requests,
 //!   and goes on until those that it has are answered, as long at the longest.
-//! - A part that cannot go on ends, and [`Running::wait`] says why.
+//! - A part that cannot go on ends, and [`Running::wait`] says why. So does one whose messages
+//!   nobody takes any more, when it has one to give, though nobody has stopped it.
 
 mod answer;
 mod assembly;

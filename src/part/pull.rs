@@ -46,7 +46,9 @@ macro_rules! pull_part {
                 }
             }
 
-            /// The largest payload to take, in bytes. Larger messages are refused.
+            /// The largest payload to take, in bytes: 64 MiB by default. A larger message is refused:
+            /// in its place, its failure goes on, to tell its client. One of more than twice as much,
+            /// and 128 KiB, is not even read: it costs its sender the connection.
             pub fn max_message(mut self, bytes: usize) -> Self {
                 self.max_message = bytes;
                 self

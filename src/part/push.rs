@@ -159,19 +159,27 @@ struct Pushing<'a> {
 }
 
 impl Pushing<'_> {
+    /// Sends what comes, to the end. What does not get out by then is told as lost.
     fn run(&mut self, inlet: &Inlet) -> Result<()> {
+        let mut lost = 0;
+        let result = self.send_all(inlet, &mut lost);
+        self.context.say_lost(lost + inlet.drain());
+        result
+    }
+
+    fn send_all(&mut self, inlet: &Inlet, lost: &mut usize) -> Result<()> {
         loop {
             self.attached.follow(self.context);
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     // It may answer what came from a place that was told meanwhile.
                     self.attached.follow(self.context);
-                    let mut parcels = batch.into_iter();
-                    for parcel in parcels.by_ref() {
+                    *lost = batch.len();
+                    for parcel in batch {
                         if !self.send(&parcel.frame)? {
-                            self.context.say_lost(1 + parcels.len());
                             return Ok(());
                         }
+                        *lost -= 1;
                     }
                 }
                 Received::End => return Ok(()),

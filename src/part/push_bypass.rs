@@ -1,10 +1,11 @@
 //! PUSH beside the stream: raw bytes go out, whoever in the process has them.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use parking_lot::RwLock;
 
 use super::attached::{Attached, Plan};
 use super::wiring::{Bypass, Part, Wiring};
@@ -62,7 +63,8 @@ struct Shared {
     /// How many bytes wait.
     held: AtomicUsize,
     max_message: AtomicUsize,
-    is_over: AtomicBool,
+    /// Held by who sends while it does: so at the end, all that was taken is in the queue.
+    is_over: RwLock<bool>,
     /// The part's bell, once it runs.
     bell: OnceLock<Arc<Bell>>,
 }
@@ -98,7 +100,8 @@ impl BypassSender {
     pub fn send(&self, bytes: impl Into<Vec<u8>>) -> Result<(), Unsent> {
         let bytes = bytes.into();
         let size = bytes.len();
-        if self.shared.is_over.load(Ordering::Relaxed) {
+        let is_over = self.shared.is_over.read();
+        if *is_over {
             return Err(Unsent::Closed(bytes));
         }
         if size > self.shared.max_message.load(Ordering::Relaxed) {
@@ -108,6 +111,7 @@ impl BypassSender {
             return Err(Unsent::Full(bytes));
         }
         let sent = self.queue.try_send(bytes);
+        drop(is_over);
         if sent.is_err() {
             self.shared.release(size);
         }
@@ -132,6 +136,11 @@ impl Shared {
     fn release(&self, size: usize) {
         self.held.fetch_sub(size, Ordering::Relaxed);
     }
+
+    /// Has all that is sent from now on be given back.
+    fn close(&self) {
+        *self.is_over.write() = true;
+    }
 }
 
 impl PushBypass {
@@ -141,7 +150,7 @@ impl PushBypass {
         let shared = Shared {
             held: AtomicUsize::new(0),
             max_message: AtomicUsize::new(DEFAULT_MAX_MESSAGE),
-            is_over: AtomicBool::new(false),
+            is_over: RwLock::new(false),
             bell: OnceLock::new(),
         };
         let sender = BypassSender {
@@ -176,51 +185,66 @@ impl PushBypass {
     }
 
     fn run(&self, context: &Context, attached: &Attached, bell: &Bell) -> Result<()> {
-        let socket = &attached.socket;
-        let hard = || context.hard.is_raised();
-        while !hard() {
-            let Ok(bytes) = self.queue.try_recv() else {
-                let ready = || hard() || !self.queue.is_empty();
-                bell.sleep(ready, || socket.wait(Want::Nothing, bell, None))?;
-                continue;
-            };
-            self.sender.shared.release(bytes.len());
-            while !socket.try_send(&bytes)? {
-                if hard() {
-                    return self.send_last(context, socket, bell, Some(bytes));
-                }
-                bell.sleep(hard, || socket.wait(Want::Write, bell, None))?;
-            }
-        }
-        self.send_last(context, socket, bell, None)
+        let mut unsent = None;
+        let result = self.push(context, &attached.socket, bell, &mut unsent);
+        // Also when the socket has failed.
+        self.sender.shared.close();
+        context.say_lost(usize::from(unsent.is_some()) + self.queue.len());
+        result
     }
 
-    /// Sends what waits at the end, for a short time.
-    fn send_last(
+    /// Sends what comes, until a stop; what it has in hand is in `next`.
+    fn push(
         &self,
         context: &Context,
         socket: &Socket,
         bell: &Bell,
-        mut next: Option<Vec<u8>>,
+        next: &mut Option<Vec<u8>>,
     ) -> Result<()> {
+        let hard = || context.hard.is_raised();
+        while !hard() {
+            if !self.take(next) {
+                let ready = || hard() || !self.queue.is_empty();
+                bell.sleep(ready, || socket.wait(Want::Nothing, bell, None))?;
+            } else if !send(socket, next)? {
+                bell.sleep(hard, || socket.wait(Want::Write, bell, None))?;
+            }
+        }
+        // No more is taken: so whoever goes on to send does not hold up the end.
+        self.sender.shared.close();
         let end = context.last();
-        while let Some(bytes) = next.take().or_else(|| self.queue.try_recv().ok()) {
-            while !socket.try_send(&bytes)? {
+        while self.take(next) {
+            if !send(socket, next)? {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    context.say_lost(1 + self.queue.len());
-                    return Ok(());
+                    break;
                 }
                 socket.wait(Want::Write, bell, Some(left))?;
-            }
-            // Whoever goes on to send does not hold up the end.
-            if Instant::now() >= end {
-                context.say_lost(self.queue.len());
-                return Ok(());
             }
         }
         Ok(())
     }
+
+    /// Takes the next bytes, unless there are some. Whether there are now.
+    fn take(&self, next: &mut Option<Vec<u8>>) -> bool {
+        if next.is_none() {
+            *next = self.queue.try_recv().ok();
+            let size = next.as_ref().map_or(0, Vec::len);
+            self.sender.shared.release(size);
+        }
+        next.is_some()
+    }
+}
+
+/// Sends the next bytes, if there is room.
+fn send(socket: &Socket, next: &mut Option<Vec<u8>>) -> Result<bool> {
+    if let Some(bytes) = next
+        && !socket.try_send(bytes)?
+    {
+        return Ok(false);
+    }
+    *next = None;
+    Ok(true)
 }
 
 impl Part for PushBypass {
@@ -257,6 +281,6 @@ impl Bypass for PushBypass {}
 impl Drop for PushBypass {
     /// At its end; or it was never started.
     fn drop(&mut self) {
-        self.sender.shared.is_over.store(true, Ordering::Relaxed);
+        self.sender.shared.close();
     }
 }

@@ -1,13 +1,11 @@
 //! What comes in over a socket, message by message.
 
-use std::time::Instant;
-
 use super::attached::{Attached, Plan};
 use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Want};
 
 /// What kind of messages come in.
@@ -55,7 +53,7 @@ impl Receive {
                 attached,
                 topic,
                 outlet,
-                limit: self.max_message.saturating_add(ENVELOPE),
+                limit: self.max_message,
                 most: self.high_water.map_or(256, usize::from),
                 fill_id: self.fill_id,
                 complaints: Complaints::default(),
@@ -73,7 +71,7 @@ struct Receiving<'a> {
     /// What it subscribed to, if it did.
     topic: Option<String>,
     outlet: Option<Outlet>,
-    /// The largest frame to take.
+    /// The largest payload to take.
     limit: usize,
     /// The most messages in a batch.
     most: usize,
@@ -84,26 +82,39 @@ struct Receiving<'a> {
 
 impl Receiving<'_> {
     fn run(&mut self, bell: &Bell) -> Result<()> {
+        let taken = self.receive_all(bell)?;
+        let refused = self.complaints.total();
+        if refused > 0 {
+            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
+        }
+        match taken {
+            true => Ok(()),
+            false => self.context.deserted("nobody takes its messages any more"),
+        }
+    }
+
+    /// Hands on what comes, until a stop. False when nobody took it any more before.
+    fn receive_all(&mut self, bell: &Bell) -> Result<bool> {
         while !self.context.soft.is_raised() {
             self.attached.follow(self.context);
             let batch = self.receive()?;
             if let Some(outlet) = self.outlet.as_ref().filter(|_| !batch.is_empty()) {
                 match outlet.send_until(batch, &self.context.hard) {
                     Ok(()) => continue,
-                    Err(NotSent::Full(lost) | NotSent::Closed(lost)) => {
+                    Err(NotSent::Full(lost)) => {
                         self.context.say_lost(lost.len());
                         break;
+                    }
+                    Err(NotSent::Closed(lost)) => {
+                        self.context.say_lost(lost.len());
+                        return Ok(false);
                     }
                 }
             }
             let news = || self.context.soft.is_raised() || self.attached.has_moved();
             bell.sleep(news, || self.attached.socket.wait(Want::Read, bell, None))?;
         }
-        let refused = self.complaints.total();
-        if refused > 0 {
-            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Receives what is there, up to a full batch.
@@ -116,13 +127,14 @@ impl Receiving<'_> {
             match self.accept() {
                 Ok(Some(frame)) => batch.push(frame),
                 Ok(None) => {}
-                Err(error) => self.complain(&error),
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(batch)
     }
 
-    /// The message that was received; none if it is not for us.
+    /// The message that was received; none if it is not for us. One that is too large goes on
+    /// as its failure, so that its client does not wait for it.
     fn accept(&mut self) -> Result<Option<Frame>> {
         let frame = match (&self.topic, self.parts.as_mut_slice()) {
             (None, [frame]) => frame,
@@ -138,7 +150,13 @@ impl Receiving<'_> {
             (Some(_), [welcome]) if *welcome == WELCOME.as_bytes() => return Ok(None),
             (Some(_), _) => return malformed("a published message has a topic and a message"),
         };
-        let mut frame = Frame::parse(std::mem::take(frame), self.limit)?;
+        // The socket has let in what is up to twice the limit, so that it can be told from what
+        // is no message.
+        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
+        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+            self.refuse(&error);
+            frame = failed;
+        }
         if self.fill_id && frame.cache().is_empty() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();
@@ -147,12 +165,9 @@ impl Receiving<'_> {
         Ok(Some(frame))
     }
 
-    fn complain(&mut self, error: &Error) {
+    fn refuse(&mut self, error: &Error) {
         let peer = self.attached.socket.peer();
-        if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-            let part = &self.context.part;
-            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
-        }
+        self.context.refuse(&mut self.complaints, &peer, error);
     }
 }
 

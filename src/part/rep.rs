@@ -40,7 +40,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The answer is `0` when the request is no message, when it has no answer in
 /// [time](Self::timeout), and when the component ends before it has; what comes back later is
 /// dropped. A function that failed has an answer: the message with payload `0`, and the failure
-/// beside it.
+/// beside it. So has a request that is over [`max_message`](Self::max_message), unless no route
+/// leads back: then that is `0`, too.
 ///
 /// # Bounds
 /// One slow request holds up no other: 1,024 may be open. While there are as many, or what they
@@ -76,7 +77,9 @@ macro_rules! rep_part {
                 }
             }
 
-            /// The largest payload to take, in bytes. Larger messages are refused.
+            /// The largest payload to take, in bytes: 64 MiB by default. A larger request is
+            /// refused. One of more than twice as much, and 128 KiB, is not even read: it costs
+            /// its sender the connection.
             pub fn max_message(mut self, bytes: usize) -> Self {
                 self.max_message = bytes;
                 self

@@ -21,7 +21,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::requests::Requests;
 use crate::error::{Error, Result, seconds};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Routed, Want};
 use crate::time::after;
 
@@ -71,7 +71,7 @@ impl Reply {
             max_message: self.max_message,
             high_water: None,
         };
-        let limit = self.max_message.saturating_add(ENVELOPE);
+        let limit = self.max_message;
         let timeout = self.timeout;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
@@ -108,9 +108,11 @@ struct Replying<'a> {
     outlet: Option<Outlet>,
     /// Where answers come from, if any are to.
     answers: Option<Inlet>,
-    /// The largest frame to take.
+    /// The largest payload to take.
     limit: usize,
     timeout: Duration,
+    /// Why it cannot go on, if it cannot.
+    deserted: Option<&'static str>,
     requests: Requests<Request>,
     /// Requests that are not handed over yet.
     pending: VecDeque<(Uuid, Frame)>,
@@ -139,6 +141,7 @@ impl<'a> Replying<'a> {
             answers,
             limit,
             timeout,
+            deserted: None,
             requests: Requests::new(OPEN, timeout),
             pending: VecDeque::new(),
             unsent: VecDeque::new(),
@@ -161,24 +164,31 @@ impl<'a> Replying<'a> {
                 self.outlet = None;
             }
             if self.is_over() {
-                return self.end();
+                break;
             }
             if !worked {
                 self.sleep(bell)?;
             }
         }
+        self.end()?;
+        match self.deserted {
+            Some(why) => self.context.deserted(why),
+            None => Ok(()),
+        }
     }
 
+    /// Whether there is nothing more to do. Answers that their peers have no room for are waited
+    /// for, as long as a stop allows.
     fn is_over(&self) -> bool {
-        let done = self.requests.len() == 0 && self.unsent.is_empty();
-        let ended = self.outlet.is_none() && (done || self.answers.is_none());
-        ended || self.context.hard.is_raised()
+        let answered = self.requests.len() == 0 || self.answers.is_none();
+        let ended = self.outlet.is_none() && answered && self.unsent.is_empty();
+        ended || self.deserted.is_some() || self.context.hard.is_raised()
     }
 
     fn takes_requests(&self) -> bool {
         let open = self.requests.len() + self.unsent.len();
         let is_open = self.outlet.is_some() && !self.context.soft.is_raised();
-        is_open && self.pending.is_empty() && open < OPEN
+        is_open && self.pending.is_empty() && open < OPEN && self.held < HOLD
     }
 
     fn takes_answers(&self) -> bool {
@@ -199,7 +209,7 @@ impl<'a> Replying<'a> {
             match split(&mut self.parts) {
                 Ok((envelope, body)) => bytes += self.accept(envelope, body)?,
                 // Nobody knows whom to answer.
-                Err(error) => self.complain(&error),
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(!self.pending.is_empty())
@@ -207,14 +217,25 @@ impl<'a> Replying<'a> {
 
     /// Notes a request, or refuses it. Gives how large it is.
     fn accept(&mut self, envelope: Envelope, body: Result<Vec<u8>>) -> Result<usize> {
-        let mut frame = match body.and_then(|body| Frame::parse(body, self.limit)) {
+        // The socket has let in what is up to twice the limit.
+        let mut frame = match body.and_then(|body| Frame::parse(body, usize::MAX)) {
             Ok(frame) => frame,
             Err(error) => {
-                self.complain(&error);
+                self.refuse(&error);
                 self.answer(envelope, FAILED.to_vec())?;
                 return Ok(0);
             }
         };
+        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+            self.refuse(&error);
+            let answer = match self.answers {
+                Some(_) => failed.into_bytes(),
+                None => FAILED.to_vec(),
+            };
+            let bytes = answer.len();
+            self.answer(envelope, answer)?;
+            return Ok(bytes);
+        }
         let id = Uuid::new_v4();
         let cache = frame.cache().to_owned();
         if self.answers.is_some() || cache.is_empty() {
@@ -242,9 +263,10 @@ impl<'a> Replying<'a> {
                 return Ok(false);
             }
             Err(NotSent::Closed(batch)) => {
-                self.context.say_lost(batch.len());
+                // They are among those that have no answer.
+                drop(batch);
                 self.outlet = None;
-                self.answers = None;
+                self.deserted = Some("nobody takes its requests any more");
                 return Ok(true);
             }
         }
@@ -269,6 +291,9 @@ impl<'a> Replying<'a> {
             Received::End => {
                 self.outlet = None;
                 self.answers = None;
+                if !self.context.soft.is_raised() {
+                    self.deserted = Some("nobody answers its requests any more");
+                }
                 return Ok(true);
             }
         };
@@ -362,8 +387,9 @@ impl<'a> Replying<'a> {
         bell.sleep(ready, || self.attached.socket.wait(want, bell, timeout))
     }
 
-    /// Tells who still waits that nothing will come.
+    /// Gives what answers there still are, and tells who still waits that nothing will come.
     fn end(&mut self) -> Result<()> {
+        while self.take_answers()? {}
         let open: Vec<Request> = self.requests.drain().collect();
         for request in &open {
             let _ = self.attached.socket.try_route(&request.envelope, FAILED)?;
@@ -385,12 +411,9 @@ impl<'a> Replying<'a> {
         Ok(())
     }
 
-    fn complain(&mut self, error: &Error) {
+    fn refuse(&mut self, error: &Error) {
         let peer = self.attached.socket.peer();
-        if let Some(more) = self.refused.note(&peer, Instant::now()) {
-            let part = &self.context.part;
-            log::warn!(target: &self.context.component, "{part} refused from {peer}: {error}{more}");
-        }
+        self.context.refuse(&mut self.refused, &peer, error);
     }
 
     fn miss(&mut self, what: &str) {

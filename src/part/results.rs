@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::subscribe::{Reader, Subscribe};
 use super::wiring::{Inbound, Part, Wiring};
-use super::{Batch, Crew, Outlet, Running, Target, start_alone};
+use super::{Batch, Crew, NotSent, Outlet, Running, Target, start_alone};
 use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::Result;
@@ -46,7 +46,9 @@ impl ResultConnection {
         self
     }
 
-    /// The largest payload to take, in bytes. Larger messages are refused.
+    /// The largest payload to take, in bytes: 64 MiB by default. A larger message is refused:
+    /// in its place, its failure goes on, to tell its client. One of more than twice as much,
+    /// and 128 KiB, is not even read: it costs its sender the connection.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
@@ -89,7 +91,12 @@ impl Part for ResultConnection {
             timeout: self.timeout,
             is_palm: self.is_palm,
         };
-        subscribe.spawn(crew, bell, HandOver(outlet));
+        let hand_over = HandOver {
+            outlet,
+            waiting: Batch::new(),
+            closed: false,
+        };
+        subscribe.spawn(crew, bell, hand_over);
         Ok(())
     }
 }
@@ -97,15 +104,87 @@ impl Part for ResultConnection {
 impl Inbound for ResultConnection {}
 
 /// Gives each result to the router at once.
-struct HandOver(Outlet);
+struct HandOver {
+    outlet: Outlet,
+    /// What another sender was quicker than, to the last room there was.
+    waiting: Batch,
+    /// Nobody takes results any more.
+    closed: bool,
+}
+
+impl HandOver {
+    fn flush(&mut self) {
+        if self.waiting.is_empty() || self.closed {
+            return;
+        }
+        match self.outlet.try_send(std::mem::take(&mut self.waiting)) {
+            Ok(()) => {}
+            Err(NotSent::Full(batch)) => self.waiting = batch,
+            Err(NotSent::Closed(batch)) => {
+                self.waiting = batch;
+                self.closed = true;
+            }
+        }
+    }
+}
 
 impl Reader for HandOver {
-    fn has_room(&self) -> bool {
-        self.0.has_room()
+    fn has_room(&mut self) -> bool {
+        self.flush();
+        self.closed || self.waiting.is_empty() && self.outlet.has_room()
     }
 
     fn take(&mut self, _: &str, frame: Frame) {
-        // Nobody else sends, so there still is room; or nobody takes results any more.
-        let _ = self.0.try_send([frame].into_iter().collect::<Batch>());
+        self.waiting.push(frame);
+        self.flush();
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.closed
+    }
+
+    fn kept(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Received, channel_of};
+    use super::*;
+
+    fn frame(payload: &[u8]) -> Frame {
+        Frame::new("", "me", "s.f", "", payload)
+    }
+
+    #[test]
+    fn a_result_that_another_was_quicker_than_is_kept_until_there_is_room() {
+        let (outlet, inlet) = channel_of(1).unwrap();
+        let mut hand_over = HandOver {
+            outlet: outlet.clone(),
+            waiting: Batch::new(),
+            closed: false,
+        };
+        assert!(hand_over.has_room());
+        outlet
+            .send([frame(b"other")].into_iter().collect())
+            .unwrap();
+        hand_over.take("me", frame(b"ours"));
+        assert!(!hand_over.has_room());
+        assert_eq!(hand_over.kept(), 1);
+        let next = |payload: &[u8]| {
+            let batch = [frame(payload)].into_iter().collect();
+            assert_eq!(inlet.try_recv(), Received::Batch(batch));
+        };
+        next(b"other");
+        // It takes the room that there is now.
+        assert!(!hand_over.has_room());
+        assert_eq!(hand_over.kept(), 0);
+        next(b"ours");
+        assert!(hand_over.has_room());
+        drop(inlet);
+        hand_over.take("me", frame(b"late"));
+        assert!(hand_over.is_deserted());
+        assert_eq!(hand_over.kept(), 1);
     }
 }

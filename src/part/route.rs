@@ -92,9 +92,10 @@ impl Route {
     }
 
     /// A hook that makes none, one or many messages of each. A panic in it is the error of that
-    /// message. In place of an earlier hook; they all go to the first part. So does, past the
-    /// hook, what has failed before and the mark at the end of a job, if there is no other part
-    /// for those ([`failures_to`](Self::failures_to)): a hook would make good results of them.
+    /// message. In place of an earlier hook; they all go to the first part, and there must be one.
+    /// So does, past the hook, what has failed before and the mark at the end of a job, if there
+    /// is no other part for those ([`failures_to`](Self::failures_to)): a hook would make good
+    /// results of them.
     pub fn scatter<F, M>(self, hook: F) -> Self
     where
         F: FnMut(PalmMessage) -> M + Send + 'static,
@@ -122,6 +123,11 @@ impl Route {
     pub(crate) fn own_failures_to(mut self, part: impl Into<String>) -> Self {
         self.ends_failed = true;
         self.failures_to(part)
+    }
+
+    /// Whether it has something to send, and no way to send it on.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.ways.is_empty() && !matches!(self.does, Does::Hook(_))
     }
 
     /// The ways that its hook has, in their order.

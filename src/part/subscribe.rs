@@ -8,7 +8,7 @@ use super::{Context, Crew, Duty, Target, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::{ENVELOPE, Frame};
+use crate::message::Frame;
 use crate::socket::{Kind, Monitor, Socket, Want};
 
 /// How long a peer that has answered at all may take to say that it is a palm peer. One that
@@ -49,9 +49,17 @@ impl Subscribe {
 /// What takes published messages.
 pub(crate) trait Reader: Send + 'static {
     /// Whether it has room for more. When that changes, it rings the part's bell.
-    fn has_room(&self) -> bool;
+    fn has_room(&mut self) -> bool;
     /// Takes a message. Must not block.
     fn take(&mut self, topic: &str, frame: Frame);
+    /// Whether nobody is there any more for whom it takes messages.
+    fn is_deserted(&self) -> bool {
+        false
+    }
+    /// How many messages it has taken that did not get on.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 struct Subscription<'a> {
@@ -119,7 +127,17 @@ impl<'a> Subscription<'a> {
     }
 
     fn run(&mut self, bell: &Bell, mut reader: impl Reader) -> Result<()> {
-        while !self.context.hard.is_raised() {
+        let result = self.read(bell, &mut reader);
+        self.context.say_lost(reader.kept());
+        result?;
+        match reader.is_deserted() {
+            true => self.context.deserted("nobody takes its messages any more"),
+            false => Ok(()),
+        }
+    }
+
+    fn read(&mut self, bell: &Bell, reader: &mut impl Reader) -> Result<()> {
+        while !self.context.hard.is_raised() && !reader.is_deserted() {
             if !reader.has_room() {
                 let ready = || self.context.hard.is_raised() || reader.has_room();
                 bell.sleep(ready, || self.socket.wait(Want::Nothing, bell, None))?;
@@ -135,30 +153,35 @@ impl<'a> Subscription<'a> {
             }
             match self.accept() {
                 Ok((topic, frame)) => reader.take(&topic, frame),
-                Err(error) => {
-                    let peer = self.socket.peer();
-                    if let Some(more) = self.complaints.note(&peer, Instant::now()) {
-                        let name = &self.context.component;
-                        let part = &self.context.part;
-                        log::warn!(target: name, "{part} refused from {peer}: {error}{more}");
-                    }
-                }
+                Err(error) => self.refuse(&error),
             }
         }
         Ok(())
     }
 
+    /// A message and its topic. One that is too large is taken as its failure: so whoever waits
+    /// for it is told.
     fn accept(&mut self) -> Result<(String, Frame)> {
         let [topic, frame] = self.parts.as_mut_slice() else {
             return Err(Error::Malformed {
                 reason: "a published message has a topic and a message",
             });
         };
-        let limit = self.config.max_message.saturating_add(ENVELOPE);
-        let frame = Frame::parse(std::mem::take(frame), limit)?;
+        // The socket has let in what is up to twice the limit.
+        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
         let topic = String::from_utf8(std::mem::take(topic)).map_err(|_| Error::Malformed {
             reason: "its topic is not UTF-8",
         })?;
+        if let Some((failed, error)) = frame.over(self.config.max_message, &self.context.component)
+        {
+            self.refuse(&error);
+            frame = failed;
+        }
         Ok((topic, frame))
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        let peer = self.socket.peer();
+        self.context.refuse(&mut self.complaints, &peer, error);
     }
 }

@@ -49,6 +49,9 @@ fn without_a_way_back_the_reply_says_that_the_message_is_taken() {
     // Messages that nobody takes any more are not said to be taken.
     drop(inlet);
     assert_eq!(post(&at(&service), sent.encode_frame()).0, 503);
+    // It cannot go on, and says so.
+    let error = service.wait().unwrap_err().to_string();
+    assert_eq!(error, "part Http died: nobody takes its messages any more");
 }
 
 #[test]

@@ -120,3 +120,21 @@ fn the_limit_comes_before_the_decoding() {
         Err(Error::TooLarge { .. })
     ));
 }
+
+#[test]
+fn a_message_over_the_limit_has_a_failure_that_is_small() {
+    let frame = Frame::new("p", "client", "s.f", "id", &[0; 1_001]);
+    assert!(frame.over(1_001, "s").is_none());
+    let (failed, error) = frame.over(1_000, "s").unwrap();
+    let sizes = (1_001, 1_000);
+    assert!(
+        matches!(error, Error::TooLarge { size, limit } if (size, limit) == sizes),
+        "{error}"
+    );
+    assert_eq!((failed.client(), failed.cache()), ("client", "id"));
+    assert_eq!(failed.payload(), b"0");
+    assert!(failed.len() < 200, "{} bytes", failed.len());
+    let error = failed.failure().unwrap().into_error("s.f");
+    let cause = "a message of 1001 bytes is over the limit of 1000 bytes (at 's')";
+    assert_eq!(error.to_string(), format!("s.f was refused: {cause}"));
+}

@@ -209,5 +209,12 @@ impl Example {
         let mixes = Mix::all(&self);
         let verdicts = report::at_the_same_time(&mixes, |mix| mix.run(&self));
         report::matrix(&self, &mixes, &verdicts);
+        // Without the feature, only the mix without any program of palm's is left.
+        let expected = match self.needs_http && !cfg!(feature = "http") {
+            true => 1,
+            false => 1 << self.roles.len(),
+        };
+        let run = verdicts.iter().filter(|verdict| verdict.was_run()).count();
+        assert_eq!(run, expected, "mixes of {} were run", self.name);
     }
 }

@@ -19,6 +19,12 @@ pub enum Verdict {
     CannotBe(&'static str),
 }
 
+impl Verdict {
+    pub fn was_run(&self) -> bool {
+        !matches!(self, Self::CannotBe(_))
+    }
+}
+
 /// Does something with each mix, with some at the same time.
 pub fn at_the_same_time(mixes: &[Mix], run: impl Fn(&Mix) -> Verdict + Sync) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
