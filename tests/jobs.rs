@@ -202,10 +202,10 @@ fn a_job_that_moves_slowly_does_not_time_out() {
     let forever = client.request("s.slow").timeout(None);
     assert_eq!(forever.eval(b"x").unwrap(), b"x");
     let pause = |payload| {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(900));
         payload
     };
-    let request = client.request("s.slow").timeout(Duration::from_millis(200));
+    let request = client.request("s.slow").timeout(timeout);
     let job = request.job(numbers(3).map(pause)).unwrap();
     assert_eq!(job.map(Result::unwrap).count(), 3);
 }

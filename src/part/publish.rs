@@ -239,6 +239,12 @@ struct Publishing<'a> {
 
 impl Publishing<'_> {
     fn run(&mut self, inlet: &Inlet, bell: &Bell) -> Result<()> {
+        let result = self.publish(inlet, bell);
+        self.say_end(inlet);
+        result
+    }
+
+    fn publish(&mut self, inlet: &Inlet, bell: &Bell) -> Result<()> {
         let mut ended = false;
         while !self.context.hard.is_raised() {
             self.take_subscriptions()?;
@@ -260,7 +266,6 @@ impl Publishing<'_> {
             }
             self.sleep(!ended, inlet, bell)?;
         }
-        self.say_end();
         Ok(())
     }
 
@@ -291,10 +296,8 @@ impl Publishing<'_> {
                 }
                 _ => {
                     let peer = self.socket.peer();
-                    if let Some(more) = self.complaints.note(&peer, now) {
-                        let (name, part) = (&self.context.component, &self.context.part);
-                        log::warn!(target: name, "{part} refused from {peer}: no subscription{more}");
-                    }
+                    self.context
+                        .refuse(&mut self.complaints, &peer, "no subscription");
                 }
             }
         }
@@ -351,8 +354,9 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    fn say_end(&self) {
-        let (waiting, dropped) = (self.outbox.waiting(), self.outbox.unwaited());
+    fn say_end(&self, inlet: &Inlet) {
+        let waiting = self.outbox.waiting() + inlet.drain();
+        let dropped = self.outbox.unwaited();
         if waiting > 0 || dropped > 0 {
             log::warn!(
                 target: &self.context.component,

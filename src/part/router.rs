@@ -208,7 +208,8 @@ impl Router {
     fn say_lost(&self, context: &Context) {
         let unsent = |exit: &Exit| exit.pending.len() + exit.lost;
         let pending: usize = self.exits.iter().map(unsent).sum();
-        let backlog: usize = self.routes.iter().map(|route| route.backlog.len()).sum();
+        let untaken = |route: &Line| route.backlog.len() + route.inlet.drain();
+        let backlog: usize = self.routes.iter().map(untaken).sum();
         context.say_lost(pending + backlog);
     }
 
