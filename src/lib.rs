@@ -1,6 +1,6 @@
 //! palm builds clusters of components over ZeroMQ: clients, servers, pipelines, sinks, masters
-//! with workers, hubs, and a key-value cache beside each. It speaks the wire of pylm, the Python implementation, so
-//! that every pylm client, server and worker works with it.
+//! with workers, hubs, and a key-value cache beside each. It speaks the wire of pylm, the Python
+//! implementation, so that every pylm client, server and worker works with it.
 //!
 //! # Hello, world
 //!

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+use std::process::ExitCode;
+
 /// Call a function by HTTP.
 #[derive(argh::FromArgs)]
 #[argh(help_triggers("-h", "--help"))]
@@ -12,10 +14,20 @@ struct Flags {
     url: String,
 }
 
-fn main() -> Result<(), ureq::Error> {
+fn main() -> ExitCode {
     let flags: Flags = argh::from_env();
-    let mut reply = ureq::get(format!("{}/function", flags.url)).call()?;
-    let result = reply.body_mut().read_to_vec()?;
-    println!("{}", common::python(&result));
-    Ok(())
+    let url = format!("{}/function", flags.url);
+    let result = ureq::get(&url)
+        .call()
+        .and_then(|mut reply| reply.body_mut().read_to_vec());
+    match result {
+        Ok(result) => {
+            println!("{}", common::python(&result));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("Error: {url}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
