@@ -193,9 +193,7 @@ impl Service for Messages {
 impl Messages {
     /// Hands a message on.
     async fn give(&self, mut frame: Frame, held: Held) -> Result<Reply, Reply> {
-        if frame.cache().is_empty() {
-            frame.set_cache(&uuid::Uuid::new_v4().to_string());
-        }
+        frame.fill_cache();
         match self.feed.send(frame, held).await {
             true => Ok(Reply::new(StatusCode::OK, Reply::PAYLOAD, "1")),
             false => Err(Reply::stopped()),
@@ -204,10 +202,8 @@ impl Messages {
 
     /// Hands a message on, and waits for what comes back.
     async fn ask(&self, mut frame: Frame, held: Held) -> Result<Reply, Reply> {
-        let own = match frame.cache() {
-            "" => uuid::Uuid::new_v4().to_string(),
-            id => id.to_owned(),
-        };
+        frame.fill_cache();
+        let own = frame.cache().to_owned();
         let mut ticket = self.waiting.add().ok_or_else(Reply::stopped)?;
         frame.set_cache(&ticket.key);
         if !self.feed.send(frame, held).await {

@@ -200,17 +200,35 @@ impl Frame {
         self.rebuild(b"0", Some(failure), None)
     }
 
-    /// What goes on in place of a message whose payload has more than `limit` bytes, and why:
-    /// its failure, which is small.
-    pub(crate) fn over(&self, limit: usize, component: &str) -> Option<(Self, Error)> {
-        let size = self.payload().len();
+    /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
+    /// whose payload has more than `limit` bytes goes its failure, which is small, so that
+    /// whoever waits for it is told; and why.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no message.
+    pub(crate) fn take_in(
+        bytes: Vec<u8>,
+        limit: usize,
+        component: &str,
+    ) -> Result<(Self, Option<Error>)> {
+        let frame = Self::parse(bytes, usize::MAX)?;
+        let size = frame.payload().len();
         if size <= limit {
-            return None;
+            return Ok((frame, None));
         }
         let error = Error::TooLarge { size, limit };
         let cause = format!("a {error} (at '{component}')");
         let failure = Failure::new(FailureKind::Unfinished, cause);
-        Some((self.with_failure(&failure), error))
+        Ok((frame.with_failure(&failure), Some(error)))
+    }
+
+    /// Gives it a fresh uuid as its cache key, if it has none.
+    pub(crate) fn fill_cache(&mut self) {
+        if self.cache().is_empty() {
+            let mut buffer = uuid::Uuid::encode_buffer();
+            let id = uuid::Uuid::new_v4();
+            self.set_cache(id.hyphenated().encode_lower(&mut buffer));
+        }
     }
 
     /// The same message as the mark at the end of its job: it has no payload.

@@ -172,8 +172,6 @@ impl Pushing<'_> {
             self.attached.follow(self.context);
             match inlet.try_recv() {
                 Received::Batch(batch) => {
-                    // It may answer what came from a place that was told meanwhile.
-                    self.attached.follow(self.context);
                     *lost = batch.len();
                     for parcel in batch {
                         if !self.send(&parcel.frame)? {

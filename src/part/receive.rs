@@ -1,6 +1,8 @@
 //! What comes in over a socket, message by message.
 
+use super::answer::one;
 use super::attached::{Attached, Plan};
+use super::subscribe::UNPUBLISHED;
 use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
@@ -136,31 +138,25 @@ impl Receiving<'_> {
     /// The message that was received; none if it is not for us. One that is too large goes on
     /// as its failure, so that its client does not wait for it.
     fn accept(&mut self) -> Result<Option<Frame>> {
-        let frame = match (&self.topic, self.parts.as_mut_slice()) {
-            (None, [frame]) => frame,
-            (None, _) => return malformed("it has more than one frame"),
+        let bytes = match (&self.topic, self.parts.as_mut_slice()) {
+            (None, parts) => one(parts)?,
             (Some(wanted), [topic, frame]) => {
                 // ZeroMQ delivers every topic that begins with it.
                 if !wanted.is_empty() && wanted.as_bytes() != topic.as_slice() {
                     return Ok(None);
                 }
-                frame
+                std::mem::take(frame)
             }
             // A palm publisher's welcome to those who subscribed to everything.
             (Some(_), [welcome]) if *welcome == WELCOME.as_bytes() => return Ok(None),
-            (Some(_), _) => return malformed("a published message has a topic and a message"),
+            (Some(_), _) => return Err(UNPUBLISHED),
         };
-        // The socket has let in what is up to twice the limit, so that it can be told from what
-        // is no message.
-        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
-        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+        let (mut frame, refused) = Frame::take_in(bytes, self.limit, &self.context.component)?;
+        if let Some(error) = refused {
             self.refuse(&error);
-            frame = failed;
         }
-        if self.fill_id && frame.cache().is_empty() {
-            let mut buffer = uuid::Uuid::encode_buffer();
-            let id = uuid::Uuid::new_v4();
-            frame.set_cache(id.hyphenated().encode_lower(&mut buffer));
+        if self.fill_id {
+            frame.fill_cache();
         }
         Ok(Some(frame))
     }
@@ -169,8 +165,4 @@ impl Receiving<'_> {
         let peer = self.attached.socket.peer();
         self.context.refuse(&mut self.complaints, &peer, error);
     }
-}
-
-fn malformed<T>(reason: &'static str) -> Result<T> {
-    Err(Error::Malformed { reason })
 }

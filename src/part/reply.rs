@@ -217,19 +217,19 @@ impl<'a> Replying<'a> {
 
     /// Notes a request, or refuses it. Gives how large it is.
     fn accept(&mut self, envelope: Envelope, body: Result<Vec<u8>>) -> Result<usize> {
-        // The socket has let in what is up to twice the limit.
-        let mut frame = match body.and_then(|body| Frame::parse(body, usize::MAX)) {
-            Ok(frame) => frame,
+        let taken = body.and_then(|body| Frame::take_in(body, self.limit, &self.context.component));
+        let (mut frame, refused) = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 self.refuse(&error);
                 self.answer(envelope, FAILED.to_vec())?;
                 return Ok(0);
             }
         };
-        if let Some((failed, error)) = frame.over(self.limit, &self.context.component) {
+        if let Some(error) = refused {
             self.refuse(&error);
             let answer = match self.answers {
-                Some(_) => failed.into_bytes(),
+                Some(_) => frame.into_bytes(),
                 None => FAILED.to_vec(),
             };
             let bytes = answer.len();

@@ -15,6 +15,11 @@ use crate::socket::{Kind, Monitor, Socket, Want};
 /// says nothing may be one that publishes to nobody while our subscription is on its way.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// What a publisher sends that does not keep to its form.
+pub(super) const UNPUBLISHED: Error = Error::Malformed {
+    reason: "a published message has a topic and a message",
+};
+
 /// Receives what is published under the topics that begin with `prefix`.
 ///
 /// It is ready when the subscription is: a palm publisher says so; of another, it is taken to
@@ -163,19 +168,15 @@ impl<'a> Subscription<'a> {
     /// for it is told.
     fn accept(&mut self) -> Result<(String, Frame)> {
         let [topic, frame] = self.parts.as_mut_slice() else {
-            return Err(Error::Malformed {
-                reason: "a published message has a topic and a message",
-            });
+            return Err(UNPUBLISHED);
         };
-        // The socket has let in what is up to twice the limit.
-        let mut frame = Frame::parse(std::mem::take(frame), usize::MAX)?;
+        let (limit, component) = (self.config.max_message, &self.context.component);
+        let (frame, refused) = Frame::take_in(std::mem::take(frame), limit, component)?;
         let topic = String::from_utf8(std::mem::take(topic)).map_err(|_| Error::Malformed {
             reason: "its topic is not UTF-8",
         })?;
-        if let Some((failed, error)) = frame.over(self.config.max_message, &self.context.component)
-        {
+        if let Some(error) = refused {
             self.refuse(&error);
-            frame = failed;
         }
         Ok((topic, frame))
     }

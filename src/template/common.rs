@@ -102,7 +102,7 @@ macro_rules! to_client_setting {
     };
 }
 
-/// The settings of those that run functions, in their field `local`.
+/// The settings of those that run functions, in their fields `functions` and `threads`.
 macro_rules! local_settings {
     () => {
         function_settings!();

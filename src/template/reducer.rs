@@ -13,7 +13,7 @@ use crate::core::reduction::{Action, Bounds, Group, JobName, Reduction};
 use crate::error::Result;
 use crate::handler::{complain, guarded};
 use crate::message::{Frame, PalmMessage};
-use crate::part::{Assembly, Route, Running, Spread, Ways, runnable, spread};
+use crate::part::{Route, Running, Spread, Ways, runnable, spread};
 
 /// A reducer: messages come in, each a value of some group; workers combine the values of each
 /// group in pairs, in parallel and in as many rounds as it takes, until one is left, which goes
@@ -205,7 +205,7 @@ impl Reducer {
         let way_out = way_out.and_unbounded("WorkerPush");
         let pull = self.common.pull();
         let sub = previous.map(|previous| (self.common.sub(&previous), previous.address));
-        let assembly: Assembly = self.common.with_workers_by(way_out);
+        let assembly = self.common.with_workers_by(way_out);
         let assembly = match sub {
             Some((sub, address)) => assembly
                 .inbound("Sub", sub, way_in)
@@ -266,14 +266,15 @@ impl Reducing {
 
     /// Offers what the hooks make of a message.
     fn offer(&mut self, frame: &Frame, now: Instant) {
-        let mut pieces = vec![frame.to_message()];
-        if let Some(scatter) = &mut self.scatter {
-            let whole = pieces.remove(0);
-            match guarded(&self.component, "scatter", || scatter(whole)) {
-                Ok(made) => pieces = made,
-                Err(failure) => self.reduction.failed(frame.with_failure(&failure), now),
-            }
-        }
+        let whole = frame.to_message();
+        let pieces = match &mut self.scatter {
+            None => Ok(vec![whole]),
+            Some(scatter) => guarded(&self.component, "scatter", || scatter(whole)),
+        };
+        let pieces = match pieces {
+            Ok(pieces) => pieces,
+            Err(failure) => return self.reduction.failed(frame.with_failure(&failure), now),
+        };
         for piece in pieces {
             let frame = Frame::from(&piece);
             match guarded(&self.component, "key", || (self.key)(&piece)) {

@@ -124,8 +124,11 @@ fn the_limit_comes_before_the_decoding() {
 #[test]
 fn a_message_over_the_limit_has_a_failure_that_is_small() {
     let frame = Frame::new("p", "client", "s.f", "id", &[0; 1_001]);
-    assert!(frame.over(1_001, "s").is_none());
-    let (failed, error) = frame.over(1_000, "s").unwrap();
+    let take_in = |limit| Frame::take_in(frame.as_bytes().to_vec(), limit, "s").unwrap();
+    assert_eq!(take_in(1_001).0, frame);
+    assert!(take_in(1_001).1.is_none());
+    let (failed, error) = take_in(1_000);
+    let error = error.unwrap();
     let sizes = (1_001, 1_000);
     assert!(
         matches!(error, Error::TooLarge { size, limit } if (size, limit) == sizes),
