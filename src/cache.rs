@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::address::seen_from;
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
@@ -129,6 +130,24 @@ impl CacheClient {
                 key: key.to_owned(),
                 address: self.address.clone(),
             }),
+        }
+    }
+
+    /// An address: the one that was given, or else what the server tells, as it is reached from
+    /// here. The rest as for [`preset`](Self::preset).
+    pub(crate) fn place(
+        &self,
+        given: &Option<String>,
+        key: &str,
+        timeout: Duration,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<String> {
+        match given {
+            Some(address) => Ok(address.clone()),
+            None => {
+                let told = self.preset(key, timeout, give_up)?;
+                Ok(seen_from(&told, &self.address))
+            }
         }
     }
 

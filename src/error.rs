@@ -181,6 +181,14 @@ impl Error {
         move |source| Self::System { what, source }
     }
 
+    /// The error of a component that is put together wrongly.
+    pub(crate) fn setup(component: &str, reason: impl Into<String>) -> Self {
+        Self::Setup {
+            component: format!("'{component}'"),
+            reason: reason.into(),
+        }
+    }
+
     pub(crate) fn died(part: &str, cause: impl Display) -> Self {
         Self::Died {
             part: part.to_owned(),

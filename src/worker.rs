@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::address::{self, Addresses, Purpose, seen_from};
+use crate::address::{self, Addresses, Purpose};
 use crate::cache::CacheClient;
 use crate::error::Result;
 use crate::handler::{Functions, Runner};
@@ -186,15 +186,9 @@ struct Master {
 impl Master {
     /// Where to pull from and to push to.
     fn addresses(&self, give_up: &dyn Fn() -> bool) -> Result<(String, String)> {
-        let read = |given: &Option<String>, key| match given {
-            Some(address) => Ok(address.clone()),
-            None => {
-                let told = self.cache.preset(key, self.timeout, give_up)?;
-                Ok(seen_from(&told, self.cache.address()))
-            }
-        };
-        let from = read(&self.worker_push, "worker_push_address")?;
-        let to = read(&self.worker_pull, "worker_pull_address")?;
+        let place = |given, key| self.cache.place(given, key, self.timeout, give_up);
+        let from = place(&self.worker_push, "worker_push_address")?;
+        let to = place(&self.worker_pull, "worker_pull_address")?;
         // What a cache tells, any of its clients may have set.
         address::check(&from, Purpose::Connect)?;
         address::check(&to, Purpose::Connect)?;

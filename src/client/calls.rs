@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::bell::Bell;
 use crate::core::window::Window;
 use crate::error::{Error, shown};
-use crate::message::Frame;
+use crate::message::{Frame, number_under};
 
 /// What a call hears while it waits.
 pub(super) enum Event {
@@ -226,11 +226,8 @@ impl Calls {
 
     /// Gives a result to its call. One that comes for a call that is over is late, and dropped.
     pub(super) fn deliver(&self, topic: &str, frame: Frame) {
-        let number = topic
-            .strip_prefix(self.client.as_str())
-            .and_then(|rest| rest.strip_prefix('/'))
-            .and_then(|number| number.parse().ok());
-        let call = number.and_then(|number: u64| self.open.lock().calls.get(&number).cloned());
+        let number = number_under(&self.client, topic);
+        let call = number.and_then(|number| self.open.lock().calls.get(&number).cloned());
         match call {
             Some(call) => call.receive(frame),
             None => {

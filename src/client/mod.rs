@@ -13,7 +13,7 @@ pub use request::{Job, Request};
 
 use calls::Calls;
 
-use crate::address::{Addresses, seen_from};
+use crate::address::Addresses;
 use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
@@ -125,20 +125,17 @@ impl ClientBuilder {
         let id = uuid::Uuid::new_v4().to_string();
         let deadline = after(Instant::now(), self.timeout);
         let cache = CacheClient::of(&id, &self.server, &self.db, self.timeout, self.max_message);
-        let preset = |key: &str| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            cache
-                .preset(key, left, &|| false)
-                .map_err(|error| match error {
-                    Error::Unreachable { what, address, .. } => Error::Unreachable {
-                        what,
-                        address,
-                        waited: self.timeout,
-                    },
-                    other => other,
-                })
+        let left = || deadline.saturating_duration_since(Instant::now());
+        // What was left of it is not what the caller allowed.
+        let in_all = |error| match error {
+            Error::Unreachable { what, address, .. } => Error::Unreachable {
+                what,
+                address,
+                waited: self.timeout,
+            },
+            other => other,
         };
-        let found = preset("name")?;
+        let found = cache.preset("name", left(), &|| false).map_err(in_all)?;
         if found != self.server {
             return Err(Error::WrongServer {
                 expected: self.server,
@@ -146,18 +143,17 @@ impl ClientBuilder {
                 address: self.db,
             });
         }
-        let told = |given: &Option<String>, key: &str| match given {
-            Some(address) => Ok(address.clone()),
-            None => preset(key).map(|address| seen_from(&address, &self.db)),
+        let place = |given, key| {
+            let placed = cache.place(given, key, left(), &|| false);
+            placed.map_err(in_all)
         };
-        let publish = told(&self.publish, "pub_address")?;
-        let pull = told(&self.pull, "pull_address")?;
+        let publish = place(&self.publish, "pub_address")?;
+        let pull = place(&self.pull, "pull_address")?;
         log::debug!(target: &id, "pushes to {pull}, subscribes at {publish}");
 
         let bell = Bell::new()?;
         let calls = Calls::new(&id, bell.clone());
         let (outlet, inlet) = channel_of(QUEUE)?;
-        let left = deadline.saturating_duration_since(Instant::now());
         let is_palm = Arc::new(AtomicBool::new(false));
         let mut crew = Crew::new(&format!("client {id}"));
         self.spawn_push(&mut crew, inlet, &pull);
@@ -166,7 +162,7 @@ impl ClientBuilder {
             target: Target::new(&publish),
             prefix: id,
             max_message: self.max_message,
-            timeout: left,
+            timeout: left(),
             is_palm: is_palm.clone(),
         };
         subscribe.spawn(&mut crew, bell, Results(calls.clone()));

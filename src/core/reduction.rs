@@ -42,7 +42,7 @@ pub(crate) use job::JobName;
 use group::State;
 use job::{Job, Jobs, Most};
 
-use crate::message::{End, Failure, FailureKind, Frame, Pair};
+use crate::message::{End, Failure, FailureKind, Frame, Pair, number_under};
 
 /// How many jobs without a group are remembered: of one that goes on, the count is needed.
 const IDLE_JOBS: usize = 4_096;
@@ -248,8 +248,8 @@ impl Reduction {
 
     /// The group of the task that this is the result of. The task is over.
     fn task_of(&mut self, result: &Frame) -> Option<u64> {
-        let number = result.cache().strip_prefix(&self.id)?.strip_prefix('/')?;
-        self.tasks.remove(&number.parse().ok()?)
+        let number = number_under(&self.id, result.cache())?;
+        self.tasks.remove(&number)
     }
 
     /// Nothing more comes for a group.

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::gateway::Gateway;
-use crate::address::seen_from;
 use crate::cache::CacheClient;
 use crate::error::Result;
 use crate::message::DEFAULT_MAX_MESSAGE;
@@ -133,16 +132,10 @@ impl Front {
         let deadline = after(Instant::now(), self.wait);
         let left = || deadline.saturating_duration_since(Instant::now());
         let cache = CacheClient::of(NAME, "_", &self.db, self.wait, DEFAULT_MAX_MESSAGE);
-        let told = |given: &Option<String>, key: &str| match given {
-            Some(address) => Ok(address.clone()),
-            None => {
-                let address = cache.preset(key, left(), &|| false)?;
-                Ok(seen_from(&address, &self.db))
-            }
-        };
+        let place = |given, key| cache.place(given, key, left(), &|| false);
         let server = cache.preset("name", left(), &|| false)?;
-        let publish = told(&self.publish, "pub_address")?;
-        let pull = told(&self.pull, "pull_address")?;
+        let publish = place(&self.publish, "pub_address")?;
+        let pull = place(&self.pull, "pull_address")?;
         log::info!(target: NAME, "calls '{server}': pushes to {pull}, subscribes at {publish}");
         let handle = self.gateway.handle();
         let results = ResultConnection::new(publish, handle.id())

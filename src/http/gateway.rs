@@ -213,10 +213,8 @@ impl Part for Gateway {
 
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
         let (Some(outlet), Some(inlet)) = (wiring.outlet, wiring.inlet) else {
-            return Err(Error::Setup {
-                component: format!("'{}'", crew.name()),
-                reason: format!("no route leads back to '{}'", wiring.name),
-            });
+            let reason = format!("no route leads back to '{}'", wiring.name);
+            return Err(Error::setup(crew.name(), reason));
         };
         let bell = inlet.bell().clone();
         let (feed, feeding) = feed(outlet);

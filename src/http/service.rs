@@ -106,10 +106,8 @@ impl Part for HttpService {
 
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
         let Some(outlet) = wiring.outlet else {
-            return Err(Error::Setup {
-                component: format!("'{}'", crew.name()),
-                reason: format!("'{}' leads nowhere", wiring.name),
-            });
+            let reason = format!("'{}' leads nowhere", wiring.name);
+            return Err(Error::setup(crew.name(), reason));
         };
         let inlet: Option<Inlet> = wiring.inlet;
         let bell = match &inlet {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::limits::{Budget, Held};
-use crate::message::Frame;
+use crate::message::{Frame, number_under};
 
 /// The requests that wait for their results, each under a key of its own: `ID/NUMBER`.
 #[derive(Debug)]
@@ -123,8 +123,7 @@ impl Waiting {
     }
 
     fn number(&self, key: &str) -> Option<u64> {
-        let rest = key.strip_prefix(self.id.as_str())?;
-        rest.strip_prefix('/')?.parse().ok()
+        number_under(&self.id, key)
     }
 }
 

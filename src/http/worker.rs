@@ -139,10 +139,8 @@ impl HttpWorker {
     pub fn start(self) -> Result<Running> {
         self.settings.check()?;
         if self.threads == 0 {
-            return Err(Error::Setup {
-                component: format!("'{}'", self.name),
-                reason: "functions need at least one thread".to_owned(),
-            });
+            let reason = "functions need at least one thread";
+            return Err(Error::setup(&self.name, reason));
         }
         let max_message = self.settings.max_message;
         let runner = Arc::new(Runner {

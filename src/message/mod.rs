@@ -23,6 +23,11 @@ pub const DEFAULT_MAX_MESSAGE: usize = 64 << 20;
 /// What the other fields of a message may take beside its payload, in bytes.
 pub const ENVELOPE: usize = 64 << 10;
 
+/// The number in what is named `ID/NUMBER`: a client's call, a request, a task.
+pub(crate) fn number_under(id: &str, name: &str) -> Option<u64> {
+    name.strip_prefix(id)?.strip_prefix('/')?.parse().ok()
+}
+
 impl PalmMessage {
     /// Decodes a frame, after checking that it is no longer than `limit` bytes.
     ///

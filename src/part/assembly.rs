@@ -365,15 +365,7 @@ impl Assembly {
 
     /// The error of a component that is put together wrongly.
     fn wrong(&self, reason: impl Into<String>) -> Error {
-        wrong(&self.name, reason)
-    }
-}
-
-/// The error of a component that is put together wrongly.
-fn wrong(component: &str, reason: impl Into<String>) -> Error {
-    Error::Setup {
-        component: format!("'{component}'"),
-        reason: reason.into(),
+        Error::setup(&self.name, reason)
     }
 }
 
@@ -399,7 +391,7 @@ fn preset(
             Value::AddressOf(part) => {
                 let Some(address) = bound.get(part) else {
                     let reason = format!("'{key}' is the address of '{part}', which binds none");
-                    return Err(wrong(component, reason));
+                    return Err(Error::setup(component, reason));
                 };
                 store.set(key, address.as_bytes())?;
             }

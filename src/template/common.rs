@@ -162,6 +162,15 @@ pub(crate) struct Previous {
     pub(crate) address: String,
 }
 
+impl Previous {
+    pub(crate) fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            address: address.into(),
+        }
+    }
+}
+
 /// The setting of those that come after one other step at the most, in their field `previous`.
 macro_rules! after_setting {
     ($($default:literal)?) => {
@@ -169,10 +178,8 @@ macro_rules! after_setting {
         /// where it publishes (pub). There is one: with a second, it does not start.
         $(#[doc = $default])?
         pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-            self.previous.push($crate::template::common::Previous {
-                name: name.into(),
-                address: publish.into(),
-            });
+            let previous = $crate::template::common::Previous::new(name, publish);
+            self.previous.push(previous);
             self
         }
     };
@@ -195,10 +202,7 @@ impl Common {
 
     /// The error of a component that is put together wrongly.
     pub(crate) fn wrong(&self, reason: &str) -> Error {
-        Error::Setup {
-            component: format!("'{}'", self.name),
-            reason: reason.to_owned(),
-        }
+        Error::setup(&self.name, reason)
     }
 
     /// The step before, if there is one: an error, with these words, if there are several.

@@ -79,10 +79,7 @@ impl Sink {
     /// One more step before: its name, or another topic that it publishes under, and the
     /// address where it publishes (pub).
     pub fn after(mut self, name: impl Into<String>, publish: impl Into<String>) -> Self {
-        self.previous.push(Previous {
-            name: name.into(),
-            address: publish.into(),
-        });
+        self.previous.push(Previous::new(name, publish));
         self
     }
 
