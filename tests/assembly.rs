@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use common::{
-    SOON, cache_call, client, eval, fixed, is_free, limit, message, peer, published, sorted,
-    subscriber, until,
+    SOON, cache_call, client, eval, fixed, frame, is_free, limit, message, peer, published, sorted,
+    subscriber, texts, until,
 };
 use palm::part::{
-    FunctionService, Inlet, PubService, PullConnection, PullService, PushService, Received,
-    RepService, Route, SubConnection, WorkerPullService, WorkerPushService, channel,
+    FunctionService, PubService, PullConnection, PullService, PushService, RepService, Route,
+    SubConnection, WorkerPullService, WorkerPushService, channel,
 };
 use palm::store::{Memory, Store};
-use palm::{Assembly, Client, Error, Frame, Functions, Running, Server, Worker};
+use palm::{Assembly, Client, Error, Functions, Running, Server, Worker};
 
 /// A port that is free.
 const FREE: &str = "tcp://127.0.0.1:*";
@@ -343,27 +343,6 @@ fn what_two_parts_take_goes_to_one() {
     }
     let taken = sorted([(); 2].map(|()| published(&results).1.payload));
     assert_eq!(taken, [b"Pull".to_vec(), b"Second".to_vec()]);
-}
-
-fn frame(payload: &str) -> Frame {
-    Frame::new("", "me", "s.echo", "", payload.as_bytes())
-}
-
-/// So many messages that come out of a channel, as text.
-fn texts(inlet: &Inlet, count: usize) -> Vec<String> {
-    let mut texts = Vec::new();
-    while texts.len() < count {
-        match inlet.recv_timeout(SOON) {
-            Received::Batch(batch) => texts.extend(
-                batch
-                    .into_iter()
-                    .map(|parcel| String::from_utf8(parcel.frame.payload().to_vec()).unwrap()),
-            ),
-            end => panic!("{end:?} after {texts:?}"),
-        }
-    }
-    assert_eq!(texts.len(), count, "{texts:?}");
-    texts
 }
 
 #[test]

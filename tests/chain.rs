@@ -59,6 +59,13 @@ fn first(addresses: &Addresses) -> Server {
         .pipelined(true)
 }
 
+/// A client of a chain from its first step to its last.
+fn client(first: &Running, last: &Running) -> Client {
+    let client = Client::builder(first.name(), &first.addresses().db);
+    let client = client.publish(&last.addresses().publish);
+    client.connect().expect("a client")
+}
+
 fn numbers() -> Vec<Vec<u8>> {
     sorted((0..MESSAGES).map(|number| number.to_string().into_bytes()))
 }
@@ -206,10 +213,7 @@ fn masters_and_hubs_take_their_turn_in_a_chain() {
                 .unwrap()
         })
         .collect();
-    let client = Client::builder("first", &master.addresses().db)
-        .publish(&last.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&master, &last);
     let path = ["first.double", "hub.split", "last.echo"];
     let request = client.request(path).timeout(SOON).expect(8 * 100);
     let results = request.job(vec!["ab"; 100]).unwrap();
@@ -256,10 +260,7 @@ fn what_fails_at_a_step_is_its_clients_error_and_runs_no_later_function() {
         })
         .start()
         .unwrap();
-    let client = Client::builder("first", &server.addresses().db)
-        .publish(&hub.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&server, &hub);
     let call = |path: [&str; 3], payload: &str| client.request(path).timeout(SOON).eval(payload);
     let path = ["first.pick", "second.pick", "third.pick"];
     assert_eq!(call(path, "fine").unwrap(), b"fine");
@@ -317,10 +318,7 @@ fn a_branch_that_gives_nothing_answers_nobody_not_even_with_an_earlier_failure()
         .function("echo", |call| Ok(call.payload().to_vec()))
         .start()
         .unwrap();
-    let client = Client::builder("first", &server.addresses().db)
-        .publish(&sink.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&server, &sink);
     let path = ["first.pick", "branch.work", "sink.echo"];
     let job = client.request(path).timeout(SOON);
     let results: Vec<_> = job
@@ -376,10 +374,7 @@ fn a_silent_hub_leaves_earlier_failures_to_the_other_branches_and_tells_its_own(
         .function("echo", |call| Ok(call.payload().to_vec()))
         .start()
         .unwrap();
-    let client = Client::builder("first", &server.addresses().db)
-        .publish(&sink.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&server, &sink);
     let request = client
         .request(["first.pick", "branch.work", "sink.echo"])
         .timeout(SOON);
@@ -455,10 +450,7 @@ fn only_the_exact_name_of_a_step_is_taken() {
         .function("echo", |call| Ok(call.payload().to_vec()))
         .start()
         .unwrap();
-    let client = Client::builder("first", &server.addresses().db)
-        .publish(&sink.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&server, &sink);
     let path = ["first.echo", "branch.mark", "sink.echo"];
     let job = client
         .request(path)
@@ -597,10 +589,7 @@ fn a_hook_that_panics_in_a_chain_is_an_error_of_the_client_at_its_end() {
     let address = &server.addresses().publish;
     let step = pipeline("second", &Addresses::ephemeral(), ("on", address));
     let step = step.start().unwrap();
-    let client = Client::builder("first", &server.addresses().db)
-        .publish(&step.addresses().publish)
-        .connect()
-        .unwrap();
+    let client = client(&server, &step);
     let request = client.request(["first.echo", "second.echo"]).timeout(SOON);
     let results: Vec<_> = request.job(["good", "bad", "good"]).unwrap().collect();
     assert_eq!(results.iter().flatten().count(), 2);

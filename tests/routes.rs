@@ -4,10 +4,10 @@ mod common;
 
 use std::sync::mpsc;
 
-use common::{SOON, limit, message, peer, published, subscriber};
+use common::{SOON, frame, limit, message, peer, published, subscriber, texts};
 use palm::part::{
-    Batch, FunctionService, Inlet, NotSent, Outlet, Parcel, PubService, PullService, Received,
-    Route, Ways, channel,
+    Batch, FunctionService, Inlet, NotSent, Outlet, Parcel, PubService, PullService, Route, Ways,
+    channel,
 };
 use palm::{Assembly, Frame, Functions, PalmMessage, Running};
 
@@ -42,31 +42,10 @@ fn tube(route: Route) -> Tube {
     }
 }
 
-fn frame(payload: &str) -> Frame {
-    Frame::new("", "me", "s.echo", "", payload.as_bytes())
-}
-
 impl Tube {
     fn feed(&self, frames: impl IntoIterator<Item = Frame>) {
         self.feed.send(frames.into_iter().collect()).unwrap();
     }
-}
-
-/// So many messages that come out of a channel, as text.
-fn texts(inlet: &Inlet, count: usize) -> Vec<String> {
-    let mut texts = Vec::new();
-    while texts.len() < count {
-        match inlet.recv_timeout(SOON) {
-            Received::Batch(batch) => texts.extend(
-                batch
-                    .into_iter()
-                    .map(|parcel| String::from_utf8(parcel.frame.payload().to_vec()).unwrap()),
-            ),
-            end => panic!("{end:?} after {texts:?}"),
-        }
-    }
-    assert_eq!(texts.len(), count, "{texts:?}");
-    texts
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use palm::{Addresses, Client, PalmMessage, Running, Server};
+use palm::part::{Inlet, Received};
+use palm::{Addresses, Client, Frame, PalmMessage, Running, Server};
 
 /// How long anything that should happen at once may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -183,6 +184,28 @@ pub fn is_free(address: &str) -> bool {
 pub fn is_open(address: &str) -> bool {
     let place = address.strip_prefix("tcp://").expect("a tcp address");
     std::net::TcpStream::connect(place).is_ok()
+}
+
+/// A message for a function `echo`, of a client `me`.
+pub fn frame(payload: &str) -> Frame {
+    Frame::new("", "me", "s.echo", "", payload.as_bytes())
+}
+
+/// So many messages that come out of a channel, as text.
+pub fn texts(inlet: &Inlet, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        match inlet.recv_timeout(SOON) {
+            Received::Batch(batch) => texts.extend(
+                batch
+                    .into_iter()
+                    .map(|parcel| String::from_utf8(parcel.frame.payload().to_vec()).unwrap()),
+            ),
+            end => panic!("{end:?} after {texts:?}"),
+        }
+    }
+    assert_eq!(texts.len(), count, "{texts:?}");
+    texts
 }
 
 /// How many TCP connections there are to an address that is bound here, as the one who bound it
