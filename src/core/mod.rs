@@ -2,6 +2,9 @@
 //! them, with the time; what to do is what they answer.
 
 pub(crate) mod complaints;
+pub(crate) mod custody;
+#[allow(dead_code)]
+pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod reduction;
 pub(crate) mod requests;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use super::{ENVELOPE, End, Failure, FailureKind, PalmMessage, Path};
+use super::{ENVELOPE, End, Failure, FailureKind, PalmMessage, Path, Place};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -24,6 +24,13 @@ pub struct Frame {
     fields: Fields,
 }
 
+/// Which of its client's messages a message came of: see `Place` in the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlaceRef<'a> {
+    pub(crate) number: u64,
+    pub(crate) path: &'a [u8],
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fields {
     pipeline: Span,
@@ -33,7 +40,15 @@ struct Fields {
     payload: Span,
     failure: Option<Span>,
     end: Option<End>,
+    place: Option<Located>,
     stage: i64,
+}
+
+/// A place, and where its path stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Located {
+    number: u64,
+    path: Span,
 }
 
 const PIPELINE: u64 = 1;
@@ -42,8 +57,13 @@ const STAGE: u64 = 3;
 const FUNCTION: u64 = 4;
 const CACHE: u64 = 5;
 const PAYLOAD: u64 = 6;
+const PLACE: u64 = 13;
 const END: u64 = 14;
 const FAILURE: u64 = 15;
+
+/// The fields of a place.
+const NUMBER: u64 = 1;
+const PATH: u64 = 2;
 
 /// What a stage and a cache key (a uuid) may add to a frame; a buffer with this much room to
 /// spare is not moved by it.
@@ -82,6 +102,7 @@ impl Frame {
             payload: writer.bytes(PAYLOAD, payload),
             failure: None,
             end: None,
+            place: None,
             stage: 0,
         };
         Self {
@@ -160,6 +181,31 @@ impl Frame {
         self.fields.end
     }
 
+    /// Which of its client's messages it came of, if that speaks the palm link.
+    pub(crate) fn place(&self) -> Option<PlaceRef<'_>> {
+        self.fields.place.map(|place| PlaceRef {
+            number: place.number,
+            path: self.slice(place.path),
+        })
+    }
+
+    /// Says which of its client's messages it came of.
+    pub(crate) fn set_place(&mut self, number: u64, path: &[u8]) {
+        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
+        self.fields.place = Some(write_place(&mut writer, number, path));
+        self.bytes = writer.out;
+    }
+
+    /// Adds its position among the several that were made of one.
+    pub(crate) fn add_position(&mut self, position: u64) {
+        if let Some(place) = self.place() {
+            let number = place.number;
+            let mut path = Writer::append_to(place.path.to_vec());
+            path.varint(position);
+            self.set_place(number, &path.out);
+        }
+    }
+
     /// The message as values.
     pub fn to_message(&self) -> PalmMessage {
         PalmMessage {
@@ -171,6 +217,10 @@ impl Frame {
             payload: self.payload().to_vec(),
             failure: self.failure(),
             end: self.end(),
+            place: self.place().map(|place| Place {
+                number: place.number,
+                path: place.path.to_vec(),
+            }),
         }
     }
 
@@ -248,6 +298,9 @@ impl Frame {
             function: writer.bytes(FUNCTION, self.slice(self.fields.function)),
             cache: writer.bytes(CACHE, self.slice(self.fields.cache)),
             payload: writer.bytes(PAYLOAD, payload),
+            place: self
+                .place()
+                .map(|place| write_place(&mut writer, place.number, place.path)),
             end: end.inspect(|end| {
                 writer.key(END, BYTES);
                 writer.value(&prost::Message::encode_to_vec(end));
@@ -285,6 +338,9 @@ impl From<&PalmMessage> for Frame {
         if message.stage != 0 {
             frame.set_stage(message.stage);
         }
+        if let Some(place) = &message.place {
+            frame.set_place(place.number, &place.path);
+        }
         match (&message.failure, message.end) {
             (None, None) => frame,
             (failure, end) => frame.rebuild(&message.payload, failure.as_ref(), end),
@@ -319,9 +375,10 @@ impl Fields {
                 (FUNCTION, BYTES) => fields.function = reader.text()?,
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
+                (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
                 (END, BYTES) => fields.end = Some(end(&mut reader, fields.end)?),
                 (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
-                (PIPELINE..=PAYLOAD | END | FAILURE, _) => {
+                (PIPELINE..=PAYLOAD | PLACE..=FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
                 (number, kind) => reader.skip(number, kind)?,
@@ -329,6 +386,43 @@ impl Fields {
         }
         Ok(fields)
     }
+}
+
+/// A place. What stands there twice is merged, as protobuf does.
+fn place(reader: &mut Reader<'_>, before: Option<Located>) -> Result<Located> {
+    let span = reader.value()?;
+    let mut place = before.unwrap_or_default();
+    let mut inner = Reader {
+        bytes: &reader.bytes[..span.end],
+        at: span.start,
+    };
+    while inner.at < span.end {
+        let key = inner.varint()?;
+        match (key >> 3, key & 7) {
+            (NUMBER, VARINT) => place.number = inner.varint()?,
+            (PATH, BYTES) => place.path = inner.value()?,
+            (NUMBER | PATH, _) => return malformed("a field of its place has the wrong type"),
+            (number, kind) => inner.skip(number, kind)?,
+        }
+    }
+    Ok(place)
+}
+
+fn write_place(writer: &mut Writer, number: u64, path: &[u8]) -> Located {
+    let mut inner = Writer::append_to(Vec::with_capacity(path.len() + 16));
+    inner.key(NUMBER, VARINT);
+    inner.varint(number);
+    let within = inner.bytes(PATH, path);
+    writer.key(PLACE, BYTES);
+    let whole = writer.value(&inner.out);
+    let path = match path {
+        [] => Span::default(),
+        _ => Span {
+            start: whole.start + within.start,
+            end: whole.start + within.end,
+        },
+    };
+    Located { number, path }
 }
 
 /// An end. What stands there twice is merged, as protobuf does.

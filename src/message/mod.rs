@@ -2,18 +2,23 @@
 //! ([`Frame`]), and the path of functions that it asks for ([`Path`]).
 
 mod frame;
+pub(crate) mod link;
 mod path;
 mod wire;
 
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/palm.rs"));
+
+    pub(crate) mod link {
+        include!(concat!(env!("OUT_DIR"), "/palm.link.rs"));
+    }
 }
 
 pub use frame::Frame;
-pub(crate) use frame::HEADROOM;
+pub(crate) use frame::{HEADROOM, PlaceRef};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
-pub use proto::{End, Failure, Pair, PalmMessage};
+pub use proto::{End, Failure, Pair, PalmMessage, Place};
 
 use crate::error::{Error, Result};
 

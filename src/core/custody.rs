@@ -1,0 +1,218 @@
+//! Who answers for a message within a component.
+//!
+//! Whoever takes a message in from a palm peer answers for it until it is done: until all that
+//! came of it has been taken over by others, or has come to its end here. Each piece that is on
+//! its way through the component carries a [`Ticket`]; whoever makes several of one clones it.
+//! When the last piece is settled, the [`Ledger`] has the number of the message, and its sender
+//! can be told.
+//!
+//! A ticket that is dropped without being settled says that its piece was lost, as it is when a
+//! part dies or a stop comes too soon for it. Its message is never done then, and its sender
+//! gives it to somebody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::message::Failure;
+
+/// What is settled, and not told yet.
+pub(crate) struct Ledger {
+    settled: Mutex<Vec<Settled>>,
+    /// Wakes whoever tells.
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A message all of whose pieces are settled.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settled {
+    /// Which stream it came by.
+    pub(crate) stream: u64,
+    /// Its number there.
+    pub(crate) number: u64,
+    pub(crate) result: Outcome,
+}
+
+/// How a message ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Whether a piece was lost: then it is not done.
+    pub(crate) lost: bool,
+    /// Whether a piece went to where nobody says what becomes of it.
+    pub(crate) untracked: bool,
+    /// Pieces that could be given to nobody: the path of each, and why.
+    pub(crate) failed: Vec<(Vec<u8>, Failure)>,
+}
+
+impl Outcome {
+    /// Whether there is nothing to tell but that it is done.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Ledger {
+    /// A ledger; `wake` is called when there is something in it.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            settled: Mutex::default(),
+            wake: Box::new(wake),
+        })
+    }
+
+    /// The ticket for a message that has been taken in.
+    pub(crate) fn ticket(self: &Arc<Self>, stream: u64, number: u64) -> Ticket {
+        Ticket {
+            charge: Arc::new(Charge {
+                ledger: self.clone(),
+                stream,
+                number,
+                lost: AtomicBool::new(false),
+                more: Mutex::default(),
+            }),
+            settled: false,
+        }
+    }
+
+    /// All that is settled since the last call, in that order.
+    pub(crate) fn take(&self) -> Vec<Settled> {
+        std::mem::take(&mut *self.settled.lock())
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.settled.lock().is_empty()
+    }
+
+    fn enter(&self, settled: Settled) {
+        let mut all = self.settled.lock();
+        let first = all.is_empty();
+        all.push(settled);
+        drop(all);
+        if first {
+            (self.wake)();
+        }
+    }
+}
+
+/// A message that is not done, as long as one of its pieces is on its way.
+struct Charge {
+    ledger: Arc<Ledger>,
+    stream: u64,
+    number: u64,
+    lost: AtomicBool,
+    more: Mutex<Outcome>,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut result = std::mem::take(&mut *self.more.lock());
+        result.lost = *self.lost.get_mut();
+        self.ledger.enter(Settled {
+            stream: self.stream,
+            number: self.number,
+            result,
+        });
+    }
+}
+
+/// A piece of a message that is not done.
+#[must_use]
+pub(crate) struct Ticket {
+    charge: Arc<Charge>,
+    settled: bool,
+}
+
+impl Ticket {
+    /// Nothing is to be done with this piece any more: others answer for what came of it.
+    pub(crate) fn done(mut self) {
+        self.settled = true;
+    }
+
+    /// This piece, which stood at `path`, could be given to nobody.
+    pub(crate) fn failed(self, path: &[u8], failure: Failure) {
+        self.charge
+            .more
+            .lock()
+            .failed
+            .push((path.to_vec(), failure));
+        self.done();
+    }
+
+    /// This piece has gone to where nobody says what becomes of it.
+    pub(crate) fn untracked(self) {
+        self.charge.more.lock().untracked = true;
+        self.done();
+    }
+}
+
+impl Clone for Ticket {
+    /// The ticket of another piece.
+    fn clone(&self) -> Self {
+        Self {
+            charge: self.charge.clone(),
+            settled: false,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.charge.lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Charge { stream, number, .. } = &*self.charge;
+        write!(f, "Ticket({stream}/{number})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::FailureKind;
+
+    fn ledger() -> Arc<Ledger> {
+        Ledger::new(|| {})
+    }
+
+    #[test]
+    fn a_message_is_done_when_its_last_piece_is() {
+        let ledger = ledger();
+        let ticket = ledger.ticket(1, 7);
+        let other = ticket.clone();
+        ticket.done();
+        assert!(ledger.is_empty());
+        other.done();
+        let settled = ledger.take();
+        assert_eq!((settled[0].stream, settled[0].number), (1, 7));
+        assert!(settled[0].result.is_plain());
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn a_message_with_a_lost_piece_is_not_done() {
+        let ledger = ledger();
+        let ticket = ledger.ticket(1, 7);
+        drop(ticket.clone());
+        ticket.done();
+        assert!(ledger.take()[0].result.lost);
+    }
+
+    #[test]
+    fn what_there_is_to_tell_of_all_pieces_is_told() {
+        let ledger = ledger();
+        let ticket = ledger.ticket(1, 7);
+        ticket.clone().untracked();
+        let failure = Failure::new(FailureKind::Unfinished, "nobody");
+        ticket.failed(&[1], failure.clone());
+        let result = ledger.take().remove(0).result;
+        assert!(result.untracked && !result.lost);
+        assert_eq!(result.failed, [(vec![1], failure)]);
+    }
+}

@@ -1,0 +1,381 @@
+//! What palm peers say to each other on the link, as it lies in frames.
+//!
+//! ```text
+//! | head (protobuf, proto/link.proto) | small messages, one after another | large | large | ...
+//! ```
+//!
+//! The head tells the length of each message. Those of up to [`SMALL`] bytes lie together in the
+//! second frame, which is there if there are any; each larger one is a frame by itself, so that
+//! nobody has to copy it. The order is that of the head: the stream's, then the tasks', then
+//! the results'.
+
+use std::sync::Arc;
+
+use super::Frame;
+use super::proto::link as proto;
+use super::wire::malformed;
+use crate::error::Result;
+
+pub(crate) use proto::hello::Kind;
+pub(crate) use proto::{
+    Credit, Failed, Head, Hello, Outcome, Position, Task, TaskId, TaskResult, Tasks, Welcome,
+};
+
+/// The version of the protocol.
+pub(crate) const VERSION: u32 = 1;
+
+/// A message of up to so many bytes shares a frame with others.
+pub(crate) const SMALL: usize = 8 << 10;
+
+/// A head with its messages is closed when it has so many messages, or so many bytes of small
+/// ones, or of all.
+const MOST_MESSAGES: usize = 512;
+const MOST_SMALL: usize = 48 << 10;
+const MOST_BYTES: usize = 1 << 20;
+
+/// The most things that are done, and the like, in one head.
+const MOST_NOTES: usize = 4_096;
+
+/// How many frames a message on the link has at the most.
+pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;
+
+/// What is said at once: a head and its messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Envelope {
+    pub(crate) head: Head,
+    /// In the order of the head.
+    pub(crate) frames: Vec<Arc<Frame>>,
+}
+
+impl Envelope {
+    /// Whether it says nothing but that its sender is there.
+    pub(crate) fn is_heartbeat(&self) -> bool {
+        self.head == Head::default()
+    }
+
+    /// The parts of the ZeroMQ message.
+    pub(crate) fn encode(&self) -> Vec<Part> {
+        let mut small = Vec::new();
+        let mut large = Vec::new();
+        for frame in &self.frames {
+            match frame.len() <= SMALL {
+                true => small.extend_from_slice(frame.as_bytes()),
+                false => large.push(Part::Shared(frame.clone())),
+            }
+        }
+        let mut parts = vec![Part::Own(prost::Message::encode_to_vec(&self.head))];
+        if self.frames.iter().any(|frame| frame.len() <= SMALL) {
+            parts.push(Part::Own(small));
+        }
+        parts.append(&mut large);
+        parts
+    }
+
+    /// Reads what has come. The messages are not looked into.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`](crate::Error::Malformed) when the head or the lengths are none.
+    pub(crate) fn decode(parts: &mut [Vec<u8>]) -> Result<(Head, Vec<Vec<u8>>)> {
+        let Some((first, mut rest)) = parts.split_first_mut() else {
+            return malformed("it has no head");
+        };
+        let Ok(head) = <Head as prost::Message>::decode(first.as_slice()) else {
+            return malformed("its head cannot be read");
+        };
+        let mut small: &[u8] = &[];
+        if sizes(&head).any(|size| size <= SMALL) {
+            let Some((together, large)) = rest.split_first_mut() else {
+                return malformed("its messages are missing");
+            };
+            (small, rest) = (together, large);
+        }
+        let mut large = rest.iter_mut();
+        let mut messages = Vec::new();
+        for size in sizes(&head) {
+            if size <= SMALL {
+                let Some((message, left)) = small.split_at_checked(size) else {
+                    return malformed("its messages are too short");
+                };
+                let mut bytes = Vec::with_capacity(size + super::HEADROOM);
+                bytes.extend_from_slice(message);
+                messages.push(bytes);
+                small = left;
+            } else {
+                match large.next() {
+                    Some(message) if message.len() == size => {
+                        messages.push(std::mem::take(message));
+                    }
+                    _ => return malformed("a message has not the length that it should have"),
+                }
+            }
+        }
+        match (small, large.next()) {
+            ([], None) => Ok((head, messages)),
+            _ => malformed("it has more messages than it says"),
+        }
+    }
+}
+
+/// The lengths of all messages of a head.
+fn sizes(head: &Head) -> impl Iterator<Item = usize> {
+    let tasks = head.tasks.iter().map(|task| task.size);
+    let results = head
+        .results
+        .iter()
+        .flat_map(|result| result.sizes.iter().copied());
+    let all = head.sizes.iter().copied().chain(tasks).chain(results);
+    all.map(|size| size as usize)
+}
+
+/// A part of a ZeroMQ message.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Own(Vec<u8>),
+    /// A large message that somebody keeps, too.
+    Shared(Arc<Frame>),
+}
+
+impl Part {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(frame) => frame.as_bytes(),
+        }
+    }
+}
+
+/// What is to be said to a peer, gathered into as few ZeroMQ messages as is good.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    ready: Vec<Envelope>,
+    head: Head,
+    stream: Vec<Arc<Frame>>,
+    tasks: Vec<Arc<Frame>>,
+    results: Vec<Arc<Frame>>,
+    small: usize,
+    bytes: usize,
+    notes: usize,
+}
+
+impl Outgoing {
+    /// What is to be said by the head alone.
+    pub(crate) fn note(&mut self, say: impl FnOnce(&mut Head)) {
+        say(&mut self.head);
+        self.notes += 1;
+        if self.notes >= MOST_NOTES {
+            self.close();
+        }
+    }
+
+    /// The next message of our stream.
+    pub(crate) fn item(&mut self, number: u64, frame: Arc<Frame>) {
+        self.count(&frame);
+        if self.head.sizes.is_empty() {
+            self.head.first = number;
+        }
+        debug_assert_eq!(number, self.head.first + self.head.sizes.len() as u64);
+        self.head.sizes.push(frame.len() as u32);
+        self.stream.push(frame);
+    }
+
+    /// A task for a worker.
+    pub(crate) fn task(&mut self, id: TaskId, frame: Arc<Frame>) {
+        self.count(&frame);
+        self.head.tasks.push(Task {
+            id: Some(id),
+            size: frame.len() as u32,
+        });
+        self.tasks.push(frame);
+    }
+
+    /// What came of a task.
+    pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: Vec<Arc<Frame>>) {
+        let part = |more| TaskResult {
+            id: Some(id),
+            ran,
+            sizes: Vec::new(),
+            more,
+        };
+        let mut now = part(false);
+        for frame in frames {
+            if !self.has_room(&frame) {
+                now.more = true;
+                self.head
+                    .results
+                    .push(std::mem::replace(&mut now, part(false)));
+                self.close();
+            }
+            self.count(&frame);
+            now.sizes.push(frame.len() as u32);
+            self.results.push(frame);
+        }
+        self.head.results.push(now);
+    }
+
+    /// Counts a message that comes next; one that there is no room for begins a new head.
+    fn count(&mut self, frame: &Frame) {
+        if !self.has_room(frame) {
+            self.close();
+        }
+        self.small += small(frame);
+        self.bytes += frame.len();
+    }
+
+    fn has_room(&self, frame: &Frame) -> bool {
+        let messages = self.stream.len() + self.tasks.len() + self.results.len();
+        messages == 0
+            || messages < MOST_MESSAGES
+                && self.small + small(frame) <= MOST_SMALL
+                && self.bytes + frame.len() <= MOST_BYTES
+    }
+
+    fn close(&mut self) {
+        let mut frames = std::mem::take(&mut self.stream);
+        frames.append(&mut self.tasks);
+        frames.append(&mut self.results);
+        let head = std::mem::take(&mut self.head);
+        self.ready.push(Envelope { head, frames });
+        (self.small, self.bytes, self.notes) = (0, 0, 0);
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.head == Head::default()
+    }
+
+    /// All that is to be said, in order.
+    pub(crate) fn take(&mut self) -> Vec<Envelope> {
+        if self.head != Head::default() {
+            self.close();
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Forgets what is to be said: its connection is gone.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What a message takes in the frame that the small ones share.
+fn small(frame: &Frame) -> usize {
+    match frame.len() {
+        size @ ..=SMALL => size,
+        _ => 0,
+    }
+}
+
+/// Numbers in ascending order, each as the difference to the one before.
+pub(crate) fn differences(numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    let mut last = 0;
+    let difference = |number| number - std::mem::replace(&mut last, number);
+    numbers.into_iter().map(difference).collect()
+}
+
+/// The numbers again.
+pub(crate) fn sums(differences: &[u64]) -> impl Iterator<Item = u64> {
+    differences.iter().scan(0_u64, |last, difference| {
+        *last = last.checked_add(*difference)?;
+        Some(*last)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(size: usize) -> Arc<Frame> {
+        Arc::new(Frame::new("", "c", "s.f", "", &vec![7; size]))
+    }
+
+    fn through(envelope: &Envelope) -> (Head, Vec<Vec<u8>>) {
+        let mut parts: Vec<Vec<u8>> = envelope
+            .encode()
+            .iter()
+            .map(|part| part.as_bytes().to_vec())
+            .collect();
+        assert!(parts.len() <= MAX_PARTS);
+        Envelope::decode(&mut parts).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_comes_out_as_it_went_in() {
+        let mut outgoing = Outgoing::default();
+        let sizes = [1, 20_000, 0, 9_000, 300, 2 << 20, 5];
+        for (number, size) in (7..).zip(sizes) {
+            outgoing.item(number, frame(size));
+        }
+        outgoing.task(TaskId { id: 1, attempt: 1 }, frame(10_000));
+        let results = vec![frame(3), frame(30_000)];
+        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, results.clone());
+        outgoing.note(|head| head.done.push(3));
+        let mut seen = Vec::new();
+        let mut numbers = Vec::new();
+        for envelope in outgoing.take() {
+            let (head, frames) = through(&envelope);
+            assert_eq!(head, envelope.head);
+            numbers.extend(head.first..head.first + head.sizes.len() as u64);
+            seen.extend(frames.into_iter().map(|frame| frame.len()));
+        }
+        assert_eq!(numbers, (7..14).collect::<Vec<_>>());
+        let given = sizes.map(|size| frame(size).len());
+        assert_eq!(seen[..7], given);
+        assert_eq!(seen.len(), 10);
+        assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn many_small_messages_share_few_frames() {
+        let mut outgoing = Outgoing::default();
+        (1..=1_000).for_each(|number| outgoing.item(number, frame(20)));
+        let envelopes = outgoing.take();
+        assert_eq!(envelopes.len(), 2);
+        assert_eq!(envelopes[0].encode().len(), 2);
+    }
+
+    #[test]
+    fn results_that_are_too_much_for_one_head_say_that_more_come() {
+        let mut outgoing = Outgoing::default();
+        let id = TaskId { id: 2, attempt: 1 };
+        outgoing.result(id, 5, vec![frame(600_000); 3]);
+        outgoing.result(id, 5, vec![]);
+        let heads: Vec<_> = outgoing.take().iter().map(|said| through(said).0).collect();
+        let parts = heads.iter().flat_map(|head| &head.results);
+        let parts: Vec<_> = parts.map(|part| (part.sizes.len(), part.more)).collect();
+        assert_eq!(parts, [(1, true), (1, true), (1, false), (0, false)]);
+    }
+
+    #[test]
+    fn wrong_lengths_are_refused() {
+        let mut outgoing = Outgoing::default();
+        outgoing.item(1, frame(20));
+        outgoing.item(2, frame(20_000));
+        let envelope = outgoing.take().remove(0);
+        let parts: Vec<Vec<u8>> = envelope
+            .encode()
+            .iter()
+            .map(|part| part.as_bytes().to_vec())
+            .collect();
+        let decodes = |change: fn(&mut Vec<Vec<u8>>)| {
+            let mut parts = parts.clone();
+            change(&mut parts);
+            Envelope::decode(&mut parts).is_ok()
+        };
+        assert!(decodes(|_| {}));
+        assert!(!decodes(|parts| parts.clear()));
+        assert!(!decodes(|parts| parts[0].push(0xff)));
+        assert!(!decodes(|parts| parts[1].push(0)));
+        assert!(!decodes(|parts| parts[1].truncate(5)));
+        assert!(!decodes(|parts| parts[2].push(0)));
+        assert!(!decodes(|parts| drop(parts.pop())));
+        assert!(!decodes(|parts| parts.push(vec![])));
+    }
+
+    #[test]
+    fn numbers_come_out_of_their_differences() {
+        let numbers = [3, 4, 9, 1_000];
+        assert_eq!(differences(numbers), [3, 1, 5, 991]);
+        assert_eq!(sums(&differences(numbers)).collect::<Vec<_>>(), numbers);
+        assert_eq!(sums(&[u64::MAX, 1, 1]).count(), 1);
+    }
+}
