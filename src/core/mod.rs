@@ -3,6 +3,9 @@
 
 pub(crate) mod complaints;
 pub(crate) mod outbox;
+// The master is built on it next.
+#[allow(dead_code)]
+pub(crate) mod queue;
 pub(crate) mod reduction;
 pub(crate) mod requests;
 mod subscriptions;
