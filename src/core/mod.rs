@@ -4,7 +4,7 @@
 pub(crate) mod complaints;
 pub(crate) mod outbox;
 // The master is built on it next.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 pub(crate) mod queue;
 pub(crate) mod reduction;
 pub(crate) mod requests;

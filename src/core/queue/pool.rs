@@ -322,3 +322,33 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+impl Pool {
+    pub(super) fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+            && self.kinds.is_empty()
+            && self.by_functions.is_empty()
+            && self.ready.is_empty()
+            && self.deep.is_empty()
+            && self.reserved.is_none()
+    }
+
+    pub(super) fn assert_sound(&self) {
+        for (id, kind) in &self.kinds {
+            assert!(!kind.workers.is_empty());
+            let places = kind.workers.iter().filter_map(|id| self.workers[id].place);
+            assert_eq!(places.collect::<BTreeSet<_>>(), kind.free);
+            let open = self
+                .workers
+                .values()
+                .filter_map(|worker| worker.recall.as_ref());
+            let open = open.filter(|recall| recall.kind == Some(*id));
+            assert_eq!(open.count(), kind.recalls);
+            let ready = kind.has_free() && !kind.ring.is_empty();
+            assert_eq!(ready, kind.ready.is_some());
+            assert!(kind.ready.is_none_or(|ready| self.ready.contains(&ready)));
+        }
+        assert!(self.ready.len() <= self.kinds.len());
+    }
+}
