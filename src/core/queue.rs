@@ -257,11 +257,8 @@ impl<T> Queue<T> {
         let entry = self.pool.worker(worker);
         entry.finished += 1;
         entry.pace.note(ran, &self.settings);
-        if entry
-            .recall
-            .as_ref()
-            .is_some_and(|recall| recall.ids.is_empty())
-        {
+        let recall = entry.recall.as_ref();
+        if recall.is_some_and(|recall| recall.ids.is_empty()) {
             self.close_recall(worker, now);
         }
         self.pool.refresh(worker);
