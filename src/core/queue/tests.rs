@@ -120,6 +120,10 @@ impl<T> Queue<T> {
                 .map(|line| line.normal.len() + line.suspects.len())
                 .sum();
             assert_eq!(len, session.waiting);
+            assert_eq!(session.stopped, self.stopped.contains(&number));
+            let suspects = session.suspects();
+            let mut known = suspects.map(|suspect| self.suspects.contains(&suspect));
+            assert!(known.all(|known| known != session.stopped));
             waiting += len;
             for (id, kind) in &self.pool.kinds {
                 let belongs = !session.stopped && session.oldest_for(kind).is_some();

@@ -142,7 +142,8 @@ fn an_empty_answer_ends_a_recall_and_so_does_finishing_all_of_it() {
     world.join([1]);
     (0..2).for_each(|item| _ = world.push("session", item));
     world.assign();
-    world.join([2]);
+    // Of which the second finds nothing to recall.
+    world.join([2, 3]);
     world.now += MS;
     assert_eq!(world.assign().len(), 1);
     world.queue.hand_back(1, &[], world.now);
@@ -177,6 +178,17 @@ fn what_a_dead_worker_had_runs_first_elsewhere_in_its_old_order() {
     world.join([2]);
     assert_eq!(world.finish_all(2), [0, 1, 2, 3, 4]);
     assert_eq!(world.queue.counters().redelivered, 2);
+}
+
+#[test]
+fn only_the_task_that_ran_is_suspected_of_a_death() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..3).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.given(), [(1, 0), (1, 1)]);
+    world.leave(1, Leave::Died);
+    world.join([2, 3]);
+    assert_eq!(world.given(), [(2, 0), (3, 1), (3, 2)]);
 }
 
 #[test]
