@@ -1,4 +1,5 @@
 mod balance;
+mod losses;
 mod random;
 mod rules;
 
