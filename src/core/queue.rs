@@ -24,6 +24,7 @@
 //! Whatever is told to the queue, `assign` is to be called after it: that is what gives orders.
 
 mod assign;
+mod fixed;
 mod functions;
 mod lines;
 mod names;

@@ -64,6 +64,9 @@ impl<T> Queue<T> {
     fn has_room(&self, worker: WorkerId, size: usize, now: Instant) -> bool {
         let worker = &self.pool.workers[&worker];
         let elapsed = now.saturating_duration_since(worker.since);
+        if let Some(bytes) = worker.pace.fixed() {
+            return worker.given.is_empty() || worker.bytes.saturating_add(size) <= bytes;
+        }
         worker.given.is_empty()
             || (worker.bytes.saturating_add(size) <= self.settings.most_bytes
                 && elapsed <= self.settings.ahead)

@@ -24,6 +24,8 @@ pub(super) struct Pace {
     credit: usize,
     /// How many tasks were finished with this credit.
     finished: usize,
+    /// The bytes that it may hold, when these and the credit are not ours to choose.
+    fixed: Option<usize>,
 }
 
 impl Pace {
@@ -33,7 +35,19 @@ impl Pace {
             deviation: 0,
             credit: FIRST_CREDIT.min(settings.most_tasks.max(1)),
             finished: 0,
+            fixed: None,
         }
+    }
+
+    /// It may hold so many tasks, and bytes, whatever they take.
+    pub(super) fn fix(&mut self, tasks: usize, bytes: usize) {
+        self.credit = tasks;
+        self.fixed = Some(bytes);
+    }
+
+    /// The bytes that it may hold, if that is fixed.
+    pub(super) fn fixed(&self) -> Option<usize> {
+        self.fixed
     }
 
     /// How many tasks it may hold, with the one that runs.
@@ -55,6 +69,9 @@ impl Pace {
         self.deviation = smooth(self.deviation, average.abs_diff(ran));
         self.average = Some(smooth(average, ran));
 
+        if self.fixed.is_some() {
+            return;
+        }
         let target = self.target(settings);
         self.finished += 1;
         if target < self.credit {

@@ -254,7 +254,8 @@ impl Pool {
         let reserved = self.reserved == Some(id);
         let worker = self.worker(id);
         let held = worker.given.len();
-        let deep = held >= 2 && worker.recall.is_none() && worker.kind.is_some();
+        let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
+        let deep = held >= 2 && worker.recall.is_none() && asks;
         let free = held < worker.pace.credit() && !worker.alone && !worker.full && !reserved;
         let place = free.then_some((held, worker.turn, id));
         let old = std::mem::replace(&mut worker.place, place);
