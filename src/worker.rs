@@ -124,6 +124,7 @@ impl Worker {
             worker_push: from_master.clone(),
             worker_pull: to_master.clone(),
             db: self.db.clone(),
+            link: String::new(),
         };
         let (from_master, to_master) = (Target::new(from_master), Target::new(to_master));
 
@@ -160,6 +161,7 @@ impl Worker {
             place: Place::Connect(to_master.clone()),
             high_water: None,
             ends_when_idle: false,
+            crowd: None,
         };
         push.spawn(&mut crew, Some(results));
         crew.spawn("Watch", Duty::Serves, move |context| {
