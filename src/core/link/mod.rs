@@ -1,5 +1,6 @@
 //! The palm link: who says what when.
 
+pub(crate) mod client;
 mod giver;
 mod line;
 mod taker;
