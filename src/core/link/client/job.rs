@@ -52,13 +52,21 @@ pub(crate) struct Output {
     pub(crate) what: What,
     /// Where it is to be acknowledged when it is read, if it was not before.
     pub(super) origin: Option<Origin>,
+    size: usize,
 }
 
 impl Output {
+    /// Takes out what it is, and leaves what is needed to say that it has been read.
+    pub(crate) fn take(&mut self) -> What {
+        std::mem::replace(&mut self.what, What::Failure(Failure::default()))
+    }
+}
+
+impl What {
     fn size(&self) -> usize {
-        match &self.what {
-            What::Frame(frame) => frame.payload().len(),
-            What::Failure(failure) => failure.cause.len(),
+        match self {
+            Self::Frame(frame) => frame.payload().len(),
+            Self::Failure(failure) => failure.cause.len(),
         }
     }
 }
@@ -240,13 +248,14 @@ impl Job {
             };
             message.unread += 1;
         }
+        let size = what.size();
         let output = Output {
             number,
             path: positions(&path),
             what,
             origin,
+            size,
         };
-        let size = output.size();
         self.unread += 1;
         self.unread_bytes += size;
         self.average = (self.average * (MEMORY - 1) + size).div_ceil(MEMORY);
@@ -293,7 +302,7 @@ impl Job {
             };
             self.order.advance(self.last, is_open, &mut self.ready);
         }
-        self.wake(News::Outputs);
+        self.wake_all();
     }
 
     /// Something of a message went where nobody tells what becomes of it.
@@ -352,15 +361,15 @@ impl Job {
     }
 
     pub(super) fn read(&mut self, output: &Output) {
-        let size = output.size();
         self.unread -= 1;
-        self.unread_bytes -= size;
+        self.unread_bytes -= output.size;
         if let Some(number) = output.number {
             if let Some(message) = self.open.get_mut(&number) {
                 message.unread -= 1;
             }
             self.forget_if_over(number);
         }
+        self.wake(News::Room);
     }
 
     fn forget_if_over(&mut self, number: u64) {
@@ -368,7 +377,6 @@ impl Job {
         if message.is_some_and(|message| message.is_done && message.unread == 0) {
             let message = self.open.remove(&number);
             self.open_bytes -= message.map_or(0, |message| message.size);
-            self.wake(News::Room);
         }
     }
 
