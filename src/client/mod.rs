@@ -169,8 +169,8 @@ impl ClientBuilder {
         };
         search.check_name()?;
         let addresses = Addresses {
-            pull: search.place(&self.pull, "pull_address")?,
             publish: search.place(&self.publish, "pub_address")?,
+            pull: search.place(&self.pull, "pull_address")?,
             db: self.db.clone(),
             ..Addresses::none()
         };

@@ -157,7 +157,7 @@ impl Session {
         if let Some(job) = self.jobs.get_mut(&message.job).filter(|_| !self.over) {
             job.submitted(message.number, message.frame.payload().len());
             let size = message.frame.len();
-            self.giver.push(message, size);
+            self.giver.push(size as u64, message);
         }
     }
 

@@ -137,7 +137,7 @@ impl Server {
             if let Some(of) = of {
                 *self.pieces.entry(of).or_default() += 1;
             }
-            self.stream.push((of, Arc::new(result)), size);
+            self.stream.push(size as u64, (of, Arc::new(result)));
         }
     }
 
