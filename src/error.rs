@@ -112,6 +112,31 @@ pub enum Error {
         /// Why.
         cause: String,
     },
+    /// A message was given up after several attempts: each time, whoever ran its function was
+    /// lost, or silent for too long.
+    #[error("{function} was given up after {attempts} attempts: {cause}")]
+    GivenUp {
+        /// The path that was called.
+        function: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What became of the last attempt.
+        cause: String,
+    },
+    /// Nobody was there to take a message, or what came of it, for too long.
+    #[error("{function} was not delivered: {cause}")]
+    Undelivered {
+        /// The path that was called.
+        function: String,
+        /// Who was missing.
+        cause: String,
+    },
+    /// The job was cancelled.
+    #[error("{function} was cancelled")]
+    Cancelled {
+        /// The path that was called.
+        function: String,
+    },
     /// The time that the caller allowed is over.
     #[error("timed out after {} waiting for {what}", seconds(.after))]
     Timeout {

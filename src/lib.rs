@@ -155,7 +155,7 @@ mod worker;
 
 pub use address::Addresses;
 pub use cache::CacheClient;
-pub use client::{Client, ClientBuilder, Job, Request};
+pub use client::{Canceller, Client, ClientBuilder, Job, JobResult, Request, Results, Wire};
 pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};

@@ -1,83 +1,22 @@
-//! Sends the messages of a call.
+//! Feeds the payloads of a job to whatever sends them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::calls::{CallState, Event};
-use super::request::stopped;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
 use crate::message::{End, Frame};
-use crate::part::{Batch, NotSent, Outlet};
 
-/// How often a sender that waits for room looks whether its call is over.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Sends the messages of one call.
-pub(super) struct Feeder {
-    pub(super) state: Arc<CallState>,
-    pub(super) outlet: Outlet,
+/// What all messages of a job have in common.
+pub(super) struct Form {
     pub(super) pipeline: String,
     pub(super) topic: String,
     pub(super) function: String,
     pub(super) cache: String,
-    pub(super) end_mark: bool,
     pub(super) max_message: usize,
 }
 
-impl Feeder {
-    pub(super) fn run<P: AsRef<[u8]>>(self, payloads: impl Iterator<Item = P>) {
-        let mut sent = 0;
-        let fed = catch_unwind(AssertUnwindSafe(|| self.feed(payloads, &mut sent)));
-        self.state.fed();
-        // Told before the mark is sent: so it is known when the answer comes.
-        self.state.tell(match fed {
-            Ok(Ok(())) => Event::Sent(sent),
-            Ok(Err(error @ Error::Stopped { .. })) => Event::Failed(error),
-            Ok(Err(error)) => Event::Broken(sent, error),
-            Err(panic) => {
-                let function = "the iterator of payloads".to_owned();
-                let cause = format!("it panicked: {}", panic_text(&*panic));
-                Event::Broken(sent, Error::Function { function, cause })
-            }
-        });
-        if self.end_mark {
-            self.send_end(sent);
-        }
-    }
-
-    fn feed<P: AsRef<[u8]>>(
-        &self,
-        mut payloads: impl Iterator<Item = P>,
-        sent: &mut usize,
-    ) -> Result<()> {
-        loop {
-            self.state.awaits_input();
-            let Some(payload) = payloads.next() else {
-                return Ok(());
-            };
-            let payload = payload.as_ref();
-            let frame = self.frame(payload)?;
-            let room = self.state.acquire(payload.len());
-            if !room || self.send(frame, None) != Handed::Over {
-                // Not an end like that of the payloads: a job that is cut short must not look whole.
-                return Err(stopped());
-            }
-            *sent += 1;
-        }
-    }
-
-    /// Sends the mark at the end, also of a job that was cut short: so the cluster lets go of
-    /// it. When even that cannot be sent, the client has ended.
-    fn send_end(&self, messages: usize) {
-        let of_job = Frame::new(&self.pipeline, &self.topic, &self.function, "", b"");
-        let mark = of_job.with_end(End {
-            messages: messages as u64,
-        });
-        self.send(mark, None);
-    }
-
+impl Form {
+    /// The message with this payload.
     pub(super) fn frame(&self, payload: &[u8]) -> Result<Frame> {
         if payload.len() > self.max_message {
             return Err(Error::TooLarge {
@@ -85,40 +24,75 @@ impl Feeder {
                 limit: self.max_message,
             });
         }
-        Ok(Frame::new(
-            &self.pipeline,
-            &self.topic,
-            &self.function,
-            &self.cache,
-            payload,
-        ))
+        let Self {
+            pipeline,
+            topic,
+            function,
+            cache,
+            ..
+        } = self;
+        Ok(Frame::new(pipeline, topic, function, cache, payload))
     }
 
-    /// Hands a message to the socket's thread, by `deadline` if there is one.
-    pub(super) fn send(&self, frame: Frame, deadline: Option<Instant>) -> Handed {
-        let mut batch: Batch = [frame].into_iter().collect();
-        loop {
-            let look = Instant::now() + LOOK;
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            match self.outlet.send_deadline(batch, until) {
-                Ok(()) => return Handed::Over,
-                Err(NotSent::Closed(_)) => return Handed::Closed,
-                Err(NotSent::Full(_)) if self.state.is_closed() => return Handed::Closed,
-                Err(NotSent::Full(_)) if deadline.is_some_and(|at| at <= until) => {
-                    return Handed::Late;
-                }
-                Err(NotSent::Full(back)) => batch = back,
-            }
-        }
+    /// The mark at the end of the job, after so many messages.
+    fn mark(&self, messages: usize) -> Frame {
+        let of_job = Frame::new(&self.pipeline, &self.topic, &self.function, "", b"");
+        of_job.with_end(End {
+            messages: messages as u64,
+        })
     }
 }
 
-/// What came of handing a message to the socket's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handed {
-    Over,
-    /// There was no room in time.
-    Late,
-    /// The call or the client is over.
-    Closed,
+/// Sends the messages of a job, over one wire or the other.
+pub(super) trait Submit {
+    /// The next payload is being waited for: so that long, nothing is late.
+    fn awaits_input(&self);
+    /// Sends a message when the window has room for it, which `size` bytes of payload take.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the job is over.
+    fn submit(&mut self, frame: Frame, size: usize) -> Result<()>;
+    /// Sends the mark at the end of the job, if there is still anybody who could.
+    fn submit_mark(&mut self, frame: Frame);
+    /// There were so many messages, and there will be no more: because of an error, perhaps.
+    fn fed(&self, messages: usize, ended: Result<()>);
+}
+
+/// Feeds a job until its payloads end, or it does.
+pub(super) fn feed<P: AsRef<[u8]>>(
+    form: &Form,
+    to: &mut impl Submit,
+    end_mark: bool,
+    payloads: impl Iterator<Item = P>,
+) {
+    let mut sent = 0;
+    let fed = catch_unwind(AssertUnwindSafe(|| feed_all(form, to, payloads, &mut sent)));
+    let ended = fed.unwrap_or_else(|panic| {
+        let function = "the iterator of payloads".to_owned();
+        let cause = format!("it panicked: {}", panic_text(&*panic));
+        Err(Error::Function { function, cause })
+    });
+    // Told before the mark is sent: so it is known when the answer comes.
+    to.fed(sent, ended);
+    if end_mark {
+        // Also when it was cut short: so the cluster lets go of it.
+        to.submit_mark(form.mark(sent));
+    }
+}
+
+fn feed_all<P: AsRef<[u8]>>(
+    form: &Form,
+    to: &mut impl Submit,
+    mut payloads: impl Iterator<Item = P>,
+    sent: &mut usize,
+) -> Result<()> {
+    loop {
+        to.awaits_input();
+        let Some(payload) = payloads.next() else {
+            return Ok(());
+        };
+        let payload = payload.as_ref();
+        to.submit(form.frame(payload)?, payload.len())?;
+        *sent += 1;
+    }
 }

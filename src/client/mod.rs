@@ -1,17 +1,25 @@
 //! The client: submits messages to a server, and gets the results.
 
 mod calls;
+mod counted;
 mod feeder;
+mod find;
+mod job;
+mod link;
 mod request;
+mod tracked;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-pub use request::{Job, Request};
+pub use job::{Canceller, Job, JobResult, Results};
+pub use request::Request;
 
 use calls::Calls;
+use find::link_at;
+use link::{Link, Places};
 
 use crate::address::Addresses;
 use crate::bell::Bell;
@@ -19,9 +27,7 @@ use crate::cache::CacheClient;
 use crate::error::{Error, Result};
 use crate::handler::Cache;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame, Steps};
-use crate::part::{
-    Crew, Inlet, Outlet, Place, Push, Reader, Running, Subscribe, Target, channel_of,
-};
+use crate::part::{Crew, Outlet, Place, Push, Reader, Running, Subscribe, Target, channel_of};
 use crate::time::after;
 
 /// How many hand-overs may wait for the socket: messages that were fed one by one.
@@ -32,13 +38,30 @@ const QUEUE: usize = 64;
 /// message that it has got rid of: so it may drop when little more than 500 wait.
 const OPEN_AT_PYLM: usize = 450;
 
+/// What a client speaks with its servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// The palm link, where the server and the last step have one; or else the pylm wire.
+    #[default]
+    Link,
+    /// The pylm wire.
+    Pylm,
+}
+
 /// A client of one server, or of the first and the last of a chain.
 ///
 /// # Connecting
 /// [`Client::connect`] with the server's name and the address of its cache (db), where it
 /// learns the other addresses. It waits for a server that is not there yet, for 10 s by
-/// default; [`Client::builder`] sets that and more. When it returns, its subscription stands:
-/// no call can miss its answer. All calls use the same one.
+/// default; [`Client::builder`] sets that and more. When it returns, the server knows it, or its
+/// subscription stands: no call can miss its answer. All calls use the same connections.
+///
+/// # Two wires
+/// With palm servers it speaks the palm link. It keeps each message until all that came of it is
+/// here, and submits it again when a connection breaks or the server is restarted; each result
+/// comes once. With a pylm server, or with an address given by [`ClientBuilder::pull`] in place
+/// of the server's, it speaks the pylm wire, which promises what ZeroMQ does.
+/// [`wire`](Self::wire) tells which it is.
 ///
 /// # Calling
 /// [`eval`](Self::eval) sends one message and waits for its result. [`job`](Self::job) sends
@@ -61,13 +84,21 @@ pub struct Client {
     pipeline: String,
     has_session: bool,
     cache: CacheClient,
-    calls: Arc<Calls>,
-    outlet: Outlet,
-    /// No job may have more messages open.
-    most_open: usize,
+    connected: Connected,
     max_message: usize,
     // Dropped last: it ends the threads.
     running: Running,
+}
+
+/// How a client is connected.
+enum Connected {
+    Pylm {
+        calls: Arc<Calls>,
+        outlet: Outlet,
+        /// No job may have more messages open.
+        most_open: usize,
+    },
+    Link(Arc<Link>),
 }
 
 /// A client's settings before it connects. Made by [`Client::builder`].
@@ -80,6 +111,7 @@ pub struct ClientBuilder {
     session: Option<String>,
     timeout: Duration,
     max_message: usize,
+    wire: Wire,
 }
 
 impl ClientBuilder {
@@ -115,7 +147,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects. Returns when the subscription stands.
+    /// What to speak: the palm link by default, where there is one.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Connects. Returns when the server knows the client, or its subscription stands.
     ///
     /// # Errors
     /// [`Error::Address`] for a malformed address, [`Error::Unreachable`] when nobody answers
@@ -123,56 +161,33 @@ impl ClientBuilder {
     /// whoever does tells no addresses.
     pub fn connect(self) -> Result<Client> {
         let id = uuid::Uuid::new_v4().to_string();
-        let deadline = after(Instant::now(), self.timeout);
-        let cache = CacheClient::of(&id, &self.server, &self.db, self.timeout, self.max_message);
-        let left = || deadline.saturating_duration_since(Instant::now());
-        // What was left of it is not what the caller allowed.
-        let in_all = |error| match error {
-            Error::Unreachable { what, address, .. } => Error::Unreachable {
-                what,
-                address,
-                waited: self.timeout,
-            },
-            other => other,
+        let cache = self.cache(&id);
+        let search = Search {
+            builder: &self,
+            cache: &cache,
+            deadline: after(Instant::now(), self.timeout),
         };
-        let found = cache.preset("name", left(), &|| false).map_err(in_all)?;
-        if found != self.server {
-            return Err(Error::WrongServer {
-                expected: self.server,
-                found,
-                address: self.db,
-            });
-        }
-        let place = |given, key| {
-            let placed = cache.place(given, key, left(), &|| false);
-            placed.map_err(in_all)
-        };
-        let publish = place(&self.publish, "pub_address")?;
-        let pull = place(&self.pull, "pull_address")?;
-        log::debug!(target: &id, "pushes to {pull}, subscribes at {publish}");
-
-        let bell = Bell::new()?;
-        let calls = Calls::new(&id, bell.clone());
-        let (outlet, inlet) = channel_of(QUEUE)?;
-        let is_palm = Arc::new(AtomicBool::new(false));
-        let mut crew = Crew::new(&format!("client {id}"));
-        self.spawn_push(&mut crew, inlet, &pull);
-        let subscribe = Subscribe {
-            name: "Sub".to_owned(),
-            target: Target::new(&publish),
-            prefix: id,
-            max_message: self.max_message,
-            timeout: left(),
-            is_palm: is_palm.clone(),
-        };
-        subscribe.spawn(&mut crew, bell, Results(calls.clone()));
+        search.check_name()?;
         let addresses = Addresses {
-            pull,
-            publish,
-            db: self.db,
+            publish: search.place(&self.publish, "pub_address")?,
+            pull: search.place(&self.pull, "pull_address")?,
+            db: self.db.clone(),
             ..Addresses::none()
         };
-        let running = crew.start(|_| Ok(addresses))?;
+        let mut crew = Crew::new(&format!("client {id}"));
+        let (connected, running) = match search.links(&addresses)? {
+            Some(places) => {
+                log::debug!(target: &id, "submits to the link at {}", places.first);
+                let first = places.first.clone();
+                let link = Link::spawn(&id, places, self.cache(&id), self.max_message, &mut crew)?;
+                let running = crew.start(|_| Ok(addresses))?;
+                if !link.wait_welcome(search.left()) {
+                    return Err(search.unreachable("the palm link", first));
+                }
+                (Connected::Link(link), running)
+            }
+            None => self.connect_pylm(&id, crew, addresses, search.left())?,
+        };
         Ok(Client {
             has_session: self.session.is_some(),
             pipeline: self
@@ -180,34 +195,150 @@ impl ClientBuilder {
                 .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             server: self.server,
             cache,
-            calls,
-            outlet,
-            most_open: if is_palm.load(Ordering::SeqCst) {
-                usize::MAX
-            } else {
-                OPEN_AT_PYLM
-            },
+            connected,
             max_message: self.max_message,
             running,
         })
     }
 
-    fn spawn_push(&self, crew: &mut Crew, inlet: Inlet, pull: &str) {
+    fn cache(&self, id: &str) -> CacheClient {
+        CacheClient::of(id, &self.server, &self.db, self.timeout, self.max_message)
+    }
+
+    /// Connects over the pylm wire.
+    fn connect_pylm(
+        &self,
+        id: &str,
+        mut crew: Crew,
+        addresses: Addresses,
+        timeout: Duration,
+    ) -> Result<(Connected, Running)> {
+        log::debug!(
+            target: id,
+            "pushes to {}, subscribes at {}", addresses.pull, addresses.publish
+        );
+        let bell = Bell::new()?;
+        let calls = Calls::new(id, bell.clone());
+        let (outlet, inlet) = channel_of(QUEUE)?;
+        let is_palm = Arc::new(AtomicBool::new(false));
         let push = Push {
             name: "Push".to_owned(),
-            place: Place::Connect(Target::new(pull)),
+            place: Place::Connect(Target::new(&addresses.pull)),
             high_water: None,
             ends_when_idle: true,
             crowd: None,
         };
-        push.spawn(crew, Some(inlet));
+        push.spawn(&mut crew, Some(inlet));
+        let subscribe = Subscribe {
+            name: "Sub".to_owned(),
+            target: Target::new(&addresses.publish),
+            prefix: id.to_owned(),
+            max_message: self.max_message,
+            timeout,
+            is_palm: is_palm.clone(),
+        };
+        subscribe.spawn(&mut crew, bell, Deliver(calls.clone()));
+        let running = crew.start(|_| Ok(addresses))?;
+        let most_open = match is_palm.load(Ordering::SeqCst) {
+            true => usize::MAX,
+            false => OPEN_AT_PYLM,
+        };
+        let connected = Connected::Pylm {
+            calls,
+            outlet,
+            most_open,
+        };
+        Ok((connected, running))
+    }
+}
+
+/// Finds out where to connect to, while the time lasts.
+struct Search<'a> {
+    builder: &'a ClientBuilder,
+    cache: &'a CacheClient,
+    deadline: Instant,
+}
+
+impl Search<'_> {
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn unreachable(&self, what: &'static str, address: String) -> Error {
+        Error::Unreachable {
+            what,
+            address,
+            waited: self.builder.timeout,
+        }
+    }
+
+    /// What was left of the time is not what the caller allowed.
+    fn in_all(&self, error: Error) -> Error {
+        match error {
+            Error::Unreachable { what, address, .. } => self.unreachable(what, address),
+            other => other,
+        }
+    }
+
+    fn check_name(&self) -> Result<()> {
+        let name = self.cache.preset("name", self.left(), &|| false);
+        let found = name.map_err(|error| self.in_all(error))?;
+        if found == self.builder.server {
+            return Ok(());
+        }
+        Err(Error::WrongServer {
+            expected: self.builder.server.clone(),
+            found,
+            address: self.builder.db.clone(),
+        })
+    }
+
+    fn place(&self, given: &Option<String>, key: &str) -> Result<String> {
+        let placed = self.cache.place(given, key, self.left(), &|| false);
+        placed.map_err(|error| self.in_all(error))
+    }
+
+    /// The same of what a server need not tell.
+    fn told(&self, key: &str) -> Result<Option<String>> {
+        match self.place(&None, key) {
+            Ok(address) => Ok(Some(address)),
+            Err(Error::NotConfigured { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the links are. `None` when the pylm wire is to be spoken.
+    fn links(&self, addresses: &Addresses) -> Result<Option<Places>> {
+        if self.builder.wire == Wire::Pylm {
+            return Ok(None);
+        }
+        let is_elsewhere = |given: &Option<String>, key| match given {
+            Some(given) => Ok(self.told(key)?.as_ref() != Some(given)),
+            None => Ok::<bool, Error>(false),
+        };
+        if is_elsewhere(&self.builder.pull, "pull_address")? {
+            return Ok(None);
+        }
+        let Some(first) = self.told("link_address")? else {
+            return Ok(None);
+        };
+        if !is_elsewhere(&self.builder.publish, "pub_address")? {
+            return Ok(Some(Places { first, last: None }));
+        }
+        let publisher = addresses.publish.clone();
+        let last = link_at(&publisher, self.left(), &|| false);
+        let last = last.map_err(|error| self.in_all(error))?;
+        Ok(last.map(|last| Places {
+            last: (last != first).then_some((last, publisher)),
+            first,
+        }))
     }
 }
 
 /// Gives results to their calls, and ends all calls when it ends itself.
-struct Results(Arc<Calls>);
+struct Deliver(Arc<Calls>);
 
-impl Reader for Results {
+impl Reader for Deliver {
     fn has_room(&mut self) -> bool {
         self.0.has_room()
     }
@@ -217,7 +348,7 @@ impl Reader for Results {
     }
 }
 
-impl Drop for Results {
+impl Drop for Deliver {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -242,10 +373,11 @@ impl Client {
             session: None,
             timeout: Duration::from_secs(10),
             max_message: DEFAULT_MAX_MESSAGE,
+            wire: Wire::default(),
         }
     }
 
-    /// Calls `server.function`, or the steps of a chain, with one payload and waits for its one
+    /// Calls `server.function`, or the steps of a chain, with one payload and waits for its first
     /// result.
     ///
     /// # Errors
@@ -254,8 +386,8 @@ impl Client {
         self.request(function).eval(payload)
     }
 
-    /// Calls `server.function`, or the steps of a chain, with many payloads. Returns at once; the iterator gives the
-    /// results as they come, one for each payload.
+    /// Calls `server.function`, or the steps of a chain, with many payloads. Returns at once; the
+    /// iterator gives the results as they come.
     ///
     /// # Errors
     /// As [`Request::job`].
@@ -311,7 +443,16 @@ impl Client {
         &self.server
     }
 
-    /// The addresses that it uses: pull, publish and db.
+    /// What it speaks with its servers.
+    pub fn wire(&self) -> Wire {
+        match self.connected {
+            Connected::Pylm { .. } => Wire::Pylm,
+            Connected::Link(_) => Wire::Link,
+        }
+    }
+
+    /// The addresses that it uses over the pylm wire, and that of the cache: pull, publish and
+    /// db.
     pub fn addresses(&self) -> &Addresses {
         self.running.addresses()
     }
@@ -325,3 +466,6 @@ impl fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,17 @@
 //! Calls: one message and its result, or a stream of them.
 
 use std::fmt;
-use std::iter::FusedIterator;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
-use super::Client;
-use super::calls::{CallState, Calls, Event};
-use super::feeder::{Feeder, Handed};
+use super::counted::{Counted, Handed};
+use super::feeder::{Form, Submit, feed};
+use super::job::{Job, Way, stopped};
+use super::tracked::Tracked;
+use super::{Client, Connected};
+use crate::core::link::client::JobSettings;
 use crate::core::window::Window;
 use crate::error::{Error, Result};
-use crate::message::{End, Path, Steps};
+use crate::message::{Path, Steps};
 use crate::time::after;
 
 /// A call with its settings. Made by [`Client::request`].
@@ -24,6 +23,8 @@ pub struct Request<'a> {
     end_mark: bool,
     cache: String,
     timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    ordered: bool,
     window: usize,
     window_bytes: usize,
 }
@@ -40,14 +41,21 @@ impl<'a> Request<'a> {
             end_mark: false,
             cache: String::new(),
             timeout: Some(Self::DEFAULT_TIMEOUT),
+            deadline: None,
+            ordered: false,
             window: 8_192,
             window_bytes: 32 << 20,
         }
     }
 
-    /// How many results to expect in all: by default one for each message. To be told when the
-    /// server scatters, gathers, filters, or its functions give several results or none: on the
-    /// pylm wire nobody else knows.
+    /// How many results to expect in all: with so many the job ends, and what is left of it is
+    /// cancelled.
+    ///
+    /// Over the palm link a job ends by itself, and needs no number; if there are fewer results
+    /// than were expected, the last item is an [`Error::Refused`] that says so. Over the pylm
+    /// wire one result is expected for each message unless this says otherwise. There it is to
+    /// be told when the server scatters, gathers, filters, or its functions give several results
+    /// or none: nobody else knows.
     pub fn expect(mut self, results: usize) -> Self {
         self.expect = Some(results);
         self
@@ -58,6 +66,9 @@ impl<'a> Request<'a> {
     /// [`Reducer`](crate::Reducer) closes the groups of the job by it, and answers with a mark
     /// that says how many results there are: with so many the job ends, without being told a
     /// number by [`expect`](Self::expect).
+    ///
+    /// Over the palm link a job ends by itself, and needs no mark; it is sent along all the same,
+    /// for a reducer somewhere on the way.
     ///
     /// This is for chains in which the steps before a reducer, and behind it, make one message
     /// of each, and have no branches. Palm components pass the mark on as it is; a function at a
@@ -81,10 +92,12 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// How many messages a job may have sent without their results being read: 8,192 by
-    /// default, and 450 at the most where a pylm peer publishes the results, which drops what a
-    /// reader leaves behind. With [`expect`](Self::expect): how many results may wait to be read before no
-    /// more messages are sent.
+    /// How many messages a job may have open, that is, without all of their results being read:
+    /// 8,192 by default. The server may let it have fewer.
+    ///
+    /// Over the pylm wire 450 at the most where a pylm peer publishes the results, which drops
+    /// what a reader leaves behind; and with [`expect`](Self::expect), how many results may wait
+    /// to be read before no more messages are sent.
     pub fn window(mut self, messages: usize) -> Self {
         self.window = messages;
         self
@@ -97,14 +110,31 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Sends one payload and waits for its result. With [`expect`](Self::expect) more than one,
-    /// use [`job`](Self::job).
+    /// How long the whole call may take, whether or not anything moves. No end by default.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Gives the results of a job in the order of its messages, and those of one message in that
+    /// of their positions. What comes too early waits, within the window.
+    ///
+    /// Over the pylm wire nobody says which message a result belongs to: there they are given as
+    /// they come.
+    pub fn ordered(mut self) -> Self {
+        self.ordered = true;
+        self
+    }
+
+    /// Sends one payload and waits for its first result. For more than one, use
+    /// [`job`](Self::job).
     ///
     /// # Errors
     /// [`Error::Path`] for a malformed function, [`Error::WrongServer`] when it is not of the
     /// client's server, [`Error::TooLarge`] for the payload; [`Error::Function`],
-    /// [`Error::UnknownFunction`] or [`Error::Refused`] as the server says;
-    /// [`Error::Timeout`]; [`Error::Stopped`] when the client has ended.
+    /// [`Error::UnknownFunction`], [`Error::GivenUp`], [`Error::Undelivered`] or
+    /// [`Error::Refused`] as the server says, the last also when the call is done and gave no
+    /// result; [`Error::Timeout`]; [`Error::Stopped`] when the client has ended.
     pub fn eval(mut self, payload: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         if self.end_mark {
             return self.eval_with_end(payload.as_ref().to_vec());
@@ -113,16 +143,20 @@ impl<'a> Request<'a> {
         self.expect = Some(1);
         let mut job = self.open()?;
         let payload = payload.as_ref();
-        let feeder = self.feeder(&job);
-        let frame = feeder.frame(payload)?;
-        job.state.acquire(payload.len());
-        match feeder.send(
-            frame,
-            self.timeout.map(|timeout| after(Instant::now(), timeout)),
-        ) {
-            Handed::Over => {}
-            Handed::Late => return Err(job.timed_out(self.timeout.unwrap_or_default())),
-            Handed::Closed => return Err(stopped()),
+        let frame = self.form(&job).frame(payload)?;
+        match (&self.client.connected, &job.way) {
+            (Connected::Pylm { outlet, .. }, Way::Counted(counted)) => {
+                let timeout = self.timeout.into_iter().chain(self.deadline).min();
+                let until = timeout.map(|timeout| after(Instant::now(), timeout));
+                let sender = counted.sender(outlet.clone());
+                match sender.send_one(frame, payload.len(), until) {
+                    Handed::Over => {}
+                    Handed::Late => return Err(job.timed_out(timeout.unwrap_or_default())),
+                    Handed::Closed => return Err(stopped()),
+                }
+            }
+            (_, Way::Tracked(tracked)) => tracked.submitter().submit_one(frame),
+            _ => {}
         }
         job.next().unwrap_or_else(|| Err(stopped()))
     }
@@ -138,7 +172,8 @@ impl<'a> Request<'a> {
     /// Sends many payloads, and gives their results as they come. Returns at once: the payloads
     /// are taken and sent by a thread of the job's own, no faster than the results are read.
     /// Each result is a payload or the error of its message, after which the job goes on; an
-    /// [`Error::Timeout`], [`Error::Stopped`] or [`Error::TooLarge`] is the last item.
+    /// [`Error::Timeout`], [`Error::Stopped`], [`Error::Cancelled`] or [`Error::TooLarge`] is
+    /// the last item.
     ///
     /// # Errors
     /// [`Error::Path`] for a malformed function, [`Error::WrongServer`] when it is not of the
@@ -151,13 +186,29 @@ impl<'a> Request<'a> {
     {
         self.check()?;
         let job = self.open()?;
-        let feeder = self.feeder(&job);
+        let form = self.form(&job);
         let payloads = payloads.into_iter();
+        match (&self.client.connected, &job.way) {
+            (Connected::Pylm { outlet, .. }, Way::Counted(counted)) => {
+                self.spawn(form, counted.sender(outlet.clone()), payloads)?;
+            }
+            (_, Way::Tracked(tracked)) => self.spawn(form, tracked.submitter(), payloads)?,
+            _ => {}
+        }
+        Ok(job)
+    }
+
+    fn spawn<I>(&self, form: Form, mut to: impl Submit + Send + 'static, payloads: I) -> Result<()>
+    where
+        I: Iterator + Send + 'static,
+        I::Item: AsRef<[u8]>,
+    {
+        let end_mark = self.end_mark;
         std::thread::Builder::new()
             .name("palm:job".to_owned())
-            .spawn(move || feeder.run(payloads))
+            .spawn(move || feed(&form, &mut to, end_mark, payloads))
             .map_err(Error::system("a thread cannot be started"))?;
-        Ok(job)
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -173,37 +224,44 @@ impl<'a> Request<'a> {
     }
 
     fn open(&self) -> Result<Job> {
-        let messages = self.window.min(self.client.most_open);
-        let counted = self.expect.is_none() && !self.end_mark;
-        let window = Window::new(messages, self.window_bytes, counted);
-        let calls = self.client.calls.clone();
-        let Some((number, state, events)) = calls.add(window) else {
-            return Err(stopped());
+        let is_counted = self.expect.is_none() && !self.end_mark;
+        let way = match &self.client.connected {
+            Connected::Pylm {
+                calls, most_open, ..
+            } => {
+                let messages = self.window.min(*most_open);
+                let window = Window::new(messages, self.window_bytes, is_counted);
+                Counted::open(calls, window, self.end_mark).map(Way::Counted)
+            }
+            Connected::Link(link) => {
+                let settings = JobSettings {
+                    ordered: self.ordered,
+                    one_each: is_counted,
+                    messages: self.window.max(1),
+                    bytes: self.window_bytes.max(1),
+                };
+                Tracked::open(link, settings, &self.function).map(Way::Tracked)
+            }
         };
-        Ok(Job {
-            function: self.function.clone(),
-            state,
-            events,
-            timeout: self.timeout,
-            expected: self.expect,
-            end_mark: self.end_mark,
-            received: 0,
-            broken: None,
-            over: false,
-            number,
-            calls,
-        })
+        let mut job = Job::new(self.function.clone(), way.ok_or_else(stopped)?);
+        job.timeout = self.timeout;
+        job.deadline = self
+            .deadline
+            .map(|allowed| (after(Instant::now(), allowed), allowed));
+        job.expected = self.expect;
+        job.end_mark = self.end_mark;
+        Ok(job)
     }
 
-    fn feeder(&self, job: &Job) -> Feeder {
-        Feeder {
-            state: job.state.clone(),
-            outlet: self.client.outlet.clone(),
+    fn form(&self, job: &Job) -> Form {
+        Form {
             pipeline: self.client.pipeline.clone(),
-            topic: job.calls.topic(job.number),
+            topic: match &job.way {
+                Way::Counted(counted) => counted.topic(),
+                Way::Tracked(tracked) => tracked.topic(),
+            },
             function: self.function.clone(),
             cache: self.cache.clone(),
-            end_mark: self.end_mark,
             max_message: self.client.max_message,
         }
     }
@@ -215,147 +273,6 @@ impl fmt::Debug for Request<'_> {
             .field("function", &self.function)
             .field("expect", &self.expect)
             .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The results of a call, as they come. Dropping it ends the job: no more is sent, and what
-/// comes later is thrown away.
-pub struct Job {
-    function: String,
-    state: Arc<CallState>,
-    events: Receiver<Event>,
-    timeout: Option<Duration>,
-    expected: Option<usize>,
-    /// Whether a mark will tell how many results there are.
-    end_mark: bool,
-    received: usize,
-    /// Why no more was sent, to be told when all that was has come back.
-    broken: Option<Error>,
-    over: bool,
-    number: u64,
-    calls: Arc<Calls>,
-}
-
-impl Job {
-    /// How many results have been read.
-    pub fn received(&self) -> usize {
-        self.received
-    }
-
-    fn next_event(&self) -> Result<Event> {
-        let mut seen = self.state.progress().0;
-        loop {
-            let Some(timeout) = self.timeout else {
-                return self.events.recv().map_err(|_| stopped());
-            };
-            match self.events.recv_timeout(timeout) {
-                Ok(event) => return Ok(event),
-                Err(RecvTimeoutError::Disconnected) => return Err(stopped()),
-                Err(RecvTimeoutError::Timeout) => {
-                    let (steps, due) = self.state.progress();
-                    if steps == seen && due {
-                        return Err(self.timed_out(timeout));
-                    }
-                    seen = steps;
-                }
-            }
-        }
-    }
-
-    fn timed_out(&self, after: Duration) -> Error {
-        let of = self
-            .expected
-            .map(|n| format!(" of {n}"))
-            .unwrap_or_default();
-        Error::Timeout {
-            what: format!(
-                "a result of {} ({}{of} have come)",
-                self.function, self.received
-            ),
-            after,
-        }
-    }
-
-    /// The mark has come: there are so many results in all. (One that nobody asked for says
-    /// nothing.)
-    fn ends_with(&mut self, end: End) {
-        if self.end_mark {
-            let results = usize::try_from(end.messages).unwrap_or(usize::MAX);
-            self.expected = Some(self.expected.map_or(results, |most| most.min(results)));
-        }
-    }
-
-    fn end(&mut self) {
-        if !self.over {
-            self.over = true;
-            self.state.close();
-            self.calls.remove(self.number);
-        }
-    }
-}
-
-pub(super) fn stopped() -> Error {
-    Error::Stopped {
-        component: "the client".to_owned(),
-    }
-}
-
-impl Iterator for Job {
-    type Item = Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let expected = self.expected.unwrap_or(usize::MAX);
-            if self.over || self.received >= expected {
-                self.end();
-                return self.broken.take().map(Err);
-            }
-            match self.next_event() {
-                Ok(Event::Result(frame)) => {
-                    self.state.read(frame.payload().len());
-                    if let Some(end) = frame.end() {
-                        self.ends_with(end);
-                        continue;
-                    }
-                    self.received += 1;
-                    return Some(match frame.failure() {
-                        Some(failure) => Err(failure.into_error(&self.function)),
-                        None => Ok(frame.payload().to_vec()),
-                    });
-                }
-                Ok(Event::Sent(_)) if self.end_mark => {}
-                Ok(Event::Sent(messages)) => {
-                    self.expected.get_or_insert(messages);
-                }
-                Ok(Event::Broken(_, error)) if self.end_mark => self.broken = Some(error),
-                Ok(Event::Broken(messages, error)) if self.expected.is_none() => {
-                    self.expected = Some(messages);
-                    self.broken = Some(error);
-                }
-                Ok(Event::Failed(error) | Event::Broken(_, error)) | Err(error) => {
-                    self.end();
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-}
-
-impl FusedIterator for Job {}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("function", &self.function)
-            .field("received", &self.received)
-            .field("expected", &self.expected)
             .finish_non_exhaustive()
     }
 }

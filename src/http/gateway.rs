@@ -330,7 +330,10 @@ fn reply(answer: Answer) -> Reply {
     }
     let failure = answer.frame.failure().unwrap_or_default();
     let status = match failure.kind() {
-        FailureKind::Function | FailureKind::Unfinished => StatusCode::BAD_GATEWAY,
+        FailureKind::Function
+        | FailureKind::Unfinished
+        | FailureKind::GivenUp
+        | FailureKind::Undelivered => StatusCode::BAD_GATEWAY,
         FailureKind::UnknownFunction | FailureKind::WrongServer | FailureKind::BadPath => {
             StatusCode::NOT_FOUND
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
+use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{ENVELOPE, End, Failure, FailureKind, Giving, PalmMessage, Path, Place};
 use crate::error::{Error, Result};
 
@@ -454,20 +454,18 @@ fn place(reader: &mut Reader<'_>, before: Option<Located>) -> Result<Located> {
 }
 
 fn write_place(writer: &mut Writer, number: u64, path: &[u8]) -> Located {
-    let mut inner = Writer::append_to(Vec::with_capacity(path.len() + 16));
-    inner.key(NUMBER, VARINT);
-    inner.varint(number);
-    let within = inner.bytes(PATH, path);
-    writer.key(PLACE, BYTES);
-    let whole = writer.value(&inner.out);
-    let path = match path {
-        [] => Span::default(),
-        _ => Span {
-            start: whole.start + within.start,
-            end: whole.start + within.end,
-        },
+    let of_path = match path.len() {
+        0 => 0,
+        length => 1 + varint_length(length as u64) + length,
     };
-    Located { number, path }
+    writer.key(PLACE, BYTES);
+    writer.varint((1 + varint_length(number) + of_path) as u64);
+    writer.key(NUMBER, VARINT);
+    writer.varint(number);
+    Located {
+        number,
+        path: writer.bytes(PATH, path),
+    }
 }
 
 /// An end. What stands there twice is merged, as protobuf does.

@@ -33,6 +33,17 @@ pub(crate) fn number_under(id: &str, name: &str) -> Option<u64> {
     name.strip_prefix(id)?.strip_prefix('/')?.parse().ok()
 }
 
+/// The positions that a path consists of: see `Place` in the protocol. Of one that is malformed,
+/// those before the fault.
+pub(crate) fn positions(path: &[u8]) -> Vec<u64> {
+    let mut reader = wire::Reader { bytes: path, at: 0 };
+    let next = || match reader.at < path.len() {
+        true => reader.varint().ok(),
+        false => None,
+    };
+    std::iter::from_fn(next).collect()
+}
+
 impl PalmMessage {
     /// Decodes a frame, after checking that it is no longer than `limit` bytes.
     ///
@@ -118,6 +129,16 @@ impl Failure {
         Self {
             kind: kind.into(),
             cause,
+            attempts: 0,
+        }
+    }
+
+    /// The failure of a message that was given up after so many attempts, with what became of
+    /// the last one in words.
+    pub fn given_up(attempts: u32, cause: impl Into<String>) -> Self {
+        Self {
+            attempts,
+            ..Self::new(FailureKind::GivenUp, cause)
         }
     }
 
@@ -132,6 +153,12 @@ impl Failure {
             FailureKind::WrongServer | FailureKind::BadPath | FailureKind::Unfinished => {
                 Error::Refused { function, cause }
             }
+            FailureKind::GivenUp => Error::GivenUp {
+                function,
+                attempts: self.attempts,
+                cause,
+            },
+            FailureKind::Undelivered => Error::Undelivered { function, cause },
         }
     }
 }

@@ -93,6 +93,11 @@ impl Reader<'_> {
     }
 }
 
+/// How many bytes a varint takes.
+pub(super) fn varint_length(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 pub(super) struct Writer {
     pub(super) out: Vec<u8>,
 }

@@ -1,8 +1,9 @@
 //! `palm call`
 
 use argh::FromArgs;
+use palm::Wire;
 
-use crate::common::{Outcome, log_level, payload, print, timeout};
+use crate::common::{Outcome, log_level, payload, print, timeout, wire};
 use crate::job::{connect, path};
 
 /// Call a function with one payload and print the result.
@@ -22,6 +23,9 @@ pub struct Call {
     /// one more step, SERVER.FUNCTION, after those before (repeats)
     #[argh(option)]
     then: Vec<String>,
+    /// what to speak: link (the default, where the server has one) or pylm
+    #[argh(option, from_str_fn(wire), default = "Wire::Link")]
+    wire: Wire,
     /// how many seconds to wait for the server, and then for the result, 0 for as long as it
     /// takes (default: 10 for the server, 300 for the result)
     #[argh(option)]
@@ -46,7 +50,7 @@ impl Call {
         log_level(self.debug, self.info);
         let timeout = self.timeout.map(timeout).transpose()?;
         let path = path(self.function, &self.then, self.sub.as_deref())?;
-        let client = connect(&path, self.db, self.pull, self.sub, timeout)?;
+        let client = connect(&path, self.db, self.pull, self.sub, self.wire, timeout)?;
         let payload = payload(self.payload.as_deref())?;
         let mut request = client.request(&path);
         if let Some(timeout) = timeout {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use palm::logging::{self, Output};
-use palm::{Addresses, Running};
+use palm::{Addresses, Running, Wire};
 
 use crate::signals;
 
@@ -92,6 +92,15 @@ pub fn timeout(seconds: f64) -> Result<Option<Duration>, Failure> {
 /// How long to wait where there is no time-out. Longer than any process lives, and short enough
 /// to be added to any time.
 pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Reads a wire as `--wire` gives it.
+pub fn wire(name: &str) -> Result<Wire, String> {
+    match name {
+        "link" => Ok(Wire::Link),
+        "pylm" => Ok(Wire::Pylm),
+        _ => Err(format!("'{name}' is no wire: there are link and pylm")),
+    }
+}
 
 /// What stands for `-`, which argh takes for an option: an argument that nobody can type.
 const STDIN: &str = "\0-";

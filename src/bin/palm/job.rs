@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 use indicatif::{ProgressBar, ProgressStyle};
-use palm::Client;
 use palm::message::Path;
+use palm::{Client, Wire};
 
-use crate::common::{FOREVER, Failure, Outcome, input, log_level, say, timeout, unwritable};
+use crate::common::{FOREVER, Failure, Outcome, input, log_level, say, timeout, unwritable, wire};
 use crate::signals;
 
 /// How many errors are printed; more are counted.
 const ERRORS_SHOWN: u64 = 20;
 
 /// Send each line of the input as a message, and print each result as a line, in the order in
-/// which they come. (A result that has lines itself is printed as it is.)
+/// which they come, or in that of the input. (A result that has lines itself is printed as it is.)
 #[derive(FromArgs)]
 #[argh(subcommand, name = "job", help_triggers("-h", "--help", "help"))]
 pub struct Job {
@@ -37,9 +37,16 @@ pub struct Job {
     /// file to read lines from (default: standard input)
     #[argh(option)]
     input: Option<String>,
-    /// how many results to expect in all (default: one for each line)
+    /// how many results to expect in all (default: what comes of the lines, or one for each of
+    /// them over the pylm wire)
     #[argh(option)]
     expect: Option<usize>,
+    /// print the results in the order of the lines that they came of (over the palm link)
+    #[argh(switch)]
+    ordered: bool,
+    /// what to speak: link (the default, where the server has one) or pylm
+    #[argh(option, from_str_fn(wire), default = "Wire::Link")]
+    wire: Wire,
     /// how many seconds to wait for the server, and then while no result comes, 0 for as long
     /// as it takes (default: 10 for the server, 300 for a result)
     #[argh(option)]
@@ -67,7 +74,7 @@ impl Job {
         let wait = self.timeout.map(timeout).transpose()?;
         let input = input(self.input.as_deref())?;
         let path = path(self.function, &self.then, self.sub.as_deref())?;
-        let client = connect(&path, self.db, self.pull, self.sub, wait)?;
+        let client = connect(&path, self.db, self.pull, self.sub, self.wire, wait)?;
         let (lines, broken) = Lines::new(input);
         let mut request = client.request(&path);
         if let Some(wait) = wait {
@@ -75,6 +82,9 @@ impl Job {
         }
         if let Some(results) = self.expect {
             request = request.expect(results);
+        }
+        if self.ordered {
+            request = request.ordered();
         }
         let results = request.job(lines)?;
 
@@ -113,10 +123,11 @@ pub fn connect(
     db: String,
     pull: Option<String>,
     sub: Option<String>,
+    wire: Wire,
     timeout: Option<Option<Duration>>,
 ) -> Result<Client, Failure> {
     let server = Path::parse(function)?.step(0)?.server;
-    let mut client = Client::builder(server, db);
+    let mut client = Client::builder(server, db).wire(wire);
     if let Some(timeout) = timeout {
         client = client.timeout(timeout.unwrap_or(FOREVER));
     }
@@ -143,15 +154,15 @@ fn print_results(results: palm::Job, progress: Arc<Progress>, ended: Sender<End>
     });
 }
 
-fn print_all(results: palm::Job, progress: &Progress) -> Outcome {
+fn print_all(mut job: palm::Job, progress: &Progress) -> Outcome {
     let mut out = io::stdout().lock();
-    for result in results {
-        match result {
+    for result in job.results() {
+        match result.payload {
             Ok(line) => {
                 write_line(&mut out, &line).map_err(|error| unwritable(&error))?;
                 progress.result();
             }
-            Err(error) if is_of_one_message(&error) => progress.error(&error),
+            Err(error) if is_of_one_message(&error) => progress.error(result.message, &error),
             Err(error) => return Err(error.into()),
         }
     }
@@ -167,10 +178,14 @@ fn write_line(out: &mut impl Write, line: &[u8]) -> io::Result<()> {
 }
 
 fn is_of_one_message(error: &palm::Error) -> bool {
-    use palm::Error::{Function, Refused, UnknownFunction};
+    use palm::Error::{Function, GivenUp, Refused, Undelivered, UnknownFunction};
     matches!(
         error,
-        Function { .. } | UnknownFunction { .. } | Refused { .. }
+        Function { .. }
+            | UnknownFunction { .. }
+            | GivenUp { .. }
+            | Undelivered { .. }
+            | Refused { .. }
     )
 }
 
@@ -264,7 +279,8 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    fn error(&self, error: &palm::Error) {
+    /// An error, of the message with this index if that is known.
+    fn error(&self, message: Option<u64>, error: &palm::Error) {
         let errors = {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.errors += 1;
@@ -272,7 +288,10 @@ impl Progress {
         };
         let tell = |line: String| self.bar.suspend(|| say(&format!("palm: {line}")));
         match errors {
-            ..=ERRORS_SHOWN => tell(error.to_string()),
+            ..=ERRORS_SHOWN => tell(match message {
+                Some(message) => format!("line {}: {error}", message + 1),
+                None => error.to_string(),
+            }),
             more if more == ERRORS_SHOWN + 1 => tell("more errors are counted only".to_owned()),
             _ => {}
         }

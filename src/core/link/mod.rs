@@ -27,6 +27,7 @@
 //! The state machines know no socket and no clock. `part/link.rs` and `part/dealer.rs` drive
 //! them over ZeroMQ, the simulator over a network that loses connections.
 
+pub(crate) mod client;
 mod clients;
 mod giver;
 mod line;

@@ -1,0 +1,170 @@
+//! A job over the pylm wire, where nobody says which message a result belongs to: it is complete
+//! when as many have come as were to be expected.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::calls::{CallState, Calls, Event};
+use super::feeder::Submit;
+use super::job::{Piece, Step, stopped};
+use crate::core::link::client::What;
+use crate::core::window::Window;
+use crate::error::{Error, Result};
+use crate::message::Frame;
+use crate::part::{Batch, NotSent, Outlet};
+use crate::time::after;
+
+/// How often a sender that waits for room looks whether its call is over.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The reader's side of a job.
+pub(super) struct Counted {
+    state: Arc<CallState>,
+    events: Receiver<Event>,
+    number: u64,
+    calls: Arc<Calls>,
+    /// Whether a mark will tell how many results there are.
+    end_mark: bool,
+}
+
+impl Counted {
+    /// Begins a job. `None` when the client has ended.
+    pub(super) fn open(calls: &Arc<Calls>, window: Window, end_mark: bool) -> Option<Self> {
+        let (number, state, events) = calls.add(window)?;
+        Some(Self {
+            state,
+            events,
+            number,
+            calls: calls.clone(),
+            end_mark,
+        })
+    }
+
+    pub(super) fn topic(&self) -> String {
+        self.calls.topic(self.number)
+    }
+
+    /// The side that sends.
+    pub(super) fn sender(&self, outlet: Outlet) -> Sender {
+        Sender {
+            state: self.state.clone(),
+            outlet,
+        }
+    }
+
+    pub(super) fn state(&self) -> &Arc<CallState> {
+        &self.state
+    }
+
+    /// The next thing that happens until then.
+    pub(super) fn next(&self, until: Option<Instant>) -> Option<Step> {
+        let event = match until {
+            None => self
+                .events
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(until) => self.events.recv_deadline(until),
+        };
+        Some(match event {
+            Ok(Event::Result(frame)) => {
+                self.state.read(frame.payload().len());
+                match frame.end() {
+                    Some(end) => Step::Mark(end),
+                    None => Step::Output(Piece {
+                        message: None,
+                        position: Vec::new(),
+                        what: What::Frame(frame),
+                    }),
+                }
+            }
+            Ok(Event::Sent(messages)) => Step::Sent((!self.end_mark).then_some(messages)),
+            Ok(Event::Broken(_, error)) if self.end_mark => Step::Broken(None, error),
+            Ok(Event::Broken(messages, error)) => Step::Broken(Some(messages), error),
+            Ok(Event::Failed(error)) => Step::Failed(error),
+            Err(RecvTimeoutError::Disconnected) => Step::Failed(stopped()),
+            Err(RecvTimeoutError::Timeout) => return None,
+        })
+    }
+
+    pub(super) fn progress(&self) -> (u64, bool) {
+        self.state.progress()
+    }
+
+    pub(super) fn end(&self) {
+        self.state.close();
+        self.calls.remove(self.number);
+    }
+}
+
+/// Sends the messages of a job.
+pub(super) struct Sender {
+    state: Arc<CallState>,
+    outlet: Outlet,
+}
+
+impl Sender {
+    /// Sends the one message of a call, by `deadline` if there is one.
+    pub(super) fn send_one(&self, frame: Frame, size: usize, deadline: Option<Instant>) -> Handed {
+        self.state.acquire(size);
+        self.send(frame, deadline)
+    }
+
+    /// Hands a message to the socket's thread.
+    fn send(&self, frame: Frame, deadline: Option<Instant>) -> Handed {
+        let mut batch: Batch = [frame].into_iter().collect();
+        loop {
+            let look = after(Instant::now(), LOOK);
+            let until = deadline.map_or(look, |deadline| deadline.min(look));
+            match self.outlet.send_deadline(batch, until) {
+                Ok(()) => return Handed::Over,
+                Err(NotSent::Closed(_)) => return Handed::Closed,
+                Err(NotSent::Full(_)) if self.state.is_closed() => return Handed::Closed,
+                Err(NotSent::Full(_)) if deadline.is_some_and(|at| at <= until) => {
+                    return Handed::Late;
+                }
+                Err(NotSent::Full(back)) => batch = back,
+            }
+        }
+    }
+}
+
+impl Submit for Sender {
+    fn awaits_input(&self) {
+        self.state.awaits_input();
+    }
+
+    fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
+        let room = self.state.acquire(size);
+        if !room || self.send(frame, None) != Handed::Over {
+            // Not an end like that of the payloads: a job that is cut short must not look whole.
+            return Err(stopped());
+        }
+        Ok(())
+    }
+
+    fn submit_mark(&mut self, frame: Frame) {
+        // When it cannot be sent, the client has ended.
+        self.send(frame, None);
+    }
+
+    fn fed(&self, messages: usize, ended: Result<()>) {
+        self.state.fed();
+        self.state.tell(match ended {
+            Ok(()) => Event::Sent(messages),
+            Err(error @ Error::Stopped { .. }) => Event::Failed(error),
+            Err(error) => Event::Broken(messages, error),
+        });
+    }
+}
+
+/// What came of handing a message to the socket's thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    Over,
+    /// There was no room in time.
+    Late,
+    /// The call or the client is over.
+    Closed,
+}

@@ -1,0 +1,206 @@
+//! The palm link of a client: its session, and the threads that share it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::find::link_at;
+use crate::bell::Bell;
+use crate::cache::CacheClient;
+use crate::core::link::Party;
+use crate::core::link::client::{JobSettings, News, Session, Submitted};
+use crate::error::{Error, Result};
+use crate::message::Frame;
+use crate::message::link::{Head, Hello, Outgoing, Welcome};
+use crate::part::{Crew, Dealer, Duty, Find};
+
+/// How long to look for a server that is not where it was, before looking anew.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The session of a client, as its threads share it: those of its lines, which talk to the
+/// servers, those that feed jobs, and those that read them.
+pub(super) struct Link {
+    session: Mutex<Session>,
+    /// What was submitted and is not in the session yet: so those who submit need not wait for
+    /// those who hold the session.
+    inbox: Mutex<Vec<Submitted>>,
+    /// Wake the threads of the lines.
+    bells: Vec<Arc<Bell>>,
+    /// A server has said welcome.
+    welcome: Condvar,
+}
+
+/// Where a client's lines lead to.
+pub(super) struct Places {
+    /// The link of the server that it submits to.
+    pub(super) first: String,
+    /// That of the last step, if it is another, and where that publishes.
+    pub(super) last: Option<(String, String)>,
+}
+
+/// What the threads of a job wait for, beside the session.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// There is room for more messages.
+    pub(super) room: Condvar,
+    /// There is something to read.
+    pub(super) outputs: Condvar,
+    /// Whether the next payload is being waited for.
+    pub(super) awaits_input: AtomicBool,
+}
+
+impl Link {
+    /// The session of the client of this id. Its threads are started with the crew's.
+    pub(super) fn spawn(
+        id: &str,
+        places: Places,
+        cache: CacheClient,
+        max_message: usize,
+        crew: &mut Crew,
+    ) -> Result<Arc<Self>> {
+        let mut find = vec![("Link", of_server(places.first, cache))];
+        if let Some((link, publisher)) = places.last {
+            find.push(("LastLink", of_publisher(link, publisher)));
+        }
+        let bells = find
+            .iter()
+            .map(|_| Bell::new())
+            .collect::<Result<Vec<_>>>()?;
+        let link = Arc::new(Self {
+            session: Mutex::new(Session::new(id, find.len())),
+            inbox: Mutex::default(),
+            bells,
+            welcome: Condvar::new(),
+        });
+        for (line, (name, find)) in find.into_iter().enumerate() {
+            let dealer = Dealer {
+                name: name.to_owned(),
+                party: Over {
+                    link: link.clone(),
+                    line,
+                },
+                find,
+                max_message,
+            };
+            dealer.spawn(crew, Duty::Serves, link.bells[line].clone());
+        }
+        Ok(link)
+    }
+
+    /// Waits until all servers know the session. False if that takes too long.
+    pub(super) fn wait_welcome(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(1 << 30));
+        let mut session = self.session.lock();
+        while !session.is_welcome() {
+            if self.welcome.wait_until(&mut session, deadline).timed_out() {
+                return session.is_welcome();
+            }
+        }
+        true
+    }
+
+    /// The session, with all that was submitted so far.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Session> {
+        let mut session = self.session.lock();
+        for message in self.inbox.lock().drain(..) {
+            session.submit(message);
+        }
+        session
+    }
+
+    /// Submits a message that its job has room for.
+    pub(super) fn submit(&self, message: Submitted) {
+        self.inbox.lock().push(message);
+        self.bells[0].announce();
+    }
+
+    /// Has the lines say what there is to say.
+    pub(super) fn announce(&self) {
+        self.bells.iter().for_each(|bell| bell.announce());
+    }
+
+    /// Begins a job. `None` when the client has ended.
+    pub(super) fn open(&self, settings: JobSettings) -> Option<(u64, Arc<Waits>)> {
+        let waits = Arc::new(Waits::default());
+        let wakes = waits.clone();
+        let wake = move |news| match news {
+            News::Room => drop(wakes.room.notify_one()),
+            News::Outputs => drop(wakes.outputs.notify_one()),
+        };
+        let number = self.lock().open(settings, Box::new(wake))?;
+        Some((number, waits))
+    }
+
+    /// The id under which a job's messages go out.
+    pub(super) fn topic(&self, job: u64) -> String {
+        self.session.lock().topic(job)
+    }
+}
+
+impl Waits {
+    pub(super) fn awaits_input(&self) -> bool {
+        self.awaits_input.load(Ordering::Relaxed)
+    }
+}
+
+/// Finds the link of the server that has this cache: first where it was said to be.
+fn of_server(link: String, cache: CacheClient) -> Find {
+    let mut known = Some(link);
+    Box::new(move |give_up| {
+        if let Some(link) = known.take() {
+            return Ok(Some(link));
+        }
+        match cache.place(&None, "link_address", LOOK, give_up) {
+            Ok(address) => Ok(Some(address)),
+            Err(Error::NotConfigured { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// Finds the link of the component that publishes there: first where it was said to be.
+fn of_publisher(link: String, publisher: String) -> Find {
+    let mut known = Some(link);
+    Box::new(move |give_up| match known.take() {
+        Some(link) => Ok(Some(link)),
+        None => link_at(&publisher, LOOK, give_up),
+    })
+}
+
+/// One line of a session.
+struct Over {
+    link: Arc<Link>,
+    line: usize,
+}
+
+impl Party for Over {
+    fn hello(&mut self) -> Hello {
+        self.link.lock().hello(self.line)
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
+        self.link.lock().welcomed(self.line, welcome);
+        self.link.welcome.notify_all();
+    }
+
+    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
+        self.link.lock().heard(self.line, head, frames, out);
+    }
+
+    fn lost(&mut self, _: Instant) {
+        self.link.lock().lost(self.line);
+    }
+
+    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
+        self.link.lock().speak(self.line, out);
+    }
+}
+
+impl Drop for Over {
+    /// Without its line, nothing more will come.
+    fn drop(&mut self) {
+        self.link.lock().close();
+    }
+}

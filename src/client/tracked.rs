@@ -1,0 +1,230 @@
+//! A job over the palm link, where each message is known to be done or not: it is complete when
+//! all are.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::feeder::Submit;
+use super::job::{Piece, Step, stopped};
+use super::link::{Link, Waits};
+use crate::core::link::client::{JobSettings, Output, Room, Standing, Submitted, What};
+use crate::error::{Error, Result};
+use crate::message::Frame;
+
+/// The most outputs that a reader takes at once. They are acknowledged when it comes for more.
+const AT_ONCE: usize = 64;
+
+/// The reader's side of a job.
+pub(super) struct Tracked {
+    link: Arc<Link>,
+    number: u64,
+    waits: Arc<Waits>,
+    /// How many outputs are taken at once: of a small window, a part.
+    at_once: usize,
+    /// Taken and not read.
+    outputs: VecDeque<Output>,
+    /// Read and not acknowledged.
+    read: Vec<Output>,
+    function: String,
+}
+
+impl Tracked {
+    /// Begins a job. `None` when the client has ended.
+    pub(super) fn open(link: &Arc<Link>, settings: JobSettings, function: &str) -> Option<Self> {
+        let (number, waits) = link.open(settings)?;
+        Some(Self {
+            link: link.clone(),
+            number,
+            waits,
+            at_once: (settings.messages / 4).clamp(1, AT_ONCE),
+            outputs: VecDeque::new(),
+            read: Vec::new(),
+            function: function.to_owned(),
+        })
+    }
+
+    pub(super) fn topic(&self) -> String {
+        self.link.topic(self.number)
+    }
+
+    /// The side that submits.
+    pub(super) fn submitter(&self) -> Submitter {
+        Submitter {
+            link: self.link.clone(),
+            job: self.number,
+            waits: self.waits.clone(),
+            room: Room::default(),
+            last: 0,
+        }
+    }
+
+    /// Ends it from another thread.
+    pub(super) fn ender(&self) -> Ender {
+        Ender {
+            link: self.link.clone(),
+            number: self.number,
+        }
+    }
+
+    /// The next thing that happens until then.
+    pub(super) fn next(&mut self, until: Option<Instant>) -> Option<Step> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(self.step(output));
+        }
+        let link = self.link.clone();
+        let mut session = link.lock();
+        if !self.read.is_empty() {
+            session.read(self.number, self.read.drain(..));
+            link.announce();
+        }
+        loop {
+            match session.take(self.number, self.at_once, &mut self.outputs) {
+                None => break,
+                Some(Standing::Open) => {}
+                Some(Standing::Complete(broken)) => return Some(Step::Complete(broken)),
+                Some(Standing::Stopped) => return Some(Step::Failed(stopped())),
+                Some(Standing::Gone) => {
+                    let function = self.function.clone();
+                    return Some(Step::Failed(Error::Cancelled { function }));
+                }
+            }
+            match until {
+                None => self.waits.outputs.wait(&mut session),
+                Some(until) => {
+                    if self
+                        .waits
+                        .outputs
+                        .wait_until(&mut session, until)
+                        .timed_out()
+                    {
+                        return None;
+                    }
+                }
+            }
+        }
+        drop(session);
+        let output = self.outputs.pop_front()?;
+        Some(self.step(output))
+    }
+
+    fn step(&mut self, mut output: Output) -> Step {
+        let what = output.take();
+        let step = match &what {
+            What::Frame(frame) if frame.end().is_some() => {
+                Step::Mark(frame.end().unwrap_or_default())
+            }
+            _ => Step::Output(Piece {
+                message: output.number.and_then(|number| number.checked_sub(1)),
+                position: std::mem::take(&mut output.path),
+                what,
+            }),
+        };
+        self.read.push(output);
+        step
+    }
+
+    /// How often it has moved, and whether something is late that does not come.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        let (steps, is_open) = self.link.lock().progress(self.number);
+        (steps, is_open || !self.waits.awaits_input())
+    }
+
+    pub(super) fn end(&mut self) {
+        let mut session = self.link.lock();
+        session.read(
+            self.number,
+            self.read.drain(..).chain(self.outputs.drain(..)),
+        );
+        session.end(self.number);
+        drop(session);
+        self.link.announce();
+    }
+}
+
+/// Ends a job from any thread.
+#[derive(Clone)]
+pub(super) struct Ender {
+    link: Arc<Link>,
+    number: u64,
+}
+
+impl Ender {
+    pub(super) fn end(&self) {
+        self.link.lock().end(self.number);
+        self.link.announce();
+    }
+}
+
+/// Submits the messages of a job.
+pub(super) struct Submitter {
+    link: Arc<Link>,
+    job: u64,
+    waits: Arc<Waits>,
+    /// How much it may submit without asking.
+    room: Room,
+    /// The number of the last message.
+    last: u64,
+}
+
+impl Submitter {
+    /// Submits the one message of a call.
+    pub(super) fn submit_one(&mut self, frame: Frame) {
+        self.push(frame);
+        self.fed(1, Ok(()));
+    }
+
+    fn push(&mut self, mut frame: Frame) {
+        self.last += 1;
+        frame.set_place(self.last, &[]);
+        self.link.submit(Submitted {
+            job: self.job,
+            number: self.last,
+            frame: Arc::new(frame),
+        });
+    }
+
+    /// Waits until there is room for a message of this size.
+    fn wait_for_room(&self, size: usize) -> Result<Room> {
+        let mut session = self.link.lock();
+        loop {
+            let room = session.room(self.job, size).ok_or_else(stopped)?;
+            if room.messages > 0 {
+                return Ok(room);
+            }
+            self.waits.room.wait(&mut session);
+        }
+    }
+}
+
+impl Submit for Submitter {
+    fn awaits_input(&self) {
+        self.waits.awaits_input.store(true, Ordering::Relaxed);
+    }
+
+    fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
+        self.waits.awaits_input.store(false, Ordering::Relaxed);
+        if self.room.messages == 0 || self.room.bytes < size {
+            self.room = self.wait_for_room(size)?;
+        }
+        self.room.messages -= 1;
+        self.room.bytes -= size;
+        self.push(frame);
+        Ok(())
+    }
+
+    fn submit_mark(&mut self, frame: Frame) {
+        self.push(frame);
+    }
+
+    fn fed(&self, _: usize, ended: Result<()>) {
+        self.waits.awaits_input.store(false, Ordering::Relaxed);
+        let broken = match ended {
+            // A job that is cut short must not look whole.
+            Err(Error::Stopped { .. }) => return,
+            ended => ended.err(),
+        };
+        self.link.lock().fed(self.job, broken);
+    }
+}

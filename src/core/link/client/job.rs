@@ -1,0 +1,495 @@
+//! A job of a client: which of its messages are open, and what has come of them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Origin, Room};
+use crate::error::Error;
+use crate::message::{Failure, Frame, positions};
+
+/// How many outputs the average of their sizes looks back, about.
+const MEMORY: usize = 16;
+
+/// How a job is to be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobSettings {
+    /// Whether outputs are read in the order of their messages.
+    pub(crate) ordered: bool,
+    /// Whether each message has one output, where nobody can tell. If not, then how many there
+    /// are in all is known to whoever reads them.
+    pub(crate) one_each: bool,
+    /// How many messages may be open: not done, or with outputs that are not read.
+    pub(crate) messages: usize,
+    /// How many bytes of payloads these may have, and their outputs.
+    pub(crate) bytes: usize,
+}
+
+/// What there is new for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It may submit more.
+    Room,
+    /// There are outputs to read, or there will be no more.
+    Outputs,
+}
+
+/// Tells a job of news.
+pub(crate) type Wake = Box<dyn Fn(News) + Send>;
+
+/// What came of a message.
+#[derive(Debug)]
+pub(crate) enum What {
+    Frame(Frame),
+    Failure(Failure),
+}
+
+/// One of the things that came of a message.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// The message; `None` when nobody says which it is.
+    pub(crate) number: Option<u64>,
+    /// Its position at each point where several were made of one.
+    pub(crate) path: Vec<u64>,
+    pub(crate) what: What,
+    /// Where it is to be acknowledged when it is read, if it was not before.
+    pub(super) origin: Option<Origin>,
+    size: usize,
+}
+
+impl Output {
+    /// Takes out what it is, and leaves what is needed to say that it has been read.
+    pub(crate) fn take(&mut self) -> What {
+        std::mem::replace(&mut self.what, What::Failure(Failure::default()))
+    }
+}
+
+impl What {
+    fn size(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.payload().len(),
+            Self::Failure(failure) => failure.cause.len(),
+        }
+    }
+}
+
+/// How it stands with a job that has no output to read.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// Some may come.
+    Open,
+    /// None will. There is an error if it was cut short by one.
+    Complete(Option<Error>),
+    /// The session has ended before.
+    Stopped,
+    /// It is over.
+    Gone,
+}
+
+/// A message that is not done, or whose outputs are not all read.
+#[derive(Debug)]
+struct Message {
+    size: usize,
+    seen: Seen,
+    unread: usize,
+    /// All that came of it has come here: what comes now is a double.
+    is_done: bool,
+    /// Some of it went where nobody tells what becomes of it.
+    untracked: bool,
+}
+
+/// The paths of the outputs that have come of a message.
+#[derive(Debug, Default, PartialEq)]
+enum Seen {
+    #[default]
+    Nothing,
+    /// The empty path. There cannot be another: outputs stand at the ends of what has forked.
+    Whole,
+    Paths(BTreeSet<Vec<u8>>),
+}
+
+impl Seen {
+    /// Adds a path. False when it is there.
+    fn add(&mut self, path: &[u8]) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::Paths(paths) => paths.insert(path.to_vec()),
+            Self::Nothing if path.is_empty() => {
+                *self = Self::Whole;
+                true
+            }
+            Self::Nothing => {
+                *self = Self::Paths(BTreeSet::from([path.to_vec()]));
+                true
+            }
+        }
+    }
+}
+
+pub(super) struct Job {
+    settings: JobSettings,
+    wake: Wake,
+    open: BTreeMap<u64, Message>,
+    open_bytes: usize,
+    /// How many messages it has submitted: the number of the last.
+    last: u64,
+    /// How many of them the giver still has.
+    kept: usize,
+    /// The outputs to read, in order.
+    ready: VecDeque<Output>,
+    order: Order,
+    /// Outputs of no message that is known, each of which may be that of an untracked one.
+    loose: usize,
+    unread: usize,
+    unread_bytes: usize,
+    average: usize,
+    /// How often anything was submitted, or has come.
+    steps: u64,
+    is_fed: bool,
+    broken: Option<Error>,
+}
+
+impl Job {
+    pub(super) fn new(settings: JobSettings, wake: Wake) -> Self {
+        Self {
+            settings,
+            wake,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            last: 0,
+            kept: 0,
+            ready: VecDeque::new(),
+            order: Order::default(),
+            loose: 0,
+            unread: 0,
+            unread_bytes: 0,
+            average: 0,
+            steps: 0,
+            is_fed: false,
+            broken: None,
+        }
+    }
+
+    pub(super) fn wake(&self, news: News) {
+        (self.wake)(news);
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.wake(News::Room);
+        self.wake(News::Outputs);
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// How many of its messages the giver has.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// How much may be submitted, when the next message has this size. One at a time always may.
+    pub(super) fn room(&self, size: usize) -> Room {
+        let JobSettings {
+            messages, bytes, ..
+        } = self.settings;
+        let open = self.open.len();
+        let by_results = bytes / self.average.max(1);
+        let room = Room {
+            messages: messages.min(by_results).saturating_sub(open),
+            bytes: bytes.saturating_sub(self.open_bytes),
+        };
+        let is_full = room.messages == 0 || room.bytes < size || self.unread_bytes >= bytes;
+        match (open, is_full) {
+            (0, true) => Room {
+                messages: 1,
+                bytes: size,
+            },
+            (_, true) => Room::default(),
+            (_, false) => room,
+        }
+    }
+
+    pub(super) fn submitted(&mut self, number: u64, size: usize) {
+        let message = Message {
+            size,
+            seen: Seen::Nothing,
+            unread: 0,
+            is_done: false,
+            untracked: false,
+        };
+        self.open.insert(number, message);
+        self.open_bytes += size;
+        self.last = number;
+        self.kept += 1;
+        self.steps += 1;
+    }
+
+    pub(super) fn fed(&mut self, broken: Option<Error>) {
+        self.is_fed = true;
+        self.broken = broken;
+        self.wake(News::Outputs);
+    }
+
+    /// An output has come. Gives back where it is to be acknowledged now: it is a double, or it
+    /// has to wait for others, which may wait for it.
+    pub(super) fn output(
+        &mut self,
+        number: Option<u64>,
+        path: Vec<u8>,
+        what: What,
+        origin: Option<Origin>,
+    ) -> Option<Origin> {
+        if let Some(number) = number {
+            let open = self.open.get_mut(&number);
+            let new = open.and_then(|message| {
+                (!message.is_done && message.seen.add(&path)).then_some(message)
+            });
+            let Some(message) = new else {
+                return origin;
+            };
+            message.unread += 1;
+        }
+        let size = what.size();
+        let output = Output {
+            number,
+            path: positions(&path),
+            what,
+            origin,
+            size,
+        };
+        self.unread += 1;
+        self.unread_bytes += size;
+        self.average = (self.average * (MEMORY - 1) + size).div_ceil(MEMORY);
+        self.steps += 1;
+        let now = self.line_up(output);
+        match number {
+            Some(number) => self.done_if_untracked(number),
+            None => self.loose_output(),
+        }
+        self.wake(News::Outputs);
+        now
+    }
+
+    /// Puts an output where it belongs.
+    fn line_up(&mut self, output: Output) -> Option<Origin> {
+        if !self.settings.ordered {
+            self.ready.push_back(output);
+            return None;
+        }
+        let Err(mut output) = self.order.next(output, &mut self.ready) else {
+            return None;
+        };
+        let now = output.origin.take();
+        self.order.hold(output);
+        now
+    }
+
+    /// All that came of a message has come.
+    pub(super) fn done(&mut self, number: u64) {
+        self.kept = self.kept.saturating_sub(1);
+        self.close(number);
+    }
+
+    fn close(&mut self, number: u64) {
+        if let Some(message) = self.open.get_mut(&number) {
+            message.is_done = true;
+            self.steps += 1;
+            self.forget_if_over(number);
+        }
+        if self.settings.ordered {
+            let is_open = |number| {
+                let message = self.open.get(&number);
+                message.is_some_and(|message| !message.is_done)
+            };
+            self.order.advance(self.last, is_open, &mut self.ready);
+        }
+        self.wake_all();
+    }
+
+    /// Something of a message went where nobody tells what becomes of it.
+    pub(super) fn untracked(&mut self, number: u64) {
+        self.kept = self.kept.saturating_sub(1);
+        if let Some(message) = self.open.get_mut(&number) {
+            message.untracked = true;
+            if self.loose > 0 && message.seen == Seen::Nothing && self.settings.one_each {
+                self.loose -= 1;
+                self.close(number);
+            } else {
+                self.done_if_untracked(number);
+            }
+        }
+    }
+
+    /// A message of which nobody tells when it is done is so by its first output.
+    fn done_if_untracked(&mut self, number: u64) {
+        let message = self.open.get(&number);
+        let has_come = |message: &Message| message.untracked && message.seen != Seen::Nothing;
+        if self.settings.one_each && message.is_some_and(has_come) {
+            self.close(number);
+        }
+    }
+
+    /// An output has come that may be that of any message of which nobody tells.
+    fn loose_output(&mut self) {
+        if !self.settings.one_each {
+            return;
+        }
+        let awaits = |message: &Message| {
+            message.untracked && !message.is_done && message.seen == Seen::Nothing
+        };
+        let first = self.open.iter().find(|(_, message)| awaits(message));
+        match first.map(|(number, _)| *number) {
+            Some(number) => self.close(number),
+            None => self.loose += 1,
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        most: usize,
+        into: &mut VecDeque<Output>,
+        stopped: bool,
+    ) -> Option<Standing> {
+        if !self.ready.is_empty() {
+            into.extend(self.ready.drain(..most.clamp(1, self.ready.len())));
+            return None;
+        }
+        Some(match (self.is_fed && self.open.is_empty(), stopped) {
+            (true, _) => Standing::Complete(self.broken.take()),
+            (false, true) => Standing::Stopped,
+            (false, false) => Standing::Open,
+        })
+    }
+
+    pub(super) fn read(&mut self, output: &Output) {
+        self.unread -= 1;
+        self.unread_bytes -= output.size;
+        if let Some(number) = output.number {
+            if let Some(message) = self.open.get_mut(&number) {
+                message.unread -= 1;
+            }
+            self.forget_if_over(number);
+        }
+        self.wake(News::Room);
+    }
+
+    fn forget_if_over(&mut self, number: u64) {
+        let message = self.open.get(&number);
+        if message.is_some_and(|message| message.is_done && message.unread == 0) {
+            let message = self.open.remove(&number);
+            self.open_bytes -= message.map_or(0, |message| message.size);
+        }
+    }
+
+    /// How often it has moved, and whether something is to come.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        (self.steps, !self.open.is_empty())
+    }
+
+    /// Whether its reader has read all there is, and waits for more.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.unread == 0 && !self.open.is_empty()
+    }
+
+    /// Whether something may still come of its messages.
+    pub(super) fn awaits_outputs(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|message| !message.is_done && message.seen != Seen::Whole)
+    }
+
+    /// What nobody will read.
+    pub(super) fn unread(&mut self) -> impl Iterator<Item = Output> + '_ {
+        let held = std::mem::take(&mut self.order.held).into_values();
+        self.ready.drain(..).chain(held)
+    }
+}
+
+/// Outputs that are to be read in the order of their messages, and those of a message in that of
+/// their positions.
+#[derive(Debug)]
+struct Order {
+    /// The first message that is not done.
+    head: u64,
+    /// The path of its output that was let through last.
+    last: Option<Vec<u64>>,
+    /// What has to wait. Numbered, as malformed paths may look alike.
+    held: BTreeMap<(u64, Vec<u64>, u64), Output>,
+    count: u64,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            head: 1,
+            last: None,
+            held: BTreeMap::new(),
+            count: 0,
+        }
+    }
+}
+
+impl Order {
+    /// Lets an output through if it is its turn, and those that only waited for it. Else gives it
+    /// back. One of no known message has no turn to wait for.
+    fn next(&mut self, output: Output, ready: &mut VecDeque<Output>) -> Result<(), Output> {
+        match output.number {
+            Some(number) if number > self.head => return Err(output),
+            Some(number) if number == self.head => {
+                if !self.follows(&output.path) {
+                    return Err(output);
+                }
+                self.last = Some(output.path.clone());
+            }
+            _ => {}
+        }
+        ready.push_back(output);
+        self.release(ready);
+        Ok(())
+    }
+
+    fn hold(&mut self, output: Output) {
+        self.count += 1;
+        let number = output.number.unwrap_or_default();
+        let key = (number, output.path.clone(), self.count);
+        self.held.insert(key, output);
+    }
+
+    /// Messages up to `last` are there, some of which are not open any more.
+    fn advance(&mut self, last: u64, is_open: impl Fn(u64) -> bool, ready: &mut VecDeque<Output>) {
+        while self.head <= last && !is_open(self.head) {
+            self.head += 1;
+            self.last = None;
+        }
+        self.release(ready);
+    }
+
+    fn release(&mut self, ready: &mut VecDeque<Output>) {
+        while let Some(first) = self.held.first_entry() {
+            let (number, path, _) = first.key();
+            if *number > self.head || *number == self.head && !follows(&self.last, path) {
+                return;
+            }
+            if *number == self.head {
+                self.last = Some(path.clone());
+            }
+            ready.push_back(first.remove());
+        }
+    }
+
+    fn follows(&self, path: &[u64]) -> bool {
+        follows(&self.last, path)
+    }
+}
+
+/// Whether nothing can stand between two paths: the second is the very first, or the next at the
+/// same fork. (Where one ends and another begins is known only when all have come.)
+fn follows(last: &Option<Vec<u64>>, path: &[u64]) -> bool {
+    let Some(last) = last else {
+        return path.iter().all(|position| *position == 0);
+    };
+    match (last.split_last(), path.split_last()) {
+        (Some((last, before)), Some((next, now))) => {
+            before == now && last.checked_add(1) == Some(*next)
+        }
+        _ => false,
+    }
+}
