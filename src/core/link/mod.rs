@@ -2,13 +2,17 @@
 
 mod giver;
 mod line;
+mod step;
 mod taker;
+mod worker;
 
 use std::time::Duration;
 
 pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
+pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
+pub(crate) use worker::WorkerSession;
 
 pub(crate) use crate::message::link::Credit;
 
