@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Bell {
     asleep: AtomicBool,
+    /// Whether something was announced that the thread has not looked at yet.
+    news: AtomicBool,
     /// Of the task that sleeps, if it is one.
     task: Mutex<Option<Waker>>,
     reader: PipeReader,
@@ -37,6 +39,7 @@ impl Bell {
         let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
         Ok(Arc::new(Self {
             asleep: AtomicBool::new(false),
+            news: AtomicBool::new(false),
             task: Mutex::default(),
             reader,
             writer,
@@ -54,6 +57,23 @@ impl Bell {
             // it cannot be closed while `self` holds both ends.
             let _ = (&self.writer).write(&[1]);
         }
+    }
+
+    /// Wakes the thread to look at something that it cannot see by itself before it sleeps: it
+    /// asks for [`news`](Self::has_news) then.
+    pub(crate) fn announce(&self) {
+        self.news.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Whether something was announced since [`take_news`](Self::take_news).
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::SeqCst)
+    }
+
+    /// The same, and it is looked at now.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::SeqCst)
     }
 
     /// Calls `wait`, which should end when the bell rings, unless `ready` says that there is
@@ -74,6 +94,12 @@ impl Bell {
                 .map_err(Error::system("a pipe cannot be read"))?;
         }
         result
+    }
+
+    /// Waits for a ring, or the time-out. For use within [`sleep`](Self::sleep) by a thread that
+    /// has no socket at present.
+    pub(crate) fn wait(&self, timeout: std::time::Duration) -> Result<()> {
+        crate::socket::wait_for(self, timeout)
     }
 
     /// The sleep of a task: ends when it rings and there is something to do.

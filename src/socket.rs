@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use parking_lot::Mutex;
 use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
-use crate::message::{ENVELOPE, HEADROOM};
+use crate::message::link::{MAX_PARTS, Part};
+use crate::message::{ENVELOPE, Frame, HEADROOM};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
 const LINGER: i32 = 250;
@@ -85,6 +87,11 @@ pub(crate) enum Kind {
     Dealer,
     /// Answers many at a time, each by the envelope of its request.
     Router,
+    /// The side of the palm link that binds. What it has to say is bounded by what its peers
+    /// let it, so libzmq's own bound, which would drop or hold up, is off.
+    LinkServer,
+    /// The side of the palm link that connects.
+    LinkPeer,
 }
 
 impl Kind {
@@ -95,8 +102,8 @@ impl Kind {
             Self::Pub => zmq::XPUB,
             Self::Sub => zmq::SUB,
             Self::Rep => zmq::REP,
-            Self::Dealer => zmq::DEALER,
-            Self::Router => zmq::ROUTER,
+            Self::Dealer | Self::LinkPeer => zmq::DEALER,
+            Self::Router | Self::LinkServer => zmq::ROUTER,
         }
     }
 
@@ -105,7 +112,17 @@ impl Kind {
     fn max_parts(self) -> usize {
         match self {
             Self::Router => MAX_REQUEST + 1,
+            // The peer, and one more than there may be.
+            Self::LinkServer | Self::LinkPeer => MAX_PARTS + 2,
             _ => 4,
+        }
+    }
+
+    /// How many messages libzmq keeps for one peer on each side, unless it is set.
+    fn high_water(self) -> i32 {
+        match self {
+            Self::LinkServer | Self::LinkPeer => 0,
+            _ => HIGH_WATER,
         }
     }
 }
@@ -172,14 +189,14 @@ impl Socket {
             // though nobody is asked about it. Or any stray connection, such as a port scanner's,
             // would be taken for a peer of the first ZMTP, and given messages.
             socket.set_zap_domain("palm")?;
-            socket.set_sndhwm(HIGH_WATER)?;
-            socket.set_rcvhwm(HIGH_WATER)?;
+            socket.set_sndhwm(kind.high_water())?;
+            socket.set_rcvhwm(kind.high_water())?;
             socket.set_tcp_keepalive(1)?;
             socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE)?;
             socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL)?;
             socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)?;
             socket.set_reconnect_ivl_max(1_000)?;
-            if kind == Kind::Router {
+            if matches!(kind, Kind::Router | Kind::LinkServer) {
                 // Or what a peer has no room for would be dropped without a word.
                 socket.set_router_mandatory(true)?;
             }
@@ -428,6 +445,90 @@ impl Socket {
         Ok(Routed::Sent)
     }
 
+    /// Says something on a link that this side has connected. `false` when there is no room.
+    pub(crate) fn say(&mut self, parts: Vec<Part>) -> Result<bool> {
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.into_iter().enumerate() {
+            let wait = if index == 0 { zmq::DONTWAIT } else { 0 };
+            let more = if index < last { zmq::SNDMORE } else { 0 };
+            if !self.send_part(part, wait | more)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says something to a peer on a link that this side has bound.
+    pub(crate) fn say_to(&mut self, peer: &[u8], parts: Vec<Part>) -> Result<Routed> {
+        match self.inner.send(peer, zmq::DONTWAIT | zmq::SNDMORE) {
+            Ok(()) => {}
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Routed::Full),
+            Err(zmq::Error::EHOSTUNREACH) => return Ok(Routed::Gone),
+            Err(error) => return Err(self.broken(error)),
+        }
+        let last = parts.len().saturating_sub(1);
+        for (index, part) in parts.into_iter().enumerate() {
+            self.send_part(part, if index < last { zmq::SNDMORE } else { 0 })?;
+        }
+        Ok(Routed::Sent)
+    }
+
+    fn send_part(&mut self, part: Part, flags: i32) -> Result<bool> {
+        match part {
+            Part::Own(bytes) => self.send(&bytes, flags),
+            Part::Shared(frame) => self.send_shared(frame, flags),
+        }
+    }
+
+    /// Sends a frame without copying it: libzmq keeps it until it is sent.
+    fn send_shared(&mut self, frame: Arc<Frame>, flags: i32) -> Result<bool> {
+        let (data, size) = (frame.as_bytes().as_ptr(), frame.len());
+        let kept = Arc::into_raw(frame);
+        let mut message = MaybeUninit::<zmq_sys::zmq_msg_t>::uninit();
+        // SAFETY: `data` and `size` are those of a live slice. It lives, unmoved and unchanged,
+        // as long as the frame does, which nobody can change while it is shared; and that lives
+        // until `release` gives back the count of which `kept` is, which libzmq calls once, from
+        // whatever thread, when it needs the data no more. libzmq only reads them.
+        let code = unsafe {
+            zmq_sys::zmq_msg_init_data(
+                message.as_mut_ptr(),
+                data.cast_mut().cast::<c_void>(),
+                size,
+                Some(release),
+                kept.cast_mut().cast::<c_void>(),
+            )
+        };
+        if code != 0 {
+            // SAFETY: as libzmq has not taken the count, it is still ours.
+            drop(unsafe { Arc::from_raw(kept) });
+            return Err(Error::died(&self.part, "libzmq has no memory left"));
+        }
+        loop {
+            // SAFETY: the message was initialized above, and the socket is open.
+            let sent = unsafe {
+                zmq_sys::zmq_msg_send(message.as_mut_ptr(), self.inner.as_mut_ptr(), flags)
+            };
+            // On success libzmq has the message now, and closes it.
+            if sent >= 0 {
+                return Ok(true);
+            }
+            let error = last_error();
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            // SAFETY: the message is initialized, and still ours as it was not sent; closed, it
+            // is not used again.
+            unsafe { zmq_sys::zmq_msg_close(message.as_mut_ptr()) };
+            return match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(false),
+                _ => Err(Error::died(
+                    &self.part,
+                    format_args!("its socket failed: {error}"),
+                )),
+            };
+        }
+    }
+
     fn send(&self, frame: &[u8], flags: i32) -> Result<bool> {
         loop {
             match self.inner.send(frame, flags) {
@@ -460,10 +561,7 @@ impl Socket {
             items[2] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
             used = 3;
         }
-        // Rounded up: a wait of less than a millisecond must not become a busy loop.
-        let timeout = timeout.map_or(-1, |time| {
-            i64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i64::MAX)
-        });
+        let timeout = timeout.map_or(-1, milliseconds);
         match zmq::poll(&mut items[..used], timeout) {
             Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
             Err(error) => Err(self.broken(error)),
@@ -505,6 +603,29 @@ impl Socket {
     fn broken(&self, error: zmq::Error) -> Error {
         Error::died(&self.part, format_args!("its socket failed: {error}"))
     }
+}
+
+/// Waits for a bell, or the time-out. May return early.
+pub(crate) fn wait_for(bell: &Bell, timeout: Duration) -> Result<()> {
+    let mut items = [zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN)];
+    match zmq::poll(&mut items, milliseconds(timeout)) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(Error::system("a wait failed")(text(error))),
+    }
+}
+
+/// Rounded up: a wait of less than a millisecond must not become a busy loop.
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i64::MAX)
+}
+
+/// Gives back what `send_shared` has lent to libzmq.
+///
+/// # Safety
+/// `kept` is what `Arc::into_raw` gave for an `Arc<Frame>`, and it is called once for it.
+unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { Arc::from_raw(kept.cast_const().cast::<Frame>()) });
 }
 
 /// Tells when a socket's connection is made.

@@ -246,10 +246,7 @@ fn a_message_keeps_the_topic_that_it_came_with() {
     let context = zmq::Context::new();
     let publish = assembly.address_of("Pub").unwrap();
     let chosen = subscriber(&context, publish, "chosen");
-    let parcel = Parcel {
-        topic: Some("chosen".to_owned()),
-        frame: frame("x"),
-    };
+    let parcel = Parcel::new(Some("chosen".to_owned()), frame("x"));
     feed.send([parcel].into_iter().collect()).unwrap();
     for _ in 0..2 {
         assert_eq!(published(&chosen).0, "chosen");

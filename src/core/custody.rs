@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::message::Failure;
+use crate::message::{Failure, Frame};
 
 /// What is settled, and not told yet.
 pub(crate) struct Ledger {
@@ -161,6 +161,70 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled {
             self.charge.lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What is on its way through a component: a message, and who answers for it.
+pub(crate) trait Piece {
+    fn frame_mut(&mut self) -> &mut Frame;
+    fn set_ticket(&mut self, ticket: Ticket);
+}
+
+/// Gives each of the pieces that were made of a message its position, if there are several, and
+/// its ticket. If there are none, that is the message's end.
+pub(crate) fn share<'a, P: Piece + 'a>(
+    ticket: Option<Ticket>,
+    pieces: impl ExactSizeIterator<Item = &'a mut P>,
+) {
+    let count = pieces.len();
+    let mut ticket = ticket;
+    for (position, piece) in pieces.enumerate() {
+        if count > 1 {
+            piece.frame_mut().add_position(position as u64);
+        }
+        let own = match position + 1 == count {
+            true => ticket.take(),
+            false => ticket.clone(),
+        };
+        if let Some(own) = own {
+            piece.set_ticket(own);
+        }
+    }
+    if let Some(ticket) = ticket {
+        ticket.done();
+    }
+}
+
+/// Where a message stood that a hook makes others of: they stand there too, whatever the hook
+/// made them of. (One that it has kept from before stood elsewhere, but that is over.)
+pub(crate) struct Stand {
+    client: String,
+    number: u64,
+    path: Vec<u8>,
+}
+
+impl Stand {
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let place = frame.place()?;
+        Some(Self {
+            client: frame.client().to_owned(),
+            number: place.number,
+            path: place.path.to_vec(),
+        })
+    }
+
+    /// Puts a message there, if it is of the same job. One of another job stands nowhere.
+    pub(crate) fn take_in(&self, frame: &mut Frame) {
+        let same = frame.client() == self.client;
+        let stands = frame.place();
+        let is_there = stands
+            .is_some_and(|place| place.number == self.number && place.path == self.path.as_slice());
+        if !same && stands.is_some() {
+            frame.clear_place();
+        }
+        if same && !is_there {
+            frame.set_place(self.number, &self.path);
         }
     }
 }

@@ -107,6 +107,7 @@ impl HttpConnection {
 impl Part for HttpConnection {
     const GIVES: bool = true;
     const TAKES: bool = true;
+    const ANSWERS: bool = true;
 
     fn check(&self) -> Result<()> {
         let wrong = |reason: &str| {

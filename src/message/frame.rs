@@ -196,6 +196,12 @@ impl Frame {
         self.bytes = writer.out;
     }
 
+    /// Forgets which of its client's messages it came of.
+    pub(crate) fn clear_place(&mut self) {
+        self.fields.place = None;
+        *self = self.rebuild(self.payload(), self.failure().as_ref(), self.end());
+    }
+
     /// Adds its position among the several that were made of one.
     pub(crate) fn add_position(&mut self, position: u64) {
         if let Some(place) = self.place() {

@@ -167,6 +167,16 @@ impl Outgoing {
         }
     }
 
+    /// How a message of the other side's stream has ended.
+    pub(crate) fn outcome(&mut self, outcome: Outcome) {
+        self.head.outcomes.push(outcome);
+        // It may have long texts.
+        self.notes += MOST_NOTES / 8;
+        if self.notes >= MOST_NOTES {
+            self.close();
+        }
+    }
+
     /// The next message of our stream.
     pub(crate) fn item(&mut self, number: u64, frame: Arc<Frame>) {
         self.count(&frame);

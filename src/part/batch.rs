@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::core::custody::{Piece, Ticket};
 use crate::message::Frame;
 
 /// The most messages that a part puts into a batch.
@@ -12,17 +13,49 @@ const BATCH_MESSAGES: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A message between parts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Parcel {
     /// What a publisher publishes it under; `None` stands for the id of its client.
     pub topic: Option<String>,
     /// The message.
     pub frame: Frame,
+    /// Of a message that came over the palm link, who answers for it.
+    pub(crate) ticket: Option<Ticket>,
 }
+
+impl Parcel {
+    /// A message, and what to publish it under.
+    pub fn new(topic: Option<String>, frame: Frame) -> Self {
+        Self {
+            topic,
+            frame,
+            ticket: None,
+        }
+    }
+}
+
+impl Piece for Parcel {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
+
+    fn set_ticket(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+}
+
+impl PartialEq for Parcel {
+    /// Whether they say the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.topic == other.topic && self.frame == other.frame
+    }
+}
+
+impl Eq for Parcel {}
 
 impl From<Frame> for Parcel {
     fn from(frame: Frame) -> Self {
-        Self { topic: None, frame }
+        Self::new(None, frame)
     }
 }
 
@@ -44,6 +77,12 @@ impl Batch {
         let parcel = parcel.into();
         self.bytes += parcel.frame.len();
         self.parcels.push_back(parcel);
+    }
+
+    /// Takes the tickets off the messages.
+    pub(super) fn take_tickets(&mut self) -> Vec<Ticket> {
+        let parcels = self.parcels.iter_mut();
+        parcels.filter_map(|parcel| parcel.ticket.take()).collect()
     }
 
     /// Takes the first `most` messages out.

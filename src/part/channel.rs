@@ -28,8 +28,16 @@ pub fn channel() -> Result<(Outlet, Inlet)> {
 
 /// A channel that holds so many batches.
 pub(crate) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
+    Ok(joined(batches, Bell::new()?))
+}
+
+/// A channel whose receiver waits for other things, too, that ring the same bell.
+pub(super) fn channel_ringing(bell: Arc<Bell>) -> (Outlet, Inlet) {
+    joined(BATCHES, bell)
+}
+
+fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
     let (sender, receiver) = crossbeam_channel::bounded(batches);
-    let bell = Bell::new()?;
     let room = Room::default();
     let outlet = Outlet {
         sender,
@@ -41,7 +49,7 @@ pub(crate) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
         bell,
         room: MoreRoom(room),
     };
-    Ok((outlet, inlet))
+    (outlet, inlet)
 }
 
 /// The end of a channel that messages go into. The receiver ends when all clones are dropped.

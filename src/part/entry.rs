@@ -1,11 +1,13 @@
 //! The parts of a component that is not started yet, and what will be between them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::channel::channel;
+use super::channel::{channel, channel_ringing};
 use super::router::{ExitId, Router, Way};
 use super::wiring::{Part, Wiring};
 use super::{Crew, Inlet, Outlet, Route};
+use crate::bell::Bell;
 use crate::error::Result;
 use crate::store::SharedStore;
 
@@ -15,6 +17,10 @@ pub(super) struct Entry {
     pub(super) takes: bool,
     pub(super) gives: bool,
     pub(super) most: usize,
+    /// Whether it answers for what it takes.
+    pub(super) answers: bool,
+    /// What is to be rung when there is something for it.
+    pub(super) bell: Option<Arc<Bell>>,
     pub(super) role: Role,
     /// Where its messages go, if anywhere.
     pub(super) route: Option<Route>,
@@ -47,6 +53,8 @@ impl Entry {
             takes: P::TAKES,
             gives: P::GIVES,
             most: part.most(),
+            answers: P::ANSWERS,
+            bell: part.bell(),
             role,
             route: None,
             checked: part.check(),
@@ -60,6 +68,8 @@ impl Entry {
             takes: role == Role::Outbound,
             gives: role == Role::Inbound,
             most: usize::MAX,
+            answers: false,
+            bell: None,
             role,
             route: None,
             checked: Ok(()),
@@ -86,7 +96,12 @@ impl Joints {
         store: &SharedStore,
     ) -> Result<()> {
         let Entry {
-            name, most, route, ..
+            name,
+            most,
+            answers,
+            bell,
+            route,
+            ..
         } = entry;
         let spawn = match entry.body {
             Body::Part(spawn) => spawn,
@@ -107,9 +122,12 @@ impl Joints {
             self.lines.push((name.clone(), inlet, route));
         }
         if is_reached {
-            let (outlet, inlet) = channel()?;
+            let (outlet, inlet) = match bell {
+                Some(bell) => channel_ringing(bell),
+                None => channel()?,
+            };
             wiring.inlet = Some(inlet);
-            let exit = self.router.exit(&name, outlet, most);
+            let exit = self.router.exit(&name, outlet, most, answers);
             self.exits.insert(name, exit);
         }
         spawn(crew, wiring)
@@ -125,8 +143,9 @@ impl Joints {
                 })
             });
             let ways = ways.collect();
+            let makes = route.makes();
             let hook = route.into_hook(component);
-            self.router.route(&name, inlet, ways, hook);
+            self.router.route(&name, inlet, ways, (makes, hook));
         }
         self.router
     }

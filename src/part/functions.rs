@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::wiring::{Outbound, Part, Wiring};
-use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet};
+use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel};
 use crate::cache::StoreCache;
+use crate::core::custody::share;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
@@ -50,6 +51,7 @@ impl FunctionService {
 impl Part for FunctionService {
     const GIVES: bool = true;
     const TAKES: bool = true;
+    const ANSWERS: bool = true;
 
     fn check(&self) -> Result<()> {
         match self.threads {
@@ -135,6 +137,7 @@ pub(crate) fn spawn_work(
 }
 
 fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
+    let mut made: Vec<Parcel> = Vec::new();
     while !results.closed {
         let Some(batch) = inlet.recv_until(&context.late) else {
             break;
@@ -143,8 +146,15 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
             work.run(context, &parcel.frame, &mut |result| {
-                results.add(result.into(), context)
+                made.push(result.into())
             });
+            if results.outlet.is_none() {
+                made.clear();
+            }
+            share(parcel.ticket, made.iter_mut());
+            for result in made.drain(..) {
+                results.add(result, context);
+            }
             results.try_send();
         }
         results.send(context);
@@ -169,7 +179,7 @@ struct Results {
 }
 
 impl Results {
-    fn add(&mut self, result: super::Parcel, context: &Context) {
+    fn add(&mut self, result: Parcel, context: &Context) {
         if self.outlet.is_none() {
             return;
         }

@@ -75,6 +75,8 @@ mod bypass;
 mod cache;
 mod channel;
 mod crew;
+#[allow(dead_code)]
+mod dealer;
 mod entry;
 mod envelope;
 mod functions;
@@ -114,6 +116,8 @@ pub use subscription::SubConnection;
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
+#[allow(unused_imports)]
+pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::Work;
 pub(crate) use functions::spawn_work;

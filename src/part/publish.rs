@@ -197,7 +197,9 @@ fn failed(mut frame: Frame, step: Option<String>) -> (Topic, Frame) {
 impl Topics {
     /// The topic of a message, and the message as it is to be published.
     fn address(&mut self, component: &str, parcel: Parcel) -> (Topic, Frame) {
-        let Parcel { topic, mut frame } = parcel;
+        let Parcel {
+            topic, mut frame, ..
+        } = parcel;
         if let Some(topic) = topic {
             return (Topic::of(topic, &frame), frame);
         }

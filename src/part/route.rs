@@ -135,6 +135,11 @@ impl Route {
         self.ways.iter().chain(&self.failures)
     }
 
+    /// Whether its hook may give other messages than it gets.
+    pub(super) fn makes(&self) -> bool {
+        !matches!(self.does, Does::Forward)
+    }
+
     /// The hook for the router of this component.
     pub(super) fn into_hook(self, component: &str) -> Hook {
         let component = component.to_owned();

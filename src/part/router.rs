@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crossbeam_channel::Select;
 
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel, Received};
+use crate::core::custody::{Stand, Ticket, share};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 
@@ -20,12 +21,16 @@ pub(crate) type Hook = Box<dyn FnMut(Frame, &mut Ways<'_>) + Send>;
 pub(crate) struct Router {
     routes: Vec<Line>,
     exits: Vec<Exit>,
+    /// What a hook has made of a message, while that is shared out.
+    made: Vec<(ExitId, Parcel)>,
 }
 
 struct Line {
     name: String,
     inlet: Inlet,
     hook: Hook,
+    /// Whether the hook may give other messages than it gets.
+    makes: bool,
     ways: Vec<Way>,
     backlog: VecDeque<Parcel>,
     open: bool,
@@ -38,10 +43,20 @@ struct Exit {
     pending: Batch,
     /// The most messages to hand over at once.
     most: usize,
-    /// Whether a part of ours takes them, or a user who may go away.
-    is_part: bool,
+    taker: Taker,
     /// How many messages nobody was there for.
     lost: usize,
+}
+
+/// Who takes what goes out at an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    /// A part that answers for what it takes, and says what becomes of it.
+    Keeper,
+    /// A part that does not.
+    Part,
+    /// A user, who does not either, and may go away.
+    User,
 }
 
 /// Which exit of a router.
@@ -59,7 +74,7 @@ pub(crate) struct Way {
 
 /// Where the hook of a [`Route`](super::Route) sends what it makes of a message.
 pub struct Ways<'a> {
-    exits: &'a mut [Exit],
+    made: &'a mut Vec<(ExitId, Parcel)>,
     ways: &'a [Way],
     /// The topic that the message came with.
     topic: Option<String>,
@@ -70,44 +85,61 @@ impl Ways<'_> {
     /// named. On a way that there is not, nothing is sent. One without a topic has that with
     /// which the message came that it was made of.
     pub fn send(&mut self, way: usize, message: impl Into<Parcel>) {
-        let exit = self.ways.get(way).map(|way| way.exit.0);
-        if let Some(exit) = exit.and_then(|exit| self.exits.get_mut(exit)) {
-            let Parcel { topic, frame } = message.into();
-            let topic = topic.or_else(|| self.topic.clone());
-            exit.pending.push(Parcel { topic, frame });
+        if let Some(Way { exit, .. }) = self.ways.get(way) {
+            let mut parcel = message.into();
+            parcel.topic = parcel.topic.or_else(|| self.topic.clone());
+            self.made.push((*exit, parcel));
         }
     }
 }
 
 impl Router {
-    /// Adds the outlet to a part, which is given at most `most` messages at once.
-    pub(crate) fn exit(&mut self, name: &str, outlet: Outlet, most: usize) -> ExitId {
-        self.add(name, outlet, most, true)
+    /// Adds the outlet to a part, which is given at most `most` messages at once, and may
+    /// answer for them.
+    pub(crate) fn exit(
+        &mut self,
+        name: &str,
+        outlet: Outlet,
+        most: usize,
+        answers: bool,
+    ) -> ExitId {
+        let taker = match answers {
+            true => Taker::Keeper,
+            false => Taker::Part,
+        };
+        self.add(name, outlet, most, taker)
     }
 
     /// Adds the outlet to a user. If the user goes away, the component ends.
     pub(crate) fn user_exit(&mut self, name: &str, outlet: Outlet) -> ExitId {
-        self.add(name, outlet, usize::MAX, false)
+        self.add(name, outlet, usize::MAX, Taker::User)
     }
 
-    fn add(&mut self, name: &str, outlet: Outlet, most: usize, is_part: bool) -> ExitId {
+    fn add(&mut self, name: &str, outlet: Outlet, most: usize, taker: Taker) -> ExitId {
         self.exits.push(Exit {
             name: name.to_owned(),
             outlet: Some(outlet),
             pending: Batch::new(),
             most,
-            is_part,
+            taker,
             lost: 0,
         });
         ExitId(self.exits.len() - 1)
     }
 
     /// Adds a route from an inlet, with the ways that its hook may use.
-    pub(crate) fn route(&mut self, name: &str, inlet: Inlet, ways: Vec<Way>, hook: Hook) {
+    pub(crate) fn route(
+        &mut self,
+        name: &str,
+        inlet: Inlet,
+        ways: Vec<Way>,
+        (makes, hook): (bool, Hook),
+    ) {
         self.routes.push(Line {
             name: name.to_owned(),
             inlet,
             hook,
+            makes,
             ways,
             backlog: VecDeque::new(),
             open: true,
@@ -139,7 +171,7 @@ impl Router {
             let left = self
                 .exits
                 .iter()
-                .find(|exit| exit.lost > 0 && !exit.is_part);
+                .find(|exit| exit.lost > 0 && exit.taker == Taker::User);
             if let Some(exit) = left.filter(|_| !context.soft.is_raised()) {
                 let cause = format!("nobody takes what goes to '{}' any more", exit.name);
                 self.say_lost(context);
@@ -180,13 +212,27 @@ impl Router {
                 }
             }
         }
-        while let Some(Parcel { topic, frame }) = route.backlog.pop_front() {
+        while let Some(parcel) = route.backlog.pop_front() {
+            let Parcel {
+                topic,
+                frame,
+                ticket,
+            } = parcel;
+            let stand = route.makes.then(|| Stand::of(&frame)).flatten();
             let mut ways = Ways {
-                exits: &mut self.exits,
+                made: &mut self.made,
                 ways: &route.ways,
                 topic,
             };
             (route.hook)(frame, &mut ways);
+            if let Some(stand) = stand {
+                let made = self.made.iter_mut();
+                made.for_each(|(_, parcel)| stand.take_in(&mut parcel.frame));
+            }
+            share(ticket, self.made.iter_mut().map(|(_, parcel)| parcel));
+            for (exit, parcel) in self.made.drain(..) {
+                self.exits[exit.0].pending.push(parcel);
+            }
             if route.waits_for(&self.exits, Exit::is_full) {
                 break;
             }
@@ -257,9 +303,21 @@ impl Exit {
                 self.pending = Batch::new();
                 break;
             };
-            let now = self.pending.take(self.most);
+            let answers = self.taker == Taker::Keeper;
+            if !answers && !outlet.has_room() {
+                break;
+            }
+            let mut now = self.pending.take(self.most);
+            // What they do not answer for is not done if they do not even get it.
+            let tickets = match answers {
+                true => Vec::new(),
+                false => now.take_tickets(),
+            };
             match outlet.try_send(now) {
-                Ok(()) => moved = true,
+                Ok(()) => {
+                    moved = true;
+                    tickets.into_iter().for_each(Ticket::untracked);
+                }
                 Err(NotSent::Full(batch)) => {
                     self.pending.put_back(batch);
                     break;

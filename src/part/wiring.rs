@@ -1,6 +1,9 @@
 //! What a component gives a part when it starts it.
 
+use std::sync::Arc;
+
 use super::{Crew, Inlet, Outlet};
+use crate::bell::Bell;
 use crate::error::Result;
 use crate::store::SharedStore;
 
@@ -36,6 +39,10 @@ pub trait Part: Send + 'static {
     /// Whether messages can go to it.
     const TAKES: bool;
 
+    /// Whether it answers for what it takes: it says what becomes of each message that came over
+    /// the palm link, by its ticket.
+    const ANSWERS: bool = false;
+
     /// Checks what can be checked before anything is opened.
     fn check(&self) -> Result<()> {
         Ok(())
@@ -44,6 +51,12 @@ pub trait Part: Send + 'static {
     /// The most messages to hand to it at once.
     fn most(&self) -> usize {
         usize::MAX
+    }
+
+    /// What to ring when there is something for it, if it has a bell of its own.
+    #[doc(hidden)]
+    fn bell(&self) -> Option<Arc<Bell>> {
+        None
     }
 
     /// Starts its threads.

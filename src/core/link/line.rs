@@ -27,6 +27,11 @@ pub(crate) trait Party {
     /// Says what it has to say. Called whenever anything may have changed, while it is welcome.
     fn speak(&mut self, out: &mut Outgoing, now: Instant);
 
+    /// Whether there is nothing left to do over this line.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// When it wants to be called again though nothing happens.
     fn deadline(&self) -> Option<Instant> {
         None
@@ -170,6 +175,14 @@ impl<P: Party> Line<P> {
             State::Welcome => self.party.speak(&mut self.out, now),
         }
         Verdict::Keep
+    }
+
+    /// Says that it leaves.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        if self.state == State::Welcome {
+            self.party.speak(&mut self.out, now);
+            self.out.note(|head| head.bye = true);
+        }
     }
 
     /// What is to be sent now: a heartbeat at the least, when it is time for one.
