@@ -4,6 +4,7 @@ mod giver;
 mod line;
 mod step;
 mod taker;
+mod upstream;
 mod worker;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
 pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
+pub(crate) use upstream::{Speaks, Upstream};
 pub(crate) use worker::WorkerSession;
 
 pub(crate) use crate::message::link::Credit;

@@ -322,7 +322,8 @@ mod tests {
 
         fn finish(&mut self, task: TaskId) {
             let ran = Duration::from_micros(7);
-            self.worker.finished(task, ran, vec![frame("y"), frame("z")]);
+            self.worker
+                .finished(task, ran, vec![frame("y"), frame("z")]);
         }
     }
 
