@@ -375,6 +375,13 @@ impl Socket {
             .map_err(|error| Error::system("a subscription failed")(text(error)))
     }
 
+    /// Takes such a subscription back. What has come by it and was not received is dropped.
+    pub(crate) fn unsubscribe(&self, prefix: &str) -> Result<()> {
+        self.inner
+            .set_unsubscribe(prefix.as_bytes())
+            .map_err(|error| Error::system("a subscription cannot be taken back")(text(error)))
+    }
+
     /// Receives a message into `parts`, if one is there. Of one with more frames than any of
     /// ours may have, some are left out, but it still has too many.
     pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {
@@ -545,6 +552,27 @@ impl Socket {
     /// A thread that also waits for something that is announced by the bell calls this from
     /// within [`Bell::sleep`].
     pub(crate) fn wait(&self, want: Want, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+        self.wait_also(want, bell, None, timeout)
+    }
+
+    /// The same, and for news of its connections.
+    pub(crate) fn wait_watching(
+        &self,
+        want: Want,
+        bell: &Bell,
+        monitor: &Monitor,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.wait_also(want, bell, Some(monitor), timeout)
+    }
+
+    fn wait_also(
+        &self,
+        want: Want,
+        bell: &Bell,
+        monitor: Option<&Monitor>,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
@@ -554,12 +582,17 @@ impl Socket {
             self.inner.as_poll_item(events),
             zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN),
             zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
+            zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
         ];
         let mut used = 2;
         if matches!(want, Want::ReadOrNews | Want::News) {
             let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
-            items[2] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
-            used = 3;
+            items[used] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
+            used += 1;
+        }
+        if let Some(monitor) = monitor {
+            items[used] = monitor.0.as_poll_item(zmq::POLLIN);
+            used += 1;
         }
         let timeout = timeout.map_or(-1, milliseconds);
         match zmq::poll(&mut items[..used], timeout) {
@@ -576,11 +609,11 @@ impl Socket {
         }
     }
 
-    /// Starts to tell when a connection is made. To be ended by [`Socket::end_monitor`]: libzmq
+    /// Starts to tell when a connection is made, or broken. To be ended by [`Socket::end_monitor`]: libzmq
     /// stops all connections of the process when what it tells is not read.
     pub(crate) fn monitor(&self) -> Result<Monitor> {
         let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
-        let events = i32::from(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw());
+        let events = i32::from(MADE) | i32::from(BROKEN);
         let open = || -> zmq::Result<zmq::Socket> {
             self.inner.monitor(&address, events)?;
             let pair = self._context.0.socket(zmq::PAIR)?;
@@ -628,17 +661,38 @@ unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
     drop(unsafe { Arc::from_raw(kept.cast_const().cast::<Frame>()) });
 }
 
-/// Tells when a socket's connection is made.
+/// Tells when a socket's connection is made, and when it is broken.
 pub(crate) struct Monitor(zmq::Socket);
+
+/// What a monitor tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Made,
+    Broken,
+}
+
+const MADE: u16 = zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED as u16;
+const BROKEN: u16 = zmq_sys::ZMQ_EVENT_DISCONNECTED as u16;
 
 impl Monitor {
     /// Whether a connection was made since the last call.
     pub(crate) fn connected(&self) -> bool {
-        let mut connected = false;
-        while self.0.recv_multipart(zmq::DONTWAIT).is_ok() {
-            connected = true;
+        std::iter::from_fn(|| self.next())
+            .fold(false, |made, change| made | (change == Change::Made))
+    }
+
+    /// What has happened next, since what was told last.
+    pub(crate) fn next(&self) -> Option<Change> {
+        loop {
+            let parts = self.0.recv_multipart(zmq::DONTWAIT).ok()?;
+            // The number of the event, its value, and in another frame the address.
+            let event = parts.first().and_then(|event| event.first_chunk());
+            match event.map(|event| u16::from_ne_bytes(*event)) {
+                Some(MADE) => return Some(Change::Made),
+                Some(BROKEN) => return Some(Change::Broken),
+                _ => {}
+            }
         }
-        connected
     }
 }
 

@@ -75,10 +75,10 @@ mod bypass;
 mod cache;
 mod channel;
 mod crew;
-#[allow(dead_code)]
 mod dealer;
 mod entry;
 mod envelope;
+mod follow;
 mod functions;
 mod publish;
 mod pull;
@@ -94,6 +94,7 @@ mod running;
 mod signal;
 mod subscribe;
 mod subscription;
+mod tasks;
 mod wiring;
 
 pub use assembly::Assembly;
@@ -116,7 +117,6 @@ pub use subscription::SubConnection;
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
-#[allow(unused_imports)]
 pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::Work;
@@ -127,6 +127,7 @@ pub(crate) use receive::{Receive, Source};
 pub(crate) use route::{Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
+pub(crate) use tasks::TaskLink;
 #[cfg(feature = "http")]
 pub(crate) use wiring::{Inbound, Outbound};
 
