@@ -261,8 +261,9 @@ impl<'a> Following<'a> {
             if closed {
                 return self.context.deserted("nobody takes its messages any more");
             }
-            // What comes over the link is waited for by the other thread.
-            if !(all && self.receive()?) {
+            let more = all && self.receive()?;
+            let has_news = self.upstream.speaks() != self.speaks.as_ref();
+            if !more && !has_news {
                 self.sleep(all, bell)?;
             }
         }
