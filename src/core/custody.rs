@@ -147,6 +147,21 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// Whoever had taken this piece over is done with it, and has this to tell.
+    pub(crate) fn ended(self, outcome: Outcome) {
+        if outcome.lost {
+            return;
+        }
+        if !outcome.is_plain() {
+            let mut more = self.charge.more.lock();
+            more.untracked |= outcome.untracked;
+            more.failed.extend(outcome.failed);
+        }
+        self.done();
+    }
+}
+
 impl Clone for Ticket {
     /// The ticket of another piece.
     fn clone(&self) -> Self {

@@ -38,8 +38,6 @@ const CREDIT: Credit = Credit {
 pub(super) struct Follow {
     /// The name of the part.
     pub(super) part: String,
-    /// Its name to the publisher.
-    pub(super) name: String,
     pub(super) address: String,
     pub(super) topic: String,
     pub(super) max_message: usize,
@@ -55,7 +53,7 @@ impl Follow {
             move || bell.announce()
         });
         let session = uuid::Uuid::new_v4().to_string();
-        let session = StepSession::new(session, &self.name, &self.topic, CREDIT, ledger);
+        let session = StepSession::new(session, crew.name(), &self.topic, CREDIT, ledger);
         let shared = Arc::new(Mutex::new(Arrivals {
             session,
             waiting: Batch::new(),

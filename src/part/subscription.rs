@@ -26,8 +26,6 @@ pub struct SubConnection {
     topic: String,
     max_message: usize,
     wire: Wire,
-    /// Its name to the publisher, if not that of its component.
-    name: Option<String>,
 }
 
 impl SubConnection {
@@ -39,7 +37,6 @@ impl SubConnection {
             topic: topic.into(),
             max_message: DEFAULT_MAX_MESSAGE,
             wire: Wire::default(),
-            name: None,
         }
     }
 
@@ -61,9 +58,7 @@ impl SubConnection {
     ///
     /// # Errors
     /// When the address is malformed.
-    pub fn start(mut self, outlet: Outlet) -> Result<Running> {
-        // Several of these are not each other's restarts.
-        self.name = Some(format!("Sub-{}", uuid::Uuid::new_v4()));
+    pub fn start(self, outlet: Outlet) -> Result<Running> {
         start_alone("Sub", self, Some(outlet), None)
     }
 }
@@ -81,7 +76,6 @@ impl Part for SubConnection {
             Some(outlet) if self.wire == Wire::Link && !self.topic.is_empty() => {
                 let follow = Follow {
                     part: wiring.name,
-                    name: self.name.unwrap_or_else(|| crew.name().to_owned()),
                     address: self.address,
                     topic: self.topic,
                     max_message: self.max_message,

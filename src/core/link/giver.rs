@@ -46,8 +46,7 @@ impl<T> Giver<T> {
     }
 
     /// Adds a message at the end.
-    pub(crate) fn push(&mut self, item: T, size: usize) {
-        let size = size as u64;
+    pub(crate) fn push(&mut self, size: u64, item: T) {
         self.waiting_bytes += size;
         self.waiting.push_back(Kept { item, size });
     }
@@ -171,7 +170,7 @@ mod tests {
             messages,
             bytes: 100,
         });
-        ('a'..='e').for_each(|item| giver.push(item, 10));
+        ('a'..='e').for_each(|item| giver.push(10, item));
         giver
     }
 
@@ -200,7 +199,7 @@ mod tests {
     fn one_always_may_be_given() {
         let mut giver = giver(0);
         assert_eq!(give(&mut giver), [(1, 'a')]);
-        giver.push('x', 1_000);
+        giver.push(1_000, 'x');
         for number in 1..=5 {
             giver.done(number);
             give(&mut giver);
@@ -228,7 +227,7 @@ mod tests {
         give(&mut giver);
         giver.done(1);
         giver.done(4);
-        giver.push('f', 10);
+        giver.push(10, 'f');
         giver.restart();
         assert_eq!(give(&mut giver), [(1, 'b'), (2, 'c'), (3, 'e'), (4, 'f')]);
     }
@@ -238,7 +237,7 @@ mod tests {
         let mut giver = giver(10);
         give(&mut giver);
         assert_eq!(giver.resume(u64::MAX, [1, 77]).len(), 4);
-        giver.push('f', 10);
+        giver.push(10, 'f');
         assert_eq!(give(&mut giver), [(6, 'f')]);
     }
 

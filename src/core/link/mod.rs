@@ -1,25 +1,155 @@
 //! The palm link: who says what when.
+//!
+//! Whoever gives a message to somebody else keeps it until that one says that it is done, and
+//! it says so only when everything that came of the message is done in turn. So custody goes
+//! from the client along the chain to whoever runs the last function, from there back to the
+//! client as results, and unwinds from the client's acknowledgement of those:
+//!
+//! ```text
+//!            Line                Post                            Line
+//!  client ─► Giver ══ items ══► Clients ─► router ─► Outlets ─► Giver ══ items ══► Taker  next step
+//!                 ◄══ done ═══   Taker                 │        Slot   ◄══ done ══          or client
+//!                                  ▲                   ▼
+//!                                  └── Ledger ◄── Ticket.done()
+//!                                      (core::custody)
+//!
+//!  router ─► Tasks ══ task ══► Worker         a task is kept until its result is taken;
+//!                  ◄═ result ═                the result goes to the router with its ticket
+//! ```
+//!
+//! | what | where | kept until |
+//! |------|-------|------------|
+//! | a message at its client | [`Giver`] | the first server says that it is done |
+//! | a message inside a component | its ticket | every piece of it is settled |
+//! | a task | the queue of `Tasks` | a worker's result of it has come |
+//! | a result for a client, a message for a next step | a slot of [`Outlets`] | its taker says done |
+//!
+//! The state machines know no socket and no clock. `part/link.rs` and `part/dealer.rs` drive
+//! them over ZeroMQ, the simulator over a network that loses connections.
 
+mod clients;
 mod giver;
 mod line;
+mod outlets;
+mod peers;
+mod post;
 mod step;
 mod taker;
+mod tasks;
 mod upstream;
+mod wire;
 mod worker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use clients::{ClientStats, Clients, Told};
 pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
+pub(crate) use outlets::{HeldStats, OutletStats, Outlets, Seat, Subscriber};
+pub(crate) use peers::Peers;
+pub(crate) use post::{Post, PostSettings};
 pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
+pub(crate) use tasks::Tasks;
 pub(crate) use upstream::{Speaks, Upstream};
 pub(crate) use worker::WorkerSession;
 
+use crate::core::custody::{self, Piece, Ticket};
 pub(crate) use crate::message::link::Credit;
+use crate::message::link::{self, Failed, Position, differences};
+use crate::message::{Frame, PlaceRef};
 
 /// How often each side of a link says something, so that the other knows that it is there.
 pub(crate) const BEAT: Duration = Duration::from_millis(250);
 
 /// After so long a silence, the other side is taken to be gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(2);
+
+/// What a message takes in memory beside its bytes, about.
+const OVERHEAD: u64 = 256;
+
+/// A connection to a server, as the server knows it.
+pub(crate) type Conn = u64;
+
+/// A message that has come over the link, on its way into the component.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) frame: Frame,
+    pub(crate) ticket: Ticket,
+}
+
+/// A message that a component has made, on its way on.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) frame: Frame,
+    /// If it came of one that came over the link: who answers for it.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+impl Piece for Made {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
+
+    fn set_ticket(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+}
+
+/// A message that is kept until somebody is done with it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) frame: Arc<Frame>,
+    /// If it came over the link: who answers for it.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+impl Kept {
+    /// What it takes in memory, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.frame.len() as u64 + OVERHEAD
+    }
+}
+
+/// What a taker has, to be told to its giver.
+pub(crate) fn position_of(taker: &Taker) -> Position {
+    let (received, open) = taker.position();
+    Position {
+        received,
+        open: differences(open),
+        ..Position::default()
+    }
+}
+
+/// An outcome as it is told.
+pub(crate) fn said(number: u64, outcome: &custody::Outcome) -> link::Outcome {
+    let failed = outcome.failed.iter().map(|(path, failure)| Failed {
+        path: path.clone(),
+        failure: Some(failure.clone()),
+    });
+    link::Outcome {
+        number,
+        failed: failed.collect(),
+        untracked: outcome.untracked,
+    }
+}
+
+/// An outcome as it was told.
+pub(crate) fn heard(outcome: link::Outcome) -> custody::Outcome {
+    let failed = outcome.failed.into_iter();
+    custody::Outcome {
+        lost: false,
+        untracked: outcome.untracked,
+        failed: failed
+            .map(|failed| (failed.path, failed.failure.unwrap_or_default()))
+            .collect(),
+    }
+}
+
+/// The path of a message among all that came of its client's, if it is one.
+pub(crate) fn path_of(frame: &Frame) -> Vec<u8> {
+    frame
+        .place()
+        .map_or(Vec::new(), |PlaceRef { path, .. }| path.to_vec())
+}

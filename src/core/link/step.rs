@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Credit, Party, Taken, Taker, Tell};
-use crate::core::custody::{self, Ledger, Ticket};
+use super::{Credit, Party, Taken, Taker, Tell, position_of, said};
+use crate::core::custody::{Ledger, Ticket};
 use crate::message::Frame;
-use crate::message::link::{
-    Failed, Head, Hello, Kind, Outcome, Outgoing, Position, Welcome, differences,
-};
+use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
 
 /// How many bytes may lie here that nobody has taken on, as a multiple of the credit: the giver
 /// counts a little differently.
@@ -131,23 +129,10 @@ impl StepSession {
             }
             match self.taker.ended(settled.number, settled.result) {
                 Tell::Done => self.done.push(settled.number),
-                Tell::Outcome(outcome) => self.outcomes.push(told(settled.number, &outcome)),
+                Tell::Outcome(outcome) => self.outcomes.push(said(settled.number, &outcome)),
                 Tell::Nothing => {}
             }
         }
-    }
-}
-
-/// An outcome as it is said.
-fn told(number: u64, outcome: &custody::Outcome) -> Outcome {
-    let failed = outcome.failed.iter().map(|(path, failure)| Failed {
-        path: path.clone(),
-        failure: Some(failure.clone()),
-    });
-    Outcome {
-        number,
-        failed: failed.collect(),
-        untracked: outcome.untracked,
     }
 }
 
@@ -157,12 +142,10 @@ impl Party for StepSession {
         // The position tells: what is done is not open.
         self.done.clear();
         self.broken = false;
-        let (received, open) = self.taker.position();
         let position = (!self.epoch.is_empty()).then(|| Position {
             epoch: self.epoch.clone(),
             run: self.run,
-            received,
-            open: differences(open),
+            ..position_of(&self.taker)
         });
         Hello {
             kind: Kind::Step.into(),
@@ -179,7 +162,7 @@ impl Party for StepSession {
         let goes_on = welcome.resumed && welcome.epoch == self.epoch && welcome.run == self.run;
         if goes_on {
             let untold = self.taker.untold().iter();
-            self.outcomes = untold.map(|(number, of)| told(*number, of)).collect();
+            self.outcomes = untold.map(|(number, of)| said(*number, of)).collect();
             return;
         }
         if welcome.epoch == self.epoch {
@@ -225,6 +208,7 @@ impl Party for StepSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::link::differences;
     use crate::message::{Failure, FailureKind};
 
     const CREDIT: Credit = Credit {

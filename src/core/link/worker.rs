@@ -132,12 +132,12 @@ impl WorkerSession {
         }
     }
 
-    /// Hands back those of these tasks that have not begun.
+    /// Hands back those of these tasks that have not begun. Attempt 0 stands for any.
     fn recall(&mut self, ids: Vec<TaskId>) {
         let ids: HashSet<TaskId> = ids.into_iter().collect();
         let returned = &mut self.returned;
         self.waiting.retain(|(id, _)| {
-            let recalled = ids.contains(id);
+            let recalled = ids.contains(id) || ids.contains(&TaskId { attempt: 0, ..*id });
             if recalled {
                 returned.push(*id);
             }
@@ -396,7 +396,12 @@ mod tests {
             ..Head::default()
         });
         assert_eq!(peer.said().returned, Some(TaskIds::default()));
-        assert_eq!(peer.run(), 3);
+        let any = TaskId { id: 3, attempt: 0 };
+        peer.hear(Head {
+            recall: Some(TaskIds { ids: vec![any] }),
+            ..Head::default()
+        });
+        assert_eq!(peer.said().returned.unwrap().ids, ids([3]));
     }
 
     #[test]

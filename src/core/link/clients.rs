@@ -1,0 +1,306 @@
+//! The clients of a server that submit messages to it over the link.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Conn, Credit, Item, Taken, Taker, Tell, position_of};
+use crate::core::custody::{Ledger, Outcome, Settled};
+use crate::message::link::{Outgoing, Position};
+use crate::message::{Frame, number_under};
+
+/// How many messages a client may have open.
+const MESSAGES: u64 = 8_192;
+
+/// The least that a client may have open, in bytes.
+const LEAST_BYTES: u64 = 64 << 10;
+
+/// How many cancelled jobs of a client are remembered.
+const CANCELLED: usize = 1_024;
+
+/// Takes in what clients submit, in turn, and tells each of them what is done.
+pub(crate) struct Clients {
+    sessions: BTreeMap<String, Session>,
+    /// By the streams that the ledger knows.
+    streams: HashMap<u64, String>,
+    next_stream: u64,
+    /// Those with messages that the component has not taken yet, in turn.
+    turn: VecDeque<String>,
+    /// How many bytes all of them may have open.
+    bytes: u64,
+    /// For how many sessions the credit was reckoned.
+    reckoned: usize,
+    ledger: Arc<Ledger>,
+    patience: Duration,
+}
+
+struct Session {
+    conn: Option<Conn>,
+    /// Since when it is away, if it is.
+    away: Instant,
+    stream: u64,
+    taker: Taker,
+    /// What the component has not taken yet.
+    inbox: VecDeque<(u64, Frame)>,
+    inbox_bytes: u64,
+    /// Jobs that are not wanted any more.
+    cancelled: BTreeSet<u64>,
+}
+
+/// What is known of a client, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClientStats {
+    pub(crate) session: String,
+    pub(crate) connected: bool,
+    pub(crate) open: usize,
+    pub(crate) inbox: usize,
+}
+
+impl Clients {
+    /// Its clients may have so many bytes open in all. One that is away for longer than
+    /// `patience` is forgotten.
+    pub(crate) fn new(ledger: Arc<Ledger>, bytes: usize, patience: Duration) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            streams: HashMap::new(),
+            next_stream: 0,
+            turn: VecDeque::new(),
+            bytes: bytes as u64,
+            reckoned: 1,
+            ledger,
+            patience,
+        }
+    }
+
+    /// A client has connected. Gives what it has of its stream, if it has any.
+    pub(crate) fn join(&mut self, session: &str, conn: Conn, now: Instant) -> Option<Position> {
+        if let Some(known) = self.sessions.get_mut(session) {
+            known.conn = Some(conn);
+            return Some(position_of(&known.taker));
+        }
+        self.next_stream += 1;
+        let stream = self.next_stream;
+        self.streams.insert(stream, session.to_owned());
+        let new = Session {
+            conn: Some(conn),
+            away: now,
+            stream,
+            taker: Taker::default(),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            cancelled: BTreeSet::new(),
+        };
+        self.sessions.insert(session.to_owned(), new);
+        None
+    }
+
+    /// What is still to be told to a client that was welcomed.
+    pub(crate) fn tell_again(&self, session: &str, out: &mut Outgoing) {
+        for (number, outcome) in self
+            .sessions
+            .get(session)
+            .iter()
+            .flat_map(|known| known.taker.untold())
+        {
+            out.outcome(super::said(*number, outcome));
+        }
+    }
+
+    /// How much each client may have open. `Some` when that has changed, for all of them.
+    pub(crate) fn new_credit(&mut self) -> Option<Credit> {
+        // In steps, so that a crowd that comes does not change it for each.
+        let count = self.sessions.len().next_power_of_two();
+        (std::mem::replace(&mut self.reckoned, count) != count).then(|| self.credit())
+    }
+
+    pub(crate) fn credit(&self) -> Credit {
+        let share = self.bytes / self.reckoned.max(1) as u64;
+        Credit {
+            messages: MESSAGES,
+            bytes: share.max(LEAST_BYTES),
+        }
+    }
+
+    /// All that are connected.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = Conn> + '_ {
+        self.sessions.values().filter_map(|session| session.conn)
+    }
+
+    /// A client has submitted messages. False when there is a gap before them.
+    pub(crate) fn take(&mut self, session: &str, first: u64, frames: Vec<Frame>) -> bool {
+        let Some(known) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        let was_empty = known.inbox.is_empty();
+        for (number, frame) in (first..).zip(frames) {
+            match known.taker.take(number) {
+                Taken::New => {
+                    known.inbox_bytes += frame.len() as u64;
+                    known.inbox.push_back((number, frame));
+                }
+                Taken::Double => {}
+                Taken::Gap => return false,
+            }
+        }
+        if was_empty && !known.inbox.is_empty() {
+            self.turn.push_back(session.to_owned());
+        }
+        true
+    }
+
+    /// The next message for the component: of each client in turn, if `may_run` says that it
+    /// reads what comes of its messages.
+    pub(crate) fn next(&mut self, may_run: impl Fn(&str) -> bool) -> Option<Item> {
+        for _ in 0..self.turn.len() {
+            let name = self.turn.pop_front()?;
+            let Some(session) = self.sessions.get_mut(&name) else {
+                continue;
+            };
+            if !may_run(&name) {
+                self.turn.push_back(name);
+                continue;
+            }
+            let next = session.inbox.pop_front();
+            if let Some((_, frame)) = &next {
+                session.inbox_bytes -= frame.len() as u64;
+            }
+            let stream = session.stream;
+            if !session.inbox.is_empty() {
+                self.turn.push_back(name);
+            }
+            if let Some((number, frame)) = next {
+                let ticket = self.ledger.ticket(stream, number);
+                return Some(Item { frame, ticket });
+            }
+        }
+        None
+    }
+
+    /// A message has ended. Says so by `tell`, if its client is connected.
+    pub(crate) fn settle(&mut self, settled: Settled, tell: impl FnOnce(Conn, Told)) {
+        let Settled {
+            stream,
+            number,
+            result,
+        } = settled;
+        let name = self.streams.get(&stream);
+        let Some(session) = name.and_then(|name| self.sessions.get_mut(name)) else {
+            return;
+        };
+        let told = match session.taker.ended(number, result) {
+            Tell::Done => Told::Done(number),
+            Tell::Outcome(outcome) => Told::Outcome(number, outcome),
+            Tell::Nothing => return,
+        };
+        if let Some(conn) = session.conn {
+            tell(conn, told);
+        }
+    }
+
+    /// A client has heard how a message ended.
+    pub(crate) fn heard(&mut self, session: &str, number: u64) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.taker.heard(number);
+        }
+    }
+
+    /// A client does not want a job any more. What the component has not taken of it is over.
+    pub(crate) fn cancel(&mut self, session: &str, job: u64) {
+        let Some(known) = self.sessions.get_mut(session) else {
+            return;
+        };
+        known.cancelled.insert(job);
+        if known.cancelled.len() > CANCELLED {
+            known.cancelled.pop_first();
+        }
+        for (number, frame) in std::mem::take(&mut known.inbox) {
+            if number_under(session, frame.client()) == Some(job) {
+                known.inbox_bytes -= frame.len() as u64;
+                self.ledger.ticket(known.stream, number).done();
+            } else {
+                known.inbox.push_back((number, frame));
+            }
+        }
+    }
+
+    /// Whether a message is of a job that is not wanted any more.
+    pub(crate) fn is_cancelled(&self, session: &str, frame: &Frame) -> bool {
+        let known = self.sessions.get(session);
+        let cancelled = known.filter(|known| !known.cancelled.is_empty());
+        cancelled.is_some_and(|known| {
+            number_under(session, frame.client()).is_some_and(|job| known.cancelled.contains(&job))
+        })
+    }
+
+    /// A connection is gone.
+    pub(crate) fn lost(&mut self, session: &str, conn: Conn, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(session)
+            && session.conn == Some(conn)
+        {
+            session.conn = None;
+            session.away = now;
+        }
+    }
+
+    /// A client has left, and wants nothing any more.
+    pub(crate) fn leave(&mut self, session: &str) {
+        if let Some(session) = self.sessions.remove(session) {
+            self.streams.remove(&session.stream);
+        }
+    }
+
+    /// The clients that were away for too long: they are to leave.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<String> {
+        let away = self.sessions.iter().filter(|(_, session)| {
+            session.conn.is_none() && now.saturating_duration_since(session.away) >= self.patience
+        });
+        away.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When to ask for those.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let away = self
+            .sessions
+            .values()
+            .filter(|session| session.conn.is_none());
+        let away = away.map(|session| session.away).min()?;
+        Some(crate::time::after(away, self.patience))
+    }
+
+    /// Whether there is something for the component to take, if all read.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.turn.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    pub(crate) fn knows(&self, session: &str) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    /// How many bytes wait to be taken by the component.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sessions
+            .values()
+            .map(|session| session.inbox_bytes)
+            .sum()
+    }
+
+    pub(crate) fn stats(&self) -> Vec<ClientStats> {
+        let stats = self.sessions.iter().map(|(name, session)| ClientStats {
+            session: name.clone(),
+            connected: session.conn.is_some(),
+            open: session.taker.open(),
+            inbox: session.inbox.len(),
+        });
+        stats.collect()
+    }
+}
+
+/// What is to be told to a client.
+pub(crate) enum Told {
+    Done(u64),
+    Outcome(u64, Outcome),
+}

@@ -1,0 +1,646 @@
+//! What goes out over the link: to clients, and to the later steps of a chain.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Conn, Credit, Giver, Kept, Peers};
+use crate::core::custody::Outcome;
+use crate::message::link::{Position, sums};
+use crate::message::{Failure, FailureKind};
+
+/// The positions of copies beyond those that are awaited: above any that a hook may give.
+const EXTRA: u64 = 1 << 32;
+
+/// How many clients that have left are remembered.
+const GONE: usize = 256;
+
+/// What goes out, by who is to get it.
+///
+/// Each topic has a slot for each of those who get a copy: a client's has one, a step's as many
+/// as are awaited, and more if more come. Who connects takes the slot that it had, or one whose
+/// taker is gone: so a step that is restarted finds the copies that it had not done.
+///
+/// One more than is awaited may be the successor of one of the others, whose end has not been
+/// noticed yet. So it gets a slot of its own only when all others have been heard of since it
+/// came.
+pub(crate) struct Outlets {
+    topics: BTreeMap<String, Topic>,
+    /// How many subscribers a step's message waits for.
+    subscribers: usize,
+    patience: Duration,
+    most_bytes: u64,
+    /// Of all that is kept.
+    bytes: u64,
+    next_run: u64,
+    /// Slots that may have something to say.
+    ready: Vec<(String, usize)>,
+    /// What is to be published on the pylm wire, by topic.
+    published: VecDeque<(String, Kept)>,
+    /// Pieces that could be given to nobody.
+    undelivered: u64,
+    /// Clients that have left of late, the oldest first: nobody wants what still comes for them.
+    gone: VecDeque<String>,
+}
+
+#[derive(Default)]
+struct Topic {
+    is_client: bool,
+    slots: BTreeMap<usize, Slot>,
+    /// What came before there were enough to take it.
+    held: VecDeque<Kept>,
+    held_bytes: u64,
+    /// Since when the first of them is held.
+    since: Option<Instant>,
+    /// How many subscribe to it on the pylm wire.
+    wire: usize,
+    newcomers: Vec<Newcomer>,
+}
+
+struct Slot {
+    session: String,
+    conn: Option<Conn>,
+    /// Since when it has no connection.
+    away: Instant,
+    /// When its taker was heard of last.
+    heard: Instant,
+    run: u64,
+    giver: Giver<Kept>,
+    /// Whether it is among those that may have something to say.
+    is_ready: bool,
+}
+
+struct Newcomer {
+    session: String,
+    conn: Conn,
+    arrived: Instant,
+    credit: Credit,
+}
+
+/// The place of somebody who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) conn: Conn,
+    pub(crate) run: u64,
+    pub(crate) resumed: bool,
+}
+
+/// Who connects to get something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscriber<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) is_client: bool,
+    pub(crate) session: &'a str,
+    pub(crate) conn: Conn,
+    pub(crate) credit: Credit,
+    /// What it has of this run of the server, if it has any.
+    pub(crate) position: Option<&'a Position>,
+}
+
+/// What is known of a taker, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OutletStats {
+    pub(crate) topic: String,
+    pub(crate) session: String,
+    pub(crate) connected: bool,
+    pub(crate) kept: usize,
+    pub(crate) waiting: usize,
+    pub(crate) bytes: u64,
+}
+
+/// What is held for a topic that nobody takes, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HeldStats {
+    pub(crate) topic: String,
+    pub(crate) held: usize,
+    pub(crate) bytes: u64,
+    pub(crate) missing: usize,
+}
+
+impl Outlets {
+    /// A message to a step waits for so many subscribers. When `bytes` are kept,
+    /// [`is_full`](Self::is_full) says so. What can be given to nobody for `patience` has
+    /// failed.
+    pub(crate) fn new(subscribers: usize, bytes: usize, patience: Duration) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            subscribers: subscribers.max(1),
+            patience,
+            most_bytes: bytes as u64,
+            bytes: 0,
+            next_run: 0,
+            ready: Vec::new(),
+            published: VecDeque::new(),
+            undelivered: 0,
+            gone: VecDeque::new(),
+        }
+    }
+
+    /// A message for a client, published under `topic`, which begins with the client's session.
+    /// One that has not come over the link is for the pylm wire, unless its client is here.
+    pub(crate) fn give_client(&mut self, topic: String, item: Kept, now: Instant) {
+        let session = topic.split('/').next().unwrap_or_default();
+        let is_here = self
+            .topics
+            .get(session)
+            .is_some_and(|known| known.is_client);
+        if !is_here && self.gone.iter().any(|gone| gone == session) {
+            if let Some(ticket) = item.ticket {
+                ticket.done();
+            }
+        } else if is_here || item.frame.place().is_some() {
+            let session = session.to_owned();
+            self.hold(&session, true, item, now);
+            self.release(&session);
+        } else {
+            self.publish(topic, item);
+        }
+    }
+
+    /// A message for the steps that subscribe to a topic.
+    pub(crate) fn give_step(&mut self, topic: &str, item: Kept, now: Instant) {
+        self.hold(topic, false, item, now);
+        self.release(topic);
+    }
+
+    fn publish(&mut self, topic: String, item: Kept) {
+        self.published.push_back((topic, item));
+    }
+
+    /// The next message that is to be published on the pylm wire, and its topic.
+    pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
+        self.published.pop_front()
+    }
+
+    fn hold(&mut self, name: &str, is_client: bool, item: Kept, now: Instant) {
+        let topic = match self.topics.get_mut(name) {
+            Some(topic) => topic,
+            None => self.topics.entry(name.to_owned()).or_insert(Topic {
+                is_client,
+                ..Topic::default()
+            }),
+        };
+        topic.since.get_or_insert(now);
+        topic.held_bytes += item.size();
+        self.bytes += item.size();
+        topic.held.push_back(item);
+    }
+
+    /// Gives what is held for a topic to those who take it, if there are enough.
+    fn release(&mut self, name: &str) {
+        let wanted = self.subscribers;
+        let Some(topic) = self.topics.get_mut(name) else {
+            return;
+        };
+        if topic.held.is_empty() || topic.missing(wanted) > 0 {
+            return;
+        }
+        let held = std::mem::take(&mut topic.held);
+        topic.since = None;
+        self.bytes -= std::mem::take(&mut topic.held_bytes);
+        for item in held {
+            for (taker, copy) in topic.copies(item, wanted) {
+                match taker.and_then(|index| topic.slots.get_mut(&index)) {
+                    Some(slot) => {
+                        self.bytes += copy.size();
+                        slot.giver.push(copy.size(), copy);
+                    }
+                    None => self.published.push_back((name.to_owned(), copy)),
+                }
+            }
+        }
+        for (index, slot) in &mut topic.slots {
+            slot.note_ready(name, *index, &mut self.ready);
+        }
+    }
+
+    /// Somebody has connected to get what goes out under a topic. `None` when it has to wait:
+    /// then [`seat`](Self::seat) tells later.
+    pub(crate) fn join(&mut self, who: Subscriber<'_>, now: Instant) -> Option<Seat> {
+        let wanted = if who.is_client { 1 } else { self.subscribers };
+        let topic = self.topics.entry(who.topic.to_owned()).or_insert(Topic {
+            is_client: who.is_client,
+            ..Topic::default()
+        });
+        topic.is_client = who.is_client;
+        self.gone.retain(|gone| gone != who.session);
+        let own = topic
+            .slots
+            .iter()
+            .find(|(_, slot)| slot.session == who.session);
+        let free = topic.slots.iter().find(|(_, slot)| slot.conn.is_none());
+        let index = match own.or(free) {
+            Some((index, _)) => *index,
+            None if topic.slots.len() < wanted => topic.free_index(),
+            None => {
+                topic.wait(who, now);
+                return None;
+            }
+        };
+        Some(self.sit(index, who, now))
+    }
+
+    /// Gives somebody a slot.
+    fn sit(&mut self, index: usize, who: Subscriber<'_>, now: Instant) -> Seat {
+        self.next_run += 1;
+        let run = self.next_run;
+        let topic = self.topics.entry(who.topic.to_owned()).or_default();
+        topic.newcomers.retain(|waits| waits.session != who.session);
+        let slot = topic.slots.entry(index).or_insert_with(|| Slot {
+            session: String::new(),
+            conn: None,
+            away: now,
+            heard: now,
+            run,
+            giver: Giver::new(),
+            is_ready: false,
+        });
+        let known = who
+            .position
+            .filter(|position| slot.session == who.session && position.run == slot.run);
+        let resumed = known.is_some();
+        let mut done = Vec::new();
+        match known {
+            Some(position) => done = slot.giver.resume(position.received, sums(&position.open)),
+            None => {
+                slot.giver.restart();
+                slot.run = run;
+            }
+        }
+        slot.session = who.session.to_owned();
+        slot.conn = Some(who.conn);
+        slot.heard = now;
+        slot.giver.set_credit(who.credit);
+        let run = slot.run;
+        slot.note_ready(who.topic, index, &mut self.ready);
+        for item in done {
+            self.end(item);
+        }
+        self.release(who.topic);
+        Seat {
+            conn: who.conn,
+            run,
+            resumed,
+        }
+    }
+
+    /// Those who waited for a slot and have got one.
+    pub(crate) fn seat(&mut self, now: Instant) -> Vec<Seat> {
+        let mut seats = Vec::new();
+        let waiting = self
+            .topics
+            .iter()
+            .filter(|(_, topic)| !topic.newcomers.is_empty());
+        let names: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            while let Some((index, newcomer)) = self.next_newcomer(&name) {
+                let who = Subscriber {
+                    topic: &name,
+                    is_client: false,
+                    session: &newcomer.session,
+                    conn: newcomer.conn,
+                    credit: newcomer.credit,
+                    position: None,
+                };
+                seats.push(self.sit(index, who, now));
+            }
+        }
+        seats
+    }
+
+    fn next_newcomer(&mut self, name: &str) -> Option<(usize, Newcomer)> {
+        let topic = self.topics.get_mut(name)?;
+        let free = topic.slots.iter().find(|(_, slot)| slot.conn.is_none());
+        let free = free.map(|(index, _)| *index);
+        let arrived = topic.newcomers.first()?.arrived;
+        let all_alive = topic.slots.values().all(|slot| slot.heard > arrived);
+        let index = match free {
+            Some(index) => index,
+            None if all_alive => topic.free_index(),
+            None => return None,
+        };
+        Some((index, topic.newcomers.remove(0)))
+    }
+
+    /// Somebody who takes something was heard of.
+    pub(crate) fn heard(&mut self, name: &str, session: &str, now: Instant) {
+        if let Some((_, slot)) = self.slot(name, session) {
+            slot.heard = now;
+        }
+    }
+
+    fn slot(&mut self, name: &str, session: &str) -> Option<(usize, &mut Slot)> {
+        let slots = &mut self.topics.get_mut(name)?.slots;
+        let mut slots = slots.iter_mut();
+        let (index, slot) = slots.find(|(_, slot)| slot.session == session)?;
+        Some((*index, slot))
+    }
+
+    /// Changes a slot, which may have something to say after it.
+    fn change<R>(
+        &mut self,
+        name: &str,
+        session: &str,
+        change: impl FnOnce(&mut Giver<Kept>) -> R,
+    ) -> Option<R> {
+        let slots = &mut self.topics.get_mut(name)?.slots;
+        let mut slots = slots.iter_mut();
+        let (index, slot) = slots.find(|(_, slot)| slot.session == session)?;
+        let result = change(&mut slot.giver);
+        slot.note_ready(name, *index, &mut self.ready);
+        Some(result)
+    }
+
+    /// A taker is done with some messages.
+    pub(crate) fn done(&mut self, name: &str, session: &str, numbers: &[u64]) {
+        let done = self.change(name, session, |giver| {
+            let done = numbers.iter().filter_map(|number| giver.done(*number));
+            done.collect::<Vec<_>>()
+        });
+        done.into_iter().flatten().for_each(|item| self.end(item));
+    }
+
+    /// A taker is done with a message, and has this to tell.
+    pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
+        let item = self.change(name, session, |giver| giver.done(number));
+        if let Some(item) = item.flatten() {
+            self.bytes -= item.size();
+            if let Some(ticket) = item.ticket {
+                ticket.ended(outcome);
+            }
+        }
+    }
+
+    /// How much a taker lets be open.
+    pub(crate) fn set_credit(&mut self, name: &str, session: &str, credit: Credit) {
+        self.change(name, session, |giver| giver.set_credit(credit));
+    }
+
+    fn end(&mut self, item: Kept) {
+        self.bytes -= item.size();
+        if let Some(ticket) = item.ticket {
+            ticket.done();
+        }
+    }
+
+    /// Has everybody who may get something new get it.
+    pub(crate) fn speak(&mut self, peers: &mut Peers) {
+        for (name, index) in std::mem::take(&mut self.ready) {
+            let topic = self.topics.get_mut(&name);
+            let Some(slot) = topic.and_then(|topic| topic.slots.get_mut(&index)) else {
+                continue;
+            };
+            slot.is_ready = false;
+            let Some(out) = slot.conn.and_then(|conn| peers.to(conn)) else {
+                continue;
+            };
+            while let Some((number, item)) = slot.giver.give() {
+                out.item(number, item.frame.clone());
+            }
+        }
+    }
+
+    /// So many subscribe to a topic on the pylm wire.
+    pub(crate) fn set_wire(&mut self, name: &str, subscribers: usize) {
+        if subscribers == 0 && !self.topics.contains_key(name) {
+            return;
+        }
+        self.topics.entry(name.to_owned()).or_default().wire = subscribers;
+        self.release(name);
+    }
+
+    /// A connection is gone.
+    pub(crate) fn lost(&mut self, name: &str, session: &str, conn: Conn, now: Instant) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.newcomers.retain(|waits| waits.conn != conn);
+        }
+        if let Some((_, slot)) = self.slot(name, session)
+            && slot.conn == Some(conn)
+        {
+            slot.conn = None;
+            slot.away = now;
+        }
+    }
+
+    /// A client has left, and wants nothing any more.
+    pub(crate) fn leave(&mut self, session: &str) {
+        self.gone.push_back(session.to_owned());
+        if self.gone.len() > GONE {
+            self.gone.pop_front();
+        }
+        let Some(topic) = self.topics.remove(session) else {
+            return;
+        };
+        let kept = topic
+            .slots
+            .into_values()
+            .flat_map(|mut slot| slot.giver.drain());
+        let kept: Vec<_> = kept.chain(topic.held).collect();
+        kept.into_iter().for_each(|item| self.end(item));
+    }
+
+    /// Gives up what nobody took for too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let patience = self.patience;
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= patience;
+        let names: Vec<String> = self.topics.keys().cloned().collect();
+        for name in names {
+            let Some(topic) = self.topics.get_mut(&name) else {
+                continue;
+            };
+            let mut late = Vec::new();
+            let gone = |slot: &Slot| slot.conn.is_none() && is_over(slot.away);
+            let over = topic.slots.iter().filter(|(_, slot)| gone(slot));
+            for index in over.map(|(index, _)| *index).collect::<Vec<_>>() {
+                let slot = topic.slots.remove(&index);
+                late.extend(slot.into_iter().flat_map(|mut slot| slot.giver.drain()));
+            }
+            if topic.since.is_some_and(is_over) {
+                topic.since = None;
+                topic.held_bytes = 0;
+                late.extend(std::mem::take(&mut topic.held));
+            }
+            let is_client = topic.is_client;
+            let of_use = !topic.slots.is_empty() || !topic.held.is_empty();
+            if !of_use && topic.wire == 0 && topic.newcomers.is_empty() {
+                self.topics.remove(&name);
+            }
+            late.into_iter()
+                .for_each(|item| self.give_up(&name, is_client, item));
+        }
+    }
+
+    fn give_up(&mut self, name: &str, is_client: bool, item: Kept) {
+        self.bytes -= item.size();
+        self.undelivered += 1;
+        let waited = self.patience;
+        let who = if is_client {
+            "its client"
+        } else {
+            "a next step"
+        };
+        let Some(ticket) = item.ticket else {
+            // Who pushed it over the pylm wire is owed no more than that wire gives.
+            if !is_client {
+                self.publish(
+                    name.to_owned(),
+                    Kept {
+                        ticket: None,
+                        ..item
+                    },
+                );
+            }
+            return;
+        };
+        let cause = format!("nobody takes what goes to '{name}': {who} was away for {waited:?}");
+        let path = item.frame.place().map(|place| place.path.to_vec());
+        ticket.failed(
+            &path.unwrap_or_default(),
+            Failure::new(FailureKind::Unfinished, cause),
+        );
+    }
+
+    /// When to call [`expire`](Self::expire).
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let topics = self.topics.values();
+        let ends = topics.flat_map(|topic| {
+            let away = topic.slots.values().filter(|slot| slot.conn.is_none());
+            topic.since.into_iter().chain(away.map(|slot| slot.away))
+        });
+        ends.min()
+            .map(|since| crate::time::after(since, self.patience))
+    }
+
+    /// Whether somebody waits for a slot.
+    pub(crate) fn has_newcomers(&self) -> bool {
+        let mut topics = self.topics.values();
+        topics.any(|topic| !topic.newcomers.is_empty())
+    }
+
+    /// Whether it wants to take no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= self.most_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.published.is_empty()
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many pieces could be given to nobody.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.undelivered
+    }
+
+    /// Whether a client takes so little that its messages are better not run at present.
+    pub(crate) fn is_stalled(&self, session: &str) -> bool {
+        let Some(topic) = self.topics.get(session).filter(|topic| topic.is_client) else {
+            return false;
+        };
+        let kept: u64 = topic.slots.values().map(|slot| slot.giver.bytes()).sum();
+        let kept = kept + topic.held_bytes;
+        let share = self.most_bytes / (1 + self.topics.len() as u64);
+        kept > share.max(64 << 10)
+    }
+
+    pub(crate) fn stats(&self) -> (Vec<OutletStats>, Vec<HeldStats>) {
+        let mut outlets = Vec::new();
+        let mut held = Vec::new();
+        for (name, topic) in &self.topics {
+            outlets.extend(topic.slots.values().map(|slot| OutletStats {
+                topic: name.clone(),
+                session: slot.session.clone(),
+                connected: slot.conn.is_some(),
+                kept: slot.giver.len(),
+                waiting: slot.giver.waiting(),
+                bytes: slot.giver.bytes(),
+            }));
+            if !topic.held.is_empty() {
+                held.push(HeldStats {
+                    topic: name.clone(),
+                    held: topic.held.len(),
+                    bytes: topic.held_bytes,
+                    missing: topic.missing(self.subscribers),
+                });
+            }
+        }
+        (outlets, held)
+    }
+}
+
+impl Topic {
+    /// How many more subscribers a message waits for.
+    fn missing(&self, wanted: usize) -> usize {
+        let wanted = if self.is_client { 1 } else { wanted };
+        wanted.saturating_sub(self.slots.len() + self.wire)
+    }
+
+    /// The lowest number that no slot has.
+    fn free_index(&self) -> usize {
+        (0..)
+            .find(|index| !self.slots.contains_key(index))
+            .unwrap_or(0)
+    }
+
+    fn wait(&mut self, who: Subscriber<'_>, now: Instant) {
+        let known = self
+            .newcomers
+            .iter_mut()
+            .find(|waits| waits.session == who.session);
+        match known {
+            Some(waits) => (waits.conn, waits.credit) = (who.conn, who.credit),
+            None => self.newcomers.push(Newcomer {
+                session: who.session.to_owned(),
+                conn: who.conn,
+                arrived: now,
+                credit: who.credit,
+            }),
+        }
+    }
+
+    /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
+    fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
+        let slots = self.slots.keys().copied().map(Some);
+        let wire = (self.wire > 0).then_some(None);
+        let takers: Vec<Option<usize>> = slots.chain(wire).collect();
+        let last = takers.len().saturating_sub(1);
+        let mut copies = Vec::with_capacity(takers.len());
+        let Kept { frame, mut ticket } = item;
+        for (turn, taker) in takers.into_iter().enumerate() {
+            let mut copy = frame.clone();
+            let position = match taker {
+                Some(index) if index < wanted => index as u64,
+                Some(index) => EXTRA + index as u64,
+                None => EXTRA - 1,
+            };
+            if !self.is_client && (wanted > 1 || position > 0) {
+                Arc::make_mut(&mut copy).add_position(position);
+            }
+            let own = match turn == last {
+                true => ticket.take(),
+                false => ticket.clone(),
+            };
+            copies.push((
+                taker,
+                Kept {
+                    frame: copy,
+                    ticket: own,
+                },
+            ));
+        }
+        copies
+    }
+}
+
+impl Slot {
+    fn note_ready(&mut self, topic: &str, index: usize, ready: &mut Vec<(String, usize)>) {
+        if !self.is_ready && self.conn.is_some() {
+            self.is_ready = true;
+            ready.push((topic.to_owned(), index));
+        }
+    }
+}

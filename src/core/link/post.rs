@@ -1,0 +1,483 @@
+//! The server's side of the palm link: what it hears from its peers, and what it says to them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::outlets::{Seat, Subscriber};
+use super::peers::Who;
+use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
+use crate::core::custody::Ledger;
+use crate::core::queue::{Leave, Settings};
+use crate::message::Frame;
+use crate::message::link::{Head, Hello, Kind, VERSION, Welcome};
+
+/// What a server's side of the link is to be.
+pub(crate) struct PostSettings {
+    /// The id of this run of the server.
+    pub(crate) epoch: String,
+    /// How many bytes to keep for those who get something, and as many again of tasks and of
+    /// what clients submit.
+    pub(crate) hold: usize,
+    /// How many later steps a message waits for.
+    pub(crate) subscribers: usize,
+    /// How long to wait for somebody who is away.
+    pub(crate) patience: Duration,
+    /// Whether clients may submit messages.
+    pub(crate) submits: bool,
+    /// If it has workers: how it treats them.
+    pub(crate) workers: Option<Settings>,
+}
+
+/// The server's side of the link, without its sockets.
+///
+/// What it hears goes in by [`receive`](Self::receive), [`unreachable`](Self::unreachable) and
+/// what the component does; what it has for the component comes out by the `next_` functions,
+/// and what it has to say by [`take`](Self::take).
+pub(crate) struct Post {
+    epoch: String,
+    ledger: Arc<Ledger>,
+    peers: Peers,
+    clients: Option<Clients>,
+    outlets: Outlets,
+    tasks: Option<Tasks>,
+    /// When to look next who is late with something.
+    look: Option<Instant>,
+}
+
+/// How often to look for those who are late, at the most.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Post {
+    pub(crate) fn new(settings: PostSettings, ledger: Arc<Ledger>) -> Self {
+        let PostSettings {
+            epoch,
+            hold,
+            subscribers,
+            patience,
+            submits,
+            workers,
+        } = settings;
+        Self {
+            epoch,
+            peers: Peers::default(),
+            clients: submits.then(|| Clients::new(ledger.clone(), hold, patience)),
+            outlets: Outlets::new(subscribers, hold, patience),
+            tasks: workers.map(|settings| Tasks::new(settings, hold)),
+            ledger,
+            look: None,
+        }
+    }
+
+    /// A peer has said something.
+    pub(crate) fn receive(&mut self, conn: Conn, mut head: Head, frames: Vec<Frame>, now: Instant) {
+        if let Some(hello) = head.hello.take() {
+            self.hello(conn, hello, now);
+            return;
+        }
+        let Some(who) = self.peers.heard(conn, now).cloned() else {
+            self.peers.ask(conn, now);
+            return;
+        };
+        match who.kind {
+            Kind::Client => self.from_client(conn, &who, head, frames, now),
+            Kind::Step => self.from_taker(&who, &mut head, now),
+            Kind::Worker => self.from_worker(conn, &who, head, frames, now),
+        }
+    }
+
+    fn hello(&mut self, conn: Conn, hello: Hello, now: Instant) {
+        let who = Who {
+            kind: hello.kind(),
+            session: hello.session.clone(),
+            topic: hello.topic.clone(),
+        };
+        let serves = match who.kind {
+            Kind::Worker => self.tasks.is_some(),
+            Kind::Client | Kind::Step => true,
+        };
+        if !serves || hello.version != VERSION {
+            // It hears no welcome, and looks for its server anew.
+            return;
+        }
+        if let Some(before) = self.peers.remove(conn).filter(|before| *before != who) {
+            self.gone(conn, &before, false, now);
+        }
+        self.peers.add(conn, who.clone(), hello.nonce, now);
+        let same_epoch = hello
+            .position
+            .as_ref()
+            .is_some_and(|at| at.epoch == self.epoch);
+        match who.kind {
+            Kind::Worker => {
+                self.welcome(conn, Welcome::default());
+                if let Some(tasks) = &mut self.tasks {
+                    tasks.join(&hello, same_epoch, conn, now);
+                }
+            }
+            Kind::Client => {
+                let position = self
+                    .clients
+                    .as_mut()
+                    .and_then(|clients| clients.join(&who.session, conn, now));
+                let credit = self.clients.as_ref().map(Clients::credit);
+                let seat = self.outlets.join(subscriber(&hello, conn, same_epoch), now);
+                let seat = seat.unwrap_or(Seat {
+                    conn,
+                    run: 0,
+                    resumed: false,
+                });
+                self.welcome(
+                    conn,
+                    Welcome {
+                        position,
+                        credit,
+                        run: seat.run,
+                        resumed: seat.resumed,
+                        ..Welcome::default()
+                    },
+                );
+                self.tell_client_again(conn, &who);
+            }
+            Kind::Step => match self.outlets.join(subscriber(&hello, conn, same_epoch), now) {
+                Some(seat) => self.seat(seat),
+                None => self.peers.probe(&who.topic),
+            },
+        }
+    }
+
+    fn welcome(&mut self, conn: Conn, welcome: Welcome) {
+        let nonce = self.peers.nonce(conn);
+        let epoch = self.epoch.clone();
+        if let Some(out) = self.peers.to(conn) {
+            out.clear();
+            out.note(|head| {
+                head.welcome = Some(Welcome {
+                    version: VERSION,
+                    nonce,
+                    epoch,
+                    ..welcome
+                });
+            });
+        }
+    }
+
+    fn seat(&mut self, seat: Seat) {
+        let Seat { conn, run, resumed } = seat;
+        self.welcome(
+            conn,
+            Welcome {
+                run,
+                resumed,
+                ..Welcome::default()
+            },
+        );
+    }
+
+    fn tell_client_again(&mut self, conn: Conn, who: &Who) {
+        let Some(clients) = &mut self.clients else {
+            return;
+        };
+        if let Some(out) = self.peers.to(conn) {
+            clients.tell_again(&who.session, out);
+        }
+        if let Some(credit) = clients.new_credit() {
+            for conn in clients.connected() {
+                if let Some(out) = self.peers.to(conn) {
+                    out.note(|head| head.credit = Some(credit));
+                }
+            }
+        }
+    }
+
+    fn from_client(
+        &mut self,
+        conn: Conn,
+        who: &Who,
+        mut head: Head,
+        frames: Vec<Frame>,
+        now: Instant,
+    ) {
+        self.from_taker(who, &mut head, now);
+        let Some(clients) = &mut self.clients else {
+            self.leave_if(head.bye, conn, who, now);
+            return;
+        };
+        for number in head.heard {
+            clients.heard(&who.session, number);
+        }
+        for job in head.cancel {
+            clients.cancel(&who.session, job);
+            if let Some(tasks) = &mut self.tasks {
+                tasks.cancel(&format!("{}/{job}", who.session));
+            }
+        }
+        if !frames.is_empty() && !clients.take(&who.session, head.first, frames) {
+            // Something is missing: begin again.
+            self.peers.remove(conn);
+            self.gone(conn, who, false, now);
+            self.peers.ask(conn, now);
+            return;
+        }
+        self.leave_if(head.bye, conn, who, now);
+    }
+
+    fn leave_if(&mut self, bye: bool, conn: Conn, who: &Who, now: Instant) {
+        if !bye {
+            return;
+        }
+        self.peers.remove(conn);
+        match who.kind {
+            Kind::Client => self.forget_client(&who.session),
+            Kind::Worker => {
+                if let Some(tasks) = &mut self.tasks {
+                    tasks.leave(&who.session, Leave::Drained, now);
+                }
+            }
+            // It may be restarted, and finds what it had not done then.
+            Kind::Step => self.gone(conn, who, false, now),
+        }
+    }
+
+    fn forget_client(&mut self, session: &str) {
+        if let Some(clients) = &mut self.clients {
+            clients.leave(session);
+        }
+        if let Some(tasks) = &mut self.tasks {
+            tasks.forget(session);
+        }
+        self.outlets.leave(session);
+    }
+
+    /// What whoever gets something says of it.
+    fn from_taker(&mut self, who: &Who, head: &mut Head, now: Instant) {
+        self.outlets.heard(&who.topic, &who.session, now);
+        if !head.done.is_empty() {
+            self.outlets.done(&who.topic, &who.session, &head.done);
+        }
+        for outcome in std::mem::take(&mut head.outcomes) {
+            let number = outcome.number;
+            self.outlets
+                .outcome(&who.topic, &who.session, number, heard(outcome));
+            let conn = self.peers.conn_of(who);
+            if let Some(out) = conn.and_then(|conn| self.peers.to(conn)) {
+                out.note(|head| head.heard.push(number));
+            }
+        }
+        if let Some(credit) = head.credit {
+            self.outlets.set_credit(&who.topic, &who.session, credit);
+        }
+        if head.bye && who.kind == Kind::Step {
+            if let Some(conn) = self.peers.conn_of(who) {
+                self.leave_if(true, conn, who, now);
+            }
+        }
+    }
+
+    fn from_worker(&mut self, conn: Conn, who: &Who, head: Head, frames: Vec<Frame>, now: Instant) {
+        let Some(tasks) = &mut self.tasks else {
+            return;
+        };
+        let mut frames = frames.into_iter();
+        for result in head.results {
+            let own = frames.by_ref().take(result.sizes.len()).collect();
+            tasks.finished(&who.session, result, own, self.peers.to(conn), now);
+        }
+        if let Some(returned) = head.returned {
+            let ids: Vec<_> = returned.ids.iter().map(|id| id.id).collect();
+            tasks.returned(&who.session, &ids, now);
+        }
+        if head.drain {
+            tasks.drain(&who.session, now);
+        }
+        self.leave_if(head.bye, conn, who, now);
+    }
+
+    /// A peer cannot be reached any more.
+    pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
+        if let Some(who) = self.peers.remove(conn) {
+            self.gone(conn, &who, false, now);
+        }
+    }
+
+    fn gone(&mut self, conn: Conn, who: &Who, silent: bool, now: Instant) {
+        match (who.kind, &mut self.tasks) {
+            (Kind::Worker, Some(tasks)) if silent => tasks.silent(&who.session, conn, now),
+            (Kind::Worker, Some(tasks)) => tasks.lost(&who.session, conn, now),
+            _ => {}
+        }
+        if who.kind == Kind::Client
+            && let Some(clients) = &mut self.clients
+        {
+            clients.lost(&who.session, conn, now);
+        }
+        self.outlets.lost(&who.topic, &who.session, conn, now);
+    }
+
+    /// The next message that a client has submitted.
+    pub(crate) fn next_submitted(&mut self) -> Option<Item> {
+        let outlets = &self.outlets;
+        let clients = self.clients.as_mut()?;
+        clients.next(|session| !outlets.is_stalled(session))
+    }
+
+    /// A message that a worker is to run.
+    pub(crate) fn work(&mut self, made: Made, now: Instant) {
+        let session = made.frame.client().split('/').next().unwrap_or_default();
+        let clients = self.clients.as_ref();
+        if clients.is_some_and(|clients| clients.is_cancelled(session, &made.frame)) {
+            if let Some(ticket) = made.ticket {
+                ticket.done();
+            }
+        } else if let Some(tasks) = &mut self.tasks {
+            tasks.push(made, now);
+        }
+    }
+
+    /// The next message that has come of a task.
+    pub(crate) fn next_result(&mut self) -> Option<Made> {
+        self.tasks.as_mut()?.next_result()
+    }
+
+    /// The tasks, if it has workers.
+    pub(crate) fn tasks(&mut self) -> Option<&mut Tasks> {
+        self.tasks.as_mut()
+    }
+
+    /// A message for a client, under a topic that begins with the client's session.
+    pub(crate) fn give_client(&mut self, topic: String, made: Made, now: Instant) {
+        self.outlets.give_client(topic, kept(made), now);
+    }
+
+    /// A message for later steps.
+    pub(crate) fn give_step(&mut self, topic: &str, made: Made, now: Instant) {
+        self.outlets.give_step(topic, kept(made), now);
+    }
+
+    /// So many subscribe to a topic on the pylm wire.
+    pub(crate) fn set_wire_subscribers(&mut self, topic: &str, subscribers: usize) {
+        self.outlets.set_wire(topic, subscribers);
+    }
+
+    /// The next message that is to be published on the pylm wire.
+    pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
+        self.outlets.next_published()
+    }
+
+    /// Looks what time it is, and what there is to do and to say.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.settle();
+        if self.peers.is_time(now) {
+            for conn in self.peers.silent(now) {
+                if let Some(who) = self.peers.remove(conn) {
+                    self.gone(conn, &who, true, now);
+                }
+            }
+        }
+        if self.look.is_none_or(|look| look <= now) {
+            self.look = Some(now + LOOK);
+            self.look_around(now);
+        }
+        if let Some(tasks) = &mut self.tasks {
+            let outlets = &self.outlets;
+            tasks.assign(now, |session| !outlets.is_stalled(session), &mut self.peers);
+        }
+        // Tasks may have come to their end by that.
+        self.settle();
+        self.outlets.speak(&mut self.peers);
+    }
+
+    fn look_around(&mut self, now: Instant) {
+        let expired = self.clients.as_ref().map(|clients| clients.expired(now));
+        for session in expired.into_iter().flatten() {
+            self.forget_client(&session);
+        }
+        self.outlets.expire(now);
+        for seat in self.outlets.seat(now) {
+            self.seat(seat);
+        }
+    }
+
+    /// Tells clients what is done.
+    fn settle(&mut self) {
+        let Some(clients) = &mut self.clients else {
+            return;
+        };
+        for settled in self.ledger.take() {
+            clients.settle(settled, |conn, told| {
+                let Some(out) = self.peers.to(conn) else {
+                    return;
+                };
+                match told {
+                    Told::Done(number) => out.note(|head| head.done.push(number)),
+                    Told::Outcome(number, outcome) => out.outcome(said(number, &outcome)),
+                }
+            });
+        }
+    }
+
+    /// All that is to be said now.
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<(Conn, crate::message::link::Envelope)> {
+        self.peers.take(now)
+    }
+
+    /// When to call [`tick`](Self::tick) again though nothing happens.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let tasks = self.tasks.as_ref().and_then(Tasks::deadline);
+        let late = self
+            .outlets
+            .deadline()
+            .or(self.clients.as_ref().and_then(Clients::deadline));
+        let late = late.map(|late| late.max(now + LOOK));
+        let seats = self.outlets.has_newcomers().then(|| now + LOOK);
+        [self.peers.deadline(now), tasks, late, seats]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether it can keep no more results.
+    pub(crate) fn is_full(&self) -> bool {
+        self.outlets.is_full()
+    }
+
+    /// Whether it can keep no more tasks.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.tasks.as_ref().is_some_and(Tasks::is_full)
+    }
+
+    /// Whether it has submitted messages, if all who submit read.
+    pub(crate) fn has_submitted(&self) -> bool {
+        self.clients.as_ref().is_some_and(Clients::is_waiting)
+    }
+
+    /// Whether it keeps nothing for anybody.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outlets.is_empty() && self.tasks.as_ref().is_none_or(Tasks::is_empty)
+    }
+
+    pub(crate) fn clients(&self) -> Option<&Clients> {
+        self.clients.as_ref()
+    }
+
+    pub(crate) fn outlets(&self) -> &Outlets {
+        &self.outlets
+    }
+}
+
+fn kept(made: Made) -> Kept {
+    Kept {
+        frame: Arc::new(made.frame),
+        ticket: made.ticket,
+    }
+}
+
+fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {
+    Subscriber {
+        topic: &hello.topic,
+        is_client: hello.kind() == Kind::Client,
+        session: &hello.session,
+        conn,
+        credit: hello.credit.unwrap_or_default(),
+        position: hello.position.as_ref().filter(|_| same_epoch),
+    }
+}

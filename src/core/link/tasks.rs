@@ -1,0 +1,387 @@
+//! The work of a master: who of its workers runs what, and what comes of it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::wire::Wire;
+use super::{Conn, Kept, Made, Peers};
+use crate::core::custody::share;
+use crate::core::queue::{Leave, Order, Queue, Settings, TaskId, WorkerId};
+use crate::message::link::{self, Hello, Outgoing, TaskResult};
+use crate::message::{Failure, FailureKind, Frame};
+
+/// How long a worker whose connection broke may take to connect again before its tasks go
+/// elsewhere. One that was killed does not; one whose connection was cut does so at once.
+const BACK: Duration = Duration::from_millis(400);
+
+/// How many messages wait for workers, or are with them, before no more are taken.
+const MOST_TASKS: usize = 65_536;
+
+/// The tasks of a master, and the workers that it gives them to.
+pub(crate) struct Tasks {
+    queue: Queue<Kept>,
+    most_bytes: u64,
+    workers: BTreeMap<String, Worker>,
+    sessions: HashMap<WorkerId, String>,
+    next_worker: WorkerId,
+    orders: Vec<Order<Kept>>,
+    /// What has come of them.
+    results: VecDeque<Made>,
+    /// Those of them of which more is to come.
+    parts: HashMap<TaskId, Vec<Frame>>,
+    /// The workers on the pylm wire, if there may be any.
+    wire: Wire,
+}
+
+struct Worker {
+    id: WorkerId,
+    name: String,
+    conn: Option<Conn>,
+    /// Since when it has no connection.
+    away: Instant,
+}
+
+/// What is known of a worker, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WorkerStats {
+    pub(crate) name: String,
+    pub(crate) session: String,
+    pub(crate) connected: bool,
+    pub(crate) draining: bool,
+    pub(crate) given: usize,
+    pub(crate) credit: usize,
+    pub(crate) finished: u64,
+    pub(crate) average: Option<Duration>,
+}
+
+impl Tasks {
+    /// When `bytes` are kept, [`is_full`](Self::is_full) says so.
+    pub(crate) fn new(settings: Settings, bytes: usize) -> Self {
+        Self {
+            queue: Queue::new(settings),
+            most_bytes: bytes as u64,
+            workers: BTreeMap::new(),
+            sessions: HashMap::new(),
+            next_worker: Wire::ID + 1,
+            orders: Vec::new(),
+            results: VecDeque::new(),
+            parts: HashMap::new(),
+            wire: Wire::default(),
+        }
+    }
+
+    /// A message that a worker is to run.
+    pub(crate) fn push(&mut self, made: Made, now: Instant) {
+        let Made { frame, ticket } = made;
+        let client = frame.client();
+        let session = client.split('/').next().unwrap_or_default().to_owned();
+        let job = client.to_owned();
+        let function = function_of(&frame).to_owned();
+        let kept = Kept {
+            frame: Arc::new(frame),
+            ticket,
+        };
+        let size = kept.size() as usize;
+        self.queue.push(&session, &job, &function, size, kept, now);
+    }
+
+    /// A worker has connected.
+    pub(crate) fn join(&mut self, hello: &Hello, same_epoch: bool, conn: Conn, now: Instant) {
+        let functions = Some(&hello.functions).filter(|names| !names.is_empty());
+        if let Some(known) = self.workers.get_mut(&hello.session) {
+            known.conn = Some(conn);
+            let holds = hello.holds.iter().map(|held| (held.id, held.attempt));
+            let holds: Vec<_> = holds.filter(|_| same_epoch).collect();
+            self.queue.resume(known.id, &holds, now);
+            return;
+        }
+        let id = self.next_worker;
+        self.next_worker += 1;
+        let worker = Worker {
+            id,
+            name: hello.name.clone(),
+            conn: Some(conn),
+            away: now,
+        };
+        self.workers.insert(hello.session.clone(), worker);
+        self.sessions.insert(id, hello.session.clone());
+        self.queue.join(id, functions.cloned(), now);
+        self.wire.set_alone(false, &mut self.queue);
+        if same_epoch && !hello.holds.is_empty() {
+            // It was taken for dead: what it has is with others now.
+            let holds = hello.holds.iter().map(|held| (held.id, held.attempt));
+            self.queue.resume(id, &holds.collect::<Vec<_>>(), now);
+        }
+    }
+
+    /// What has come of a worker's task.
+    pub(crate) fn finished(
+        &mut self,
+        session: &str,
+        result: TaskResult,
+        frames: Vec<Frame>,
+        out: Option<&mut Outgoing>,
+        now: Instant,
+    ) {
+        let (Some(worker), Some(of)) = (self.workers.get(session), result.id) else {
+            return;
+        };
+        let mut all = self.parts.remove(&of.id).unwrap_or_default();
+        all.extend(frames);
+        if result.more {
+            self.parts.insert(of.id, all);
+            return;
+        }
+        if let Some(out) = out {
+            out.note(|head| head.done.push(of.id));
+        }
+        let ran = Duration::from_micros(result.ran);
+        if let Some(kept) = self.queue.finish(worker.id, of.id, of.attempt, ran, now) {
+            self.results_of(kept, all);
+        }
+    }
+
+    fn results_of(&mut self, kept: Kept, frames: Vec<Frame>) {
+        let made = frames.into_iter().map(|frame| Made {
+            frame: placed_as(frame, &kept.frame),
+            ticket: None,
+        });
+        let mut made: Vec<_> = made.collect();
+        share(kept.ticket, made.iter_mut());
+        self.results.extend(made);
+    }
+
+    /// A worker hands tasks back that it has not begun.
+    pub(crate) fn returned(&mut self, session: &str, ids: &[TaskId], now: Instant) {
+        if let Some(worker) = self.workers.get(session) {
+            self.queue.hand_back(worker.id, ids, now);
+        }
+    }
+
+    /// A worker is to get nothing more.
+    pub(crate) fn drain(&mut self, session: &str, now: Instant) {
+        if let Some(worker) = self.workers.get(session) {
+            self.queue.drain(worker.id, now);
+        }
+    }
+
+    /// A worker has left, or died.
+    pub(crate) fn leave(&mut self, session: &str, leave: Leave, now: Instant) {
+        if let Some(worker) = self.workers.remove(session) {
+            self.sessions.remove(&worker.id);
+            self.queue.leave(worker.id, leave, now);
+            self.wire
+                .set_alone(self.workers.is_empty(), &mut self.queue);
+        }
+    }
+
+    /// A connection is gone. Its worker may come back at once.
+    pub(crate) fn lost(&mut self, session: &str, conn: Conn, now: Instant) {
+        if let Some(worker) = self.workers.get_mut(session)
+            && worker.conn == Some(conn)
+        {
+            worker.conn = None;
+            worker.away = now;
+        }
+    }
+
+    /// A worker was silent for so long that it is taken for dead.
+    pub(crate) fn silent(&mut self, session: &str, conn: Conn, now: Instant) {
+        if self
+            .workers
+            .get(session)
+            .is_some_and(|worker| worker.conn == Some(conn))
+        {
+            self.leave(session, Leave::Died, now);
+        }
+    }
+
+    /// A job is not wanted any more.
+    pub(crate) fn cancel(&mut self, job: &str) {
+        for kept in self.queue.cancel(job) {
+            cancelled(kept);
+        }
+    }
+
+    /// A client has left, and wants nothing any more.
+    pub(crate) fn forget(&mut self, session: &str) {
+        for kept in self.queue.cancel_session(session) {
+            cancelled(kept);
+        }
+    }
+
+    /// Gives out what is to be given out. `may_run` says whether a client reads its results.
+    pub(crate) fn assign(
+        &mut self,
+        now: Instant,
+        may_run: impl Fn(&str) -> bool,
+        peers: &mut Peers,
+    ) {
+        self.expire(now);
+        let mut orders = std::mem::take(&mut self.orders);
+        self.queue.assign(now, may_run, &mut orders);
+        for order in orders.drain(..) {
+            match order {
+                Order::Give {
+                    worker: Wire::ID,
+                    id,
+                    attempt,
+                } => {
+                    if let Some(kept) = self.queue.item(id) {
+                        self.wire.give(id, attempt, &kept.frame, now);
+                    }
+                }
+                Order::Give {
+                    worker,
+                    id,
+                    attempt,
+                } => {
+                    let out = self.conn_of(worker).and_then(|conn| peers.to(conn));
+                    if let (Some(out), Some(kept)) = (out, self.queue.item(id)) {
+                        out.task(link::TaskId { id, attempt }, kept.frame.clone());
+                    }
+                }
+                Order::Recall { worker, ids } => {
+                    if let Some(out) = self.conn_of(worker).and_then(|conn| peers.to(conn)) {
+                        let ids = ids.into_iter().map(|id| link::TaskId { id, attempt: 0 });
+                        out.note(|head| {
+                            let recall = head.recall.get_or_insert_default();
+                            recall.ids.extend(ids);
+                        });
+                    }
+                }
+                Order::GiveUp {
+                    item,
+                    attempts,
+                    worker,
+                } => self.give_up(item, attempts, worker),
+                Order::NoFunction { item } => self.no_function(item),
+                Order::Cancelled { item } => cancelled(item),
+            }
+        }
+        self.orders = orders;
+    }
+
+    fn conn_of(&self, worker: WorkerId) -> Option<Conn> {
+        let session = self.sessions.get(&worker)?;
+        self.workers.get(session)?.conn
+    }
+
+    fn give_up(&mut self, kept: Kept, attempts: u32, worker: WorkerId) {
+        let session = self.sessions.get(&worker);
+        let name = session.and_then(|session| self.workers.get(session));
+        let last = name
+            .map(|worker| format!(", '{}' last", worker.name))
+            .unwrap_or_default();
+        let function = function_of(&kept.frame);
+        let cause = format!("given up: {attempts} workers ended while they ran '{function}'{last}");
+        self.fail(kept, FailureKind::Unfinished, cause);
+    }
+
+    fn no_function(&mut self, kept: Kept) {
+        let function = function_of(&kept.frame);
+        let cause = format!("no worker has a function '{function}'");
+        self.fail(kept, FailureKind::UnknownFunction, cause);
+    }
+
+    /// A failure goes the way of the result.
+    fn fail(&mut self, kept: Kept, kind: FailureKind, cause: String) {
+        let frame = kept.frame.with_failure(&Failure::new(kind, cause));
+        self.results_of(kept, vec![frame]);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let gone = self.workers.iter().filter(|(_, worker)| {
+            worker.conn.is_none() && now.saturating_duration_since(worker.away) >= BACK
+        });
+        for session in gone.map(|(session, _)| session.clone()).collect::<Vec<_>>() {
+            self.leave(&session, Leave::Died, now);
+        }
+        self.wire.expire(now, &mut self.queue);
+    }
+
+    /// When to call [`assign`](Self::assign) though nothing happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let away = self.workers.values().filter(|worker| worker.conn.is_none());
+        let away = away.map(|worker| worker.away + BACK).min();
+        let ends = [self.queue.next_deadline(), away, self.wire.deadline()];
+        ends.into_iter().flatten().min()
+    }
+
+    /// The next message for a worker on the pylm wire.
+    pub(crate) fn next_wired(&mut self) -> Option<Frame> {
+        self.wire.next()
+    }
+
+    /// What a worker on the pylm wire has done. What is no task of ours goes on as it is.
+    pub(crate) fn wired(&mut self, frame: Frame, now: Instant) {
+        let made = self.wire.finished(frame, &mut self.queue, now);
+        self.results.extend(made);
+    }
+
+    /// So many workers are connected on the pylm wire; some may have gone since the last time.
+    pub(crate) fn set_wired(&mut self, workers: usize, gone: bool, now: Instant) {
+        self.wire.set_peers(workers, gone, &mut self.queue, now);
+    }
+
+    /// The next message that has come of a task.
+    pub(crate) fn next_result(&mut self) -> Option<Made> {
+        self.results.pop_front()
+    }
+
+    /// Whether it wants to take no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.bytes() as u64 >= self.most_bytes || self.queue.len() >= MOST_TASKS
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.len() == 0 && self.results.is_empty()
+    }
+
+    pub(crate) fn queue(&self) -> &Queue<Kept> {
+        &self.queue
+    }
+
+    pub(crate) fn stats(&self) -> Vec<WorkerStats> {
+        let of_queue = self.queue.stats().workers;
+        let stats = self.workers.iter().map(|(session, worker)| {
+            let own = of_queue.iter().find(|stats| stats.id == worker.id);
+            WorkerStats {
+                name: worker.name.clone(),
+                session: session.clone(),
+                connected: worker.conn.is_some(),
+                draining: own.is_none_or(|own| own.draining),
+                given: own.map_or(0, |own| own.given),
+                credit: own.map_or(0, |own| own.credit),
+                finished: own.map_or(0, |own| own.finished),
+                average: own.and_then(|own| own.average),
+            }
+        });
+        stats.collect()
+    }
+}
+
+/// Nobody wants what would come of it.
+fn cancelled(kept: Kept) {
+    if let Some(ticket) = kept.ticket {
+        ticket.done();
+    }
+}
+
+/// The function that a worker is to run.
+fn function_of(frame: &Frame) -> &str {
+    let path = frame.path();
+    let step = path.and_then(|path| path.step(frame.stage()));
+    step.map_or("", |step| step.function)
+}
+
+/// A result stands where its task stood, whatever its worker says.
+pub(super) fn placed_as(mut frame: Frame, task: &Frame) -> Frame {
+    match task.place() {
+        Some(place) if frame.place() != Some(place) => frame.set_place(place.number, place.path),
+        None if frame.place().is_some() => frame.clear_place(),
+        _ => {}
+    }
+    frame
+}

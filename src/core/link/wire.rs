@@ -1,0 +1,214 @@
+//! The workers of a master that speak the pylm wire.
+//!
+//! libzmq deals the messages out among them, and does not say to whom. They send each back
+//! with its id in the `cache` field, which is therefore made one of ours on the way there, and
+//! what it was on the way back. When one of them is gone, what was out then and has not come
+//! back a while later is given out again: some of it may have been with others, which costs a
+//! second run of it, and of two results the first counts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::tasks::placed_as;
+use super::{Kept, Made};
+use crate::core::custody::Ticket;
+use crate::core::queue::{Queue, TaskId, WorkerId};
+use crate::message::Frame;
+
+/// How many messages are out for each worker when there are no others, and when there are.
+const AHEAD_ALONE: usize = 1_024;
+const AHEAD: usize = 8;
+
+/// How many bytes are out for each worker.
+const BYTES: usize = 2 << 20;
+
+/// After a worker is gone, how long the others may take for what they have.
+const SUSPECT: Duration = Duration::from_millis(500);
+
+/// How long after a first result of a message others of it may come: a worker does not say
+/// how many there are.
+const MORE: Duration = Duration::from_millis(100);
+
+/// The position of a second result: above any that a hook may give.
+const SECOND: u64 = 1 << 33;
+
+/// What our ids begin with.
+const PREFIX: &str = "palm-";
+
+#[derive(Default)]
+pub(super) struct Wire {
+    peers: usize,
+    /// Whether there are palm workers, too.
+    among: bool,
+    /// What is out, and since when.
+    out: BTreeMap<TaskId, Out>,
+    /// What a worker has answered once, and may answer again.
+    answered: HashMap<TaskId, Answered>,
+    /// The order in which that ends.
+    ends: VecDeque<(Instant, TaskId)>,
+    to_send: VecDeque<Frame>,
+    /// When to give out again what was out at some time.
+    suspects: Option<(Instant, Instant)>,
+}
+
+struct Out {
+    attempt: u32,
+    since: Instant,
+}
+
+struct Answered {
+    attempt: u32,
+    /// The id that the message came with, and its place.
+    like: Frame,
+    ticket: Option<Ticket>,
+    results: u64,
+}
+
+impl Wire {
+    /// What the queue knows them by: as one worker.
+    pub(super) const ID: WorkerId = 0;
+
+    /// Gives a message to one of them.
+    pub(super) fn give(&mut self, id: TaskId, attempt: u32, frame: &Frame, now: Instant) {
+        let mut frame = frame.clone();
+        frame.set_cache(&format!("{PREFIX}{id}-{attempt}"));
+        self.out.insert(
+            id,
+            Out {
+                attempt,
+                since: now,
+            },
+        );
+        self.to_send.push_back(frame);
+    }
+
+    pub(super) fn next(&mut self) -> Option<Frame> {
+        self.to_send.pop_front()
+    }
+
+    /// What one of them has done. `None` when another was quicker with it.
+    pub(super) fn finished(
+        &mut self,
+        frame: Frame,
+        queue: &mut Queue<Kept>,
+        now: Instant,
+    ) -> Option<Made> {
+        let Some((id, attempt)) = ours(frame.cache()) else {
+            return Some(Made {
+                frame,
+                ticket: None,
+            });
+        };
+        if let Some(answered) = self.answered.get_mut(&id) {
+            if answered.attempt != attempt {
+                return None;
+            }
+            answered.results += 1;
+            let mut frame = like(frame, &answered.like);
+            frame.add_position(SECOND + answered.results);
+            return Some(Made {
+                frame,
+                ticket: answered.ticket.clone(),
+            });
+        }
+        let out = self.out.remove(&id);
+        let since = out.map_or(now, |out| out.since);
+        let ran = now.saturating_duration_since(since);
+        // Whoever of them it was: it is done.
+        let kept = queue.finish_any(Self::ID, id, ran, now)?;
+        let made = Made {
+            frame: like(frame, &kept.frame),
+            ticket: kept.ticket.clone(),
+        };
+        self.answered.insert(
+            id,
+            Answered {
+                attempt,
+                like: head_of(&kept.frame),
+                ticket: kept.ticket,
+                results: 0,
+            },
+        );
+        self.ends.push_back((now + MORE, id));
+        Some(made)
+    }
+
+    /// So many of them are connected.
+    pub(super) fn set_peers(
+        &mut self,
+        peers: usize,
+        gone: bool,
+        queue: &mut Queue<Kept>,
+        now: Instant,
+    ) {
+        if gone && !self.out.is_empty() {
+            self.suspects = Some((now + SUSPECT, now));
+        }
+        let before = std::mem::replace(&mut self.peers, peers);
+        let (credit, bytes) = self.credit(peers);
+        match (before, peers) {
+            (0, 0) => {}
+            (0, _) => queue.join_fixed(Self::ID, credit, bytes, now),
+            (_, 0) => {
+                self.to_send.clear();
+                self.out.clear();
+                self.suspects = None;
+                queue.leave(Self::ID, crate::core::queue::Leave::Drained, now);
+            }
+            _ => queue.set_credit(Self::ID, credit, bytes),
+        }
+    }
+
+    /// Whether there are no other workers.
+    pub(super) fn set_alone(&mut self, alone: bool, queue: &mut Queue<Kept>) {
+        self.among = !alone;
+        let (credit, bytes) = self.credit(self.peers);
+        queue.set_credit(Self::ID, credit, bytes);
+    }
+
+    /// How many messages, and bytes, may be out at so many workers.
+    fn credit(&self, peers: usize) -> (usize, usize) {
+        let each = if self.among { AHEAD } else { AHEAD_ALONE };
+        (peers * each, peers * BYTES)
+    }
+
+    pub(super) fn expire(&mut self, now: Instant, queue: &mut Queue<Kept>) {
+        while let Some((_, id)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+            let answered = self.answered.remove(&id);
+            if let Some(ticket) = answered.and_then(|answered| answered.ticket) {
+                ticket.done();
+            }
+        }
+        if let Some((_, gone)) = self.suspects.take_if(|(end, _)| *end <= now) {
+            let late = self.out.iter().filter(|(_, out)| out.since <= gone);
+            let late: Vec<_> = late.map(|(id, _)| *id).collect();
+            for id in &late {
+                self.out.remove(id);
+            }
+            queue.hand_back(Self::ID, &late, now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let end = self.ends.front().map(|(end, _)| *end);
+        let suspects = self.suspects.map(|(end, _)| end);
+        end.into_iter().chain(suspects).min()
+    }
+}
+
+/// The task and the attempt that one of our ids stands for.
+fn ours(cache: &str) -> Option<(TaskId, u32)> {
+    let (id, attempt) = cache.strip_prefix(PREFIX)?.split_once('-')?;
+    Some((id.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// A message without its payload.
+fn head_of(frame: &Frame) -> Frame {
+    frame.with_payload(b"")
+}
+
+/// A result with the id, and at the place, of its task.
+fn like(mut frame: Frame, task: &Frame) -> Frame {
+    frame.set_cache(task.cache());
+    placed_as(frame, task)
+}

@@ -1,0 +1,320 @@
+//! The work queue of a master: which worker runs which task.
+//!
+//! ```text
+//!  push ─► waits in its session ── assign ──► given to a worker ── finish ──► its owner's again
+//!             ▲       │    │                    │      │
+//!             │       │    │ no such function   │      │ its job was cancelled
+//!             │       │    ▼                    │      ▼
+//!             │       │   NoFunction            │     Cancelled
+//!             │       │ cancel                  │
+//!             └───────┼─────────────────────────┘ handed back; its worker was lost, or lost it
+//!                     ▼                           (killed too many of them: GivenUp)
+//! ```
+//!
+//! Sessions take turns; within a session, tasks run in the order in which they came, as far as
+//! there are workers that have their functions. What comes back is the first to run again.
+//!
+//! A worker runs its tasks in the order in which it was given them, one at a time. So when it
+//! dies, it was the oldest one that ran, and that may be what killed it: it becomes a suspect,
+//! which is run only by a worker that holds nothing else.
+//!
+//! Each giving of a task has a number, its attempt. A result counts only when it comes from
+//! the worker that has the task now, and with its attempt: so each task has one result.
+//!
+//! Whatever is told to the queue, `assign` is to be called after it: that is what gives orders.
+
+mod assign;
+mod fixed;
+mod functions;
+mod lines;
+mod names;
+mod pace;
+mod pool;
+mod recall;
+mod session;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use functions::Function;
+use names::Named;
+use pool::Pool;
+use session::Session;
+pub(crate) use stats::{Counters, SessionStats, Stats, Why, WorkerStats};
+
+pub(crate) type WorkerId = u64;
+pub(crate) type TaskId = u64;
+type SessionId = u64;
+type JobId = u64;
+type FunctionId = u64;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How many workers may die of a task before it is given up.
+    pub(crate) max_attempts: u32,
+    /// How much work a worker may have waiting.
+    pub(crate) ahead: Duration,
+    /// How long a task waits for a worker with its function while there are others.
+    pub(crate) unknown_after: Duration,
+    /// How many bytes a worker may hold. One task always goes.
+    pub(crate) most_bytes: usize,
+    /// How many tasks a worker may hold.
+    pub(crate) most_tasks: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            ahead: Duration::from_millis(5),
+            unknown_after: Duration::from_secs(1),
+            most_bytes: 4 << 20,
+            most_tasks: 1_024,
+        }
+    }
+}
+
+/// How a worker left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// It was silent for too long, or its connection was lost for too long.
+    Died,
+    /// It said good-bye.
+    Drained,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Order<T> {
+    /// A task goes to a worker. `Queue::item` has what is to be sent.
+    Give {
+        worker: WorkerId,
+        id: TaskId,
+        attempt: u32,
+    },
+    /// A worker is asked to hand back those of these that it has not begun.
+    Recall { worker: WorkerId, ids: Vec<TaskId> },
+    /// So many workers died of it, this one last.
+    GiveUp {
+        item: T,
+        attempts: u32,
+        worker: WorkerId,
+    },
+    /// No worker has its function.
+    NoFunction { item: T },
+    /// Its job was cancelled, and its worker has not run it.
+    Cancelled { item: T },
+}
+
+/// The tasks of a master, and its workers. `T` is what is kept of a task.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    settings: Settings,
+    tasks: BTreeMap<TaskId, Task<T>>,
+    sessions: Named<Session>,
+    /// The tasks of each job.
+    jobs: Named<BTreeSet<TaskId>>,
+    functions: Named<Function>,
+    pool: Pool,
+    /// Those that wait, of sessions whose clients read.
+    suspects: BTreeSet<(FunctionId, TaskId)>,
+    /// Sessions with something waiting whose clients did not read when they were asked last.
+    stopped: BTreeSet<SessionId>,
+    /// Who of them was asked last.
+    asked: SessionId,
+    /// When tasks for functions that no worker has end, by function: not before.
+    ends: BTreeSet<(Instant, FunctionId)>,
+    /// Workers that hold tasks of cancelled jobs that are to be recalled.
+    cancelling: BTreeSet<WorkerId>,
+    /// When there may be something to recall.
+    look_again: Option<Instant>,
+    /// What is to be ordered next time, whatever happens until then.
+    due: Vec<Order<T>>,
+    next_task: TaskId,
+    next_turn: u64,
+    bytes: usize,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Task<T> {
+    item: T,
+    session: SessionId,
+    job: JobId,
+    function: FunctionId,
+    size: usize,
+    pushed: Instant,
+    /// How often it was given.
+    attempt: u32,
+    /// How many workers died when they ran it.
+    deaths: u32,
+    cancelled: bool,
+    given: Option<Given>,
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    worker: WorkerId,
+    turn: u64,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tasks: BTreeMap::new(),
+            sessions: Named::new(),
+            jobs: Named::new(),
+            functions: Named::new(),
+            pool: Pool::default(),
+            suspects: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            asked: 0,
+            ends: BTreeSet::new(),
+            cancelling: BTreeSet::new(),
+            look_again: None,
+            due: Vec::new(),
+            next_task: 0,
+            next_turn: 0,
+            bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A task has come in.
+    pub(crate) fn push(
+        &mut self,
+        session: &str,
+        job: &str,
+        function: &str,
+        size: usize,
+        item: T,
+        now: Instant,
+    ) -> TaskId {
+        let id = self.next_task;
+        self.next_task += 1;
+        let (session, _) = self.sessions.note(session, Session::default);
+        let (job, _) = self.jobs.note(job, BTreeSet::new);
+        let function = self.use_function(function, now);
+        let task = Task {
+            item,
+            session,
+            job,
+            function,
+            size,
+            pushed: now,
+            attempt: 0,
+            deaths: 0,
+            cancelled: false,
+            given: None,
+        };
+        self.tasks.insert(id, task);
+        self.sessions[session].tasks += 1;
+        self.jobs[job].insert(id);
+        self.bytes += size;
+        self.counters.accepted += 1;
+        self.enqueue(id);
+        id
+    }
+
+    /// What is kept of a task that is not finished.
+    pub(crate) fn item(&self, id: TaskId) -> Option<&T> {
+        self.tasks.get(&id).map(|task| &task.item)
+    }
+
+    fn is_at(&self, id: TaskId, worker: WorkerId) -> bool {
+        let given = self.tasks.get(&id).and_then(|task| task.given);
+        given.is_some_and(|given| given.worker == worker)
+    }
+
+    fn take_from_worker(&mut self, id: TaskId, now: Instant) {
+        let task = self.task(id);
+        let size = task.size;
+        if let Some(Given { worker, turn }) = task.given.take() {
+            self.pool.took(worker, turn, size, now);
+        }
+    }
+
+    /// A worker has finished a task. Gives what was kept of it, unless the result is too late.
+    pub(crate) fn finish(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        attempt: u32,
+        ran: Duration,
+        now: Instant,
+    ) -> Option<T> {
+        let task = self.tasks.get(&id).filter(|task| task.attempt == attempt);
+        if task.is_none() || !self.is_at(id, worker) {
+            self.counters.fenced += 1;
+            return None;
+        }
+        self.take_from_worker(id, now);
+        let entry = self.pool.worker(worker);
+        entry.finished += 1;
+        entry.pace.note(ran, &self.settings);
+        let recall = entry.recall.as_ref();
+        if recall.is_some_and(|recall| recall.ids.is_empty()) {
+            self.close_recall(worker, now);
+        }
+        self.pool.refresh(worker);
+        self.counters.finished += 1;
+        Some(self.forget(id))
+    }
+
+    /// A job is not wanted any more. Gives what waited of it; what workers have is recalled.
+    pub(crate) fn cancel(&mut self, job: &str) -> Vec<T> {
+        let Some(job) = self.jobs.number_of(job) else {
+            return Vec::new();
+        };
+        let mut items = Vec::new();
+        for id in self.jobs[job].clone() {
+            let task = self.task(id);
+            if let Some(Given { worker, .. }) = task.given {
+                if !std::mem::replace(&mut task.cancelled, true) {
+                    self.pool.worker(worker).unwanted.insert(id);
+                    self.cancelling.insert(worker);
+                }
+            } else {
+                self.dequeue(id);
+                self.counters.cancelled += 1;
+                items.push(self.forget(id));
+            }
+        }
+        items
+    }
+
+    /// What was cancelled has come back.
+    fn drop_cancelled(&mut self, id: TaskId) {
+        let item = self.forget(id);
+        self.counters.cancelled += 1;
+        self.due.push(Order::Cancelled { item });
+    }
+
+    fn task(&mut self, id: TaskId) -> &mut Task<T> {
+        self.tasks.get_mut(&id).expect("it is not finished")
+    }
+
+    /// Removes a task that is neither waiting nor given, and what was kept for its sake.
+    fn forget(&mut self, id: TaskId) -> T {
+        let task = self.tasks.remove(&id).expect("it is not finished");
+        self.bytes -= task.size;
+        let session = &mut self.sessions[task.session];
+        session.tasks -= 1;
+        if session.tasks == 0 {
+            self.sessions.remove(task.session);
+        }
+        let job = &mut self.jobs[task.job];
+        job.remove(&id);
+        if job.is_empty() {
+            self.jobs.remove(task.job);
+        }
+        self.unuse_function(task.function);
+        task.item
+    }
+}

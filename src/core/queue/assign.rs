@@ -1,0 +1,155 @@
+//! Who gets what: suspects first, then the sessions in turn.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Given, Order, Queue, TaskId, WorkerId};
+
+impl<T> Queue<T> {
+    /// Gives the orders that follow from what was told and from the time. `may_run` says
+    /// whether the client of a session reads what comes of its tasks; if not, they wait.
+    pub(crate) fn assign(
+        &mut self,
+        now: Instant,
+        mut may_run: impl FnMut(&str) -> bool,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        orders.append(&mut self.due);
+        self.expire(now, orders);
+        self.ask_again(false, &mut may_run);
+        self.give_all(now, &mut may_run, orders);
+        // With nothing else to do, there is time to ask everybody.
+        if !self.stopped.is_empty() && self.pool.kinds.values().any(|kind| kind.has_free()) {
+            self.ask_again(true, &mut may_run);
+            self.give_all(now, &mut may_run, orders);
+        }
+        self.recall(now, orders);
+    }
+
+    /// When `assign` is to be called, if nothing happens until then.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let end = self.ends.first().map(|(end, _)| *end);
+        end.into_iter().chain(self.look_again).min()
+    }
+
+    fn give_all(
+        &mut self,
+        now: Instant,
+        may_run: &mut impl FnMut(&str) -> bool,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        self.give_suspects(now, may_run, orders);
+        while let Some(&(_, kind)) = self.pool.ready.first() {
+            let entry = &self.pool.kinds[&kind];
+            let Some((worker, session)) = entry.next() else {
+                break;
+            };
+            let Some(id) = self.sessions[session].oldest_for(entry) else {
+                break;
+            };
+            if !may_run(self.sessions.name(session)) {
+                self.stop(session);
+            } else if self.has_room(worker, self.tasks[&id].size, now) {
+                self.give(id, worker, now, orders);
+                self.rotate(session, kind);
+            } else {
+                self.pool.worker(worker).full = true;
+                self.pool.refresh(worker);
+            }
+        }
+    }
+
+    /// Whether a worker may have one more: not if it has many bytes already, or if it has been
+    /// at one task for so long that what it was given ahead should have been done.
+    fn has_room(&self, worker: WorkerId, size: usize, now: Instant) -> bool {
+        let worker = &self.pool.workers[&worker];
+        let elapsed = now.saturating_duration_since(worker.since);
+        if let Some(bytes) = worker.pace.fixed() {
+            return worker.given.is_empty() || worker.bytes.saturating_add(size) <= bytes;
+        }
+        worker.given.is_empty()
+            || (worker.bytes.saturating_add(size) <= self.settings.most_bytes
+                && elapsed <= self.settings.ahead)
+    }
+
+    fn give(&mut self, id: TaskId, worker: WorkerId, now: Instant, orders: &mut Vec<Order<T>>) {
+        self.dequeue(id);
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        let task = self.task(id);
+        task.attempt += 1;
+        task.given = Some(Given { worker, turn });
+        let (attempt, function, size) = (task.attempt, task.function, task.size);
+        self.pool.gave(worker, turn, id, size, now);
+        if self.pool.deep.contains(&worker) {
+            for &kind in &*self.functions[function].kinds {
+                self.pool.kind(kind).look_at.get_or_insert(now);
+            }
+        }
+        orders.push(Order::Give {
+            worker,
+            id,
+            attempt,
+        });
+    }
+
+    /// Gives suspects to workers that hold nothing, which get nothing else. If there is none,
+    /// one worker is kept until it holds nothing: others may be busy for ever.
+    fn give_suspects(
+        &mut self,
+        now: Instant,
+        may_run: &mut impl FnMut(&str) -> bool,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        let mut waiting = BTreeSet::new();
+        let mut next = (0, 0);
+        while let Some(&(function, id)) = self.suspects.range(next..).next() {
+            let session = self.tasks[&id].session;
+            let kinds = self.functions[function].kinds.clone();
+            if kinds.is_empty() {
+                next = (function + 1, 0);
+            } else if !may_run(self.sessions.name(session)) {
+                self.stop(session);
+            } else if let Some(worker) = self.pool.idle(&kinds) {
+                self.give_alone(id, worker, now, orders);
+            } else {
+                waiting.insert((id, function));
+                next = (function + 1, 0);
+            }
+        }
+        self.reserve(&waiting);
+    }
+
+    fn give_alone(
+        &mut self,
+        id: TaskId,
+        worker: WorkerId,
+        now: Instant,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        self.pool.worker(worker).alone = true;
+        if self.pool.reserved == Some(worker) {
+            self.pool.reserved = None;
+        }
+        self.give(id, worker, now, orders);
+    }
+
+    /// Keeps a worker for one of these suspects, the oldest of their functions.
+    fn reserve(&mut self, waiting: &BTreeSet<(TaskId, u64)>) {
+        let reserved = self
+            .pool
+            .reserved
+            .and_then(|id| self.pool.workers[&id].kind);
+        if let Some(kind) = reserved {
+            let entry = &self.pool.kinds[&kind];
+            if waiting.iter().any(|(_, function)| entry.has(*function)) {
+                return;
+            }
+            self.pool.release();
+        }
+        if let Some((_, function)) = waiting.first() {
+            let kinds = self.functions[*function].kinds.clone();
+            self.pool.reserve(&kinds);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A worker that stands for several whose doings cannot be told apart: it has as much credit as
+//! it is given, and nothing is asked back from it.
+
+use std::time::{Duration, Instant};
+
+use super::{Queue, TaskId, WorkerId};
+
+impl<T> Queue<T> {
+    /// It has come, and may hold so many tasks, and bytes.
+    pub(crate) fn join_fixed(
+        &mut self,
+        worker: WorkerId,
+        tasks: usize,
+        bytes: usize,
+        now: Instant,
+    ) {
+        self.join(worker, None, now);
+        self.set_credit(worker, tasks, bytes);
+    }
+
+    /// It may hold so many tasks, and bytes, from now on.
+    pub(crate) fn set_credit(&mut self, worker: WorkerId, tasks: usize, bytes: usize) {
+        if let Some(known) = self.pool.workers.get_mut(&worker) {
+            known.pace.fix(tasks, bytes);
+            self.pool.refresh(worker);
+        }
+    }
+
+    /// It has finished a task, at whatever attempt. Gives what was kept of it, wherever it is
+    /// now, unless it is finished.
+    pub(crate) fn finish_any(
+        &mut self,
+        worker: WorkerId,
+        id: TaskId,
+        ran: Duration,
+        now: Instant,
+    ) -> Option<T> {
+        let Some(task) = self.tasks.get(&id) else {
+            self.counters.fenced += 1;
+            return None;
+        };
+        let attempt = task.attempt;
+        match task.given.map(|given| given.worker) {
+            Some(at) if at == worker => return self.finish(worker, id, attempt, ran, now),
+            Some(other) => {
+                self.take_from_worker(id, now);
+                self.pool.refresh(other);
+            }
+            None => self.dequeue(id),
+        }
+        self.counters.finished += 1;
+        Some(self.forget(id))
+    }
+
+    /// The jobs of a session are not wanted any more: see [`cancel`](Self::cancel).
+    pub(crate) fn cancel_session(&mut self, session: &str) -> Vec<T> {
+        let Some(session) = self.sessions.number_of(session) else {
+            return Vec::new();
+        };
+        let own = self.tasks.values().filter(|task| task.session == session);
+        let jobs: std::collections::BTreeSet<_> = own.map(|task| task.job).collect();
+        let names = jobs.iter().map(|job| self.jobs.name(*job).to_owned());
+        let names: Vec<_> = names.collect();
+        names.iter().flat_map(|job| self.cancel(job)).collect()
+    }
+}

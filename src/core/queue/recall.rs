@@ -1,0 +1,128 @@
+//! What is asked back from workers: what was cancelled, and what waits behind a busy worker
+//! while another that could run it has nothing to do.
+
+use std::time::{Duration, Instant};
+
+use super::pool::{Kind, KindId, Recall};
+use super::{Order, Queue, TaskId, WorkerId};
+
+/// A recall takes a message there and back: it is worth while when the newest task at a worker
+/// will wait for so long.
+const WORTH: Duration = Duration::from_millis(1);
+
+/// What was found for idle workers.
+enum Found {
+    /// It has the most to do.
+    Busy(WorkerId),
+    /// Nobody has much to do, as far as that is known now.
+    Little,
+    Nothing,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn recall(&mut self, now: Instant, orders: &mut Vec<Order<T>>) {
+        self.recall_cancelled(orders);
+        self.look_again = None;
+        if self.pool.deep.is_empty() {
+            return;
+        }
+        let kinds: Vec<_> = self.pool.kinds.keys().copied().collect();
+        for kind in kinds {
+            while self.pool.kinds[&kind].wants_more() {
+                let Some(at) = self.pool.kinds[&kind].look_at else {
+                    break;
+                };
+                if at > now {
+                    self.look_again = self.look_again.into_iter().chain([at]).min();
+                    break;
+                }
+                match self.find_busy(&self.pool.kinds[&kind], now) {
+                    Found::Busy(worker) => self.recall_from(worker, kind, orders),
+                    Found::Little => self.pool.kind(kind).look_at = Some(now + WORTH),
+                    Found::Nothing => self.pool.kind(kind).look_at = None,
+                }
+            }
+        }
+    }
+
+    fn recall_cancelled(&mut self, orders: &mut Vec<Order<T>>) {
+        let workers = std::mem::take(&mut self.cancelling);
+        for id in workers {
+            let worker = self.pool.worker(id);
+            if worker.recall.is_some() {
+                // One at a time.
+                self.cancelling.insert(id);
+                continue;
+            }
+            let ids = std::mem::take(&mut worker.unwanted);
+            if !ids.is_empty() {
+                self.open_recall(id, None, ids.into_iter().collect(), orders);
+            }
+        }
+    }
+
+    /// The worker with the most to do, of those with something that such a worker could run.
+    fn find_busy(&self, kind: &Kind, now: Instant) -> Found {
+        let mut found = Found::Nothing;
+        let mut longest = Duration::ZERO;
+        for worker in &self.pool.deep {
+            let entry = &self.pool.workers[worker];
+            let wait = entry.expected_wait(now);
+            let could = |task| self.could_run(kind, task);
+            if wait < longest || !entry.unstarted().any(could) {
+                continue;
+            }
+            if wait < WORTH {
+                found = Found::Little;
+            } else if wait > longest {
+                longest = wait;
+                found = Found::Busy(*worker);
+            }
+        }
+        found
+    }
+
+    fn could_run(&self, kind: &Kind, id: TaskId) -> bool {
+        let task = &self.tasks[&id];
+        !task.cancelled && kind.has(task.function)
+    }
+
+    /// Asks a worker for the newer half of what it has not begun.
+    fn recall_from(&mut self, worker: WorkerId, id: KindId, orders: &mut Vec<Order<T>>) {
+        let kind = &self.pool.kinds[&id];
+        let entry = &self.pool.workers[&worker];
+        let half = entry.given.len().saturating_sub(1).div_ceil(2);
+        let could = entry.unstarted().filter(|task| self.could_run(kind, *task));
+        let ids: Vec<_> = could.take(half).collect();
+        self.pool.kind(id).recalls += 1;
+        self.open_recall(worker, Some(id), ids, orders);
+    }
+
+    fn open_recall(
+        &mut self,
+        worker: WorkerId,
+        kind: Option<KindId>,
+        ids: Vec<TaskId>,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        self.counters.recalled += ids.len() as u64;
+        self.pool.worker(worker).recall = Some(Recall {
+            ids: ids.iter().copied().collect(),
+            kind,
+        });
+        self.pool.refresh(worker);
+        orders.push(Order::Recall { worker, ids });
+    }
+
+    /// A worker has answered, or cannot any more.
+    pub(super) fn close_recall(&mut self, worker: WorkerId, now: Instant) {
+        let Some(recall) = self.pool.worker(worker).recall.take() else {
+            return;
+        };
+        self.pool.refresh(worker);
+        for (id, kind) in &mut self.pool.kinds {
+            kind.recalls -= usize::from(recall.kind == Some(*id));
+            kind.look_at.get_or_insert(now);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Whatever happens, in whatever order: each task ends once, and nothing is left.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::*;
+
+const SEEDS: u64 = 3_000;
+
+/// Xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % most
+    }
+}
+
+/// What a worker holds, as it knows it.
+#[derive(Default)]
+struct Held {
+    tasks: VecDeque<(TaskId, u32)>,
+    recalls: VecDeque<Vec<TaskId>>,
+    draining: bool,
+}
+
+struct Chaos {
+    queue: Queue<u32>,
+    dice: Dice,
+    now: Instant,
+    workers: BTreeMap<WorkerId, Held>,
+    next_worker: WorkerId,
+    /// How often each task ended.
+    ended: Vec<u32>,
+    deaf: usize,
+    /// Results that nobody waits for any more.
+    late: Vec<(WorkerId, TaskId, u32)>,
+}
+
+const FUNCTIONS: [&str; 4] = ["f", "g", "h", "i"];
+
+impl Chaos {
+    fn new(seed: u64) -> Self {
+        let settings = Settings {
+            max_attempts: 2,
+            most_bytes: 100,
+            most_tasks: 8,
+            ..Settings::default()
+        };
+        Self {
+            queue: Queue::new(settings),
+            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            now: Instant::now(),
+            workers: BTreeMap::new(),
+            next_worker: 0,
+            ended: Vec::new(),
+            deaf: 0,
+            late: Vec::new(),
+        }
+    }
+
+    fn end(&mut self, item: u32) {
+        self.ended[item as usize] += 1;
+    }
+
+    fn any_worker(&mut self) -> Option<WorkerId> {
+        let most = self.workers.len().max(1);
+        let place = self.dice.below(most);
+        self.workers.keys().nth(place).copied()
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(16) {
+            0..=3 => self.push(),
+            4 => self.join(),
+            5 | 6 => self.leave(),
+            7..=10 => self.finish(),
+            11 | 12 => self.answer(),
+            13 => self.resume(),
+            14 => self.now += MS * [0, 1, 10, 700][self.dice.below(4)],
+            _ => match self.dice.below(4) {
+                0 => self.cancel(),
+                1 => self.drain(),
+                2 => self.deaf = self.dice.below(8),
+                _ => self.late(),
+            },
+        }
+        self.assign();
+        self.queue.assert_sound();
+    }
+
+    fn push(&mut self) {
+        for _ in 0..=self.dice.below(6) {
+            let (session, job) = (self.dice.below(3), self.dice.below(2));
+            let (session, job) = (session.to_string(), format!("{session}/{job}"));
+            let function = FUNCTIONS[self.dice.below(4)];
+            let item = self.ended.len() as u32;
+            self.ended.push(0);
+            let size = self.dice.below(60);
+            self.queue
+                .push(&session, &job, function, size, item, self.now);
+        }
+    }
+
+    fn join(&mut self) {
+        let functions = FUNCTIONS.iter().filter(|_| self.dice.below(2) == 0);
+        let functions: Vec<_> = functions.map(|name| name.to_string()).collect();
+        let functions = (self.dice.below(8) > 0).then_some(functions);
+        self.queue.join(self.next_worker, functions, self.now);
+        self.workers.insert(self.next_worker, Held::default());
+        self.next_worker += 1;
+    }
+
+    fn leave(&mut self) {
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        let leave = [Leave::Died, Leave::Died, Leave::Drained][self.dice.below(3)];
+        self.queue.leave(worker, leave, self.now);
+        let held = self.workers.remove(&worker).unwrap();
+        self.late.extend(
+            held.tasks
+                .iter()
+                .map(|(id, attempt)| (worker, *id, *attempt)),
+        );
+    }
+
+    fn finish(&mut self) {
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        if let Some((id, attempt)) = self.workers.get_mut(&worker).unwrap().tasks.pop_front() {
+            let ran = Duration::from_micros([1, 500, 3_000, 20_000][self.dice.below(4)]);
+            let item = self.queue.finish(worker, id, attempt, ran, self.now);
+            self.end(item.expect("it was still its own"));
+            self.late.push((worker, id, attempt));
+        }
+    }
+
+    /// A worker hands back what it was asked for, unless it is the first, which runs.
+    fn answer(&mut self) {
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        let held = self.workers.get_mut(&worker).unwrap();
+        let Some(asked) = held.recalls.pop_front() else {
+            return;
+        };
+        let unstarted = held.tasks.iter().skip(1).map(|(id, _)| *id);
+        let ids: Vec<_> = unstarted.filter(|id| asked.contains(id)).collect();
+        held.tasks.retain(|(id, _)| !ids.contains(id));
+        self.queue.hand_back(worker, &ids, self.now);
+    }
+
+    fn drain(&mut self) {
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        let held = self.workers.get_mut(&worker).unwrap();
+        held.draining = true;
+        let first = held.tasks.pop_front();
+        let ids: Vec<_> = held.tasks.drain(..).map(|(id, _)| id).collect();
+        held.tasks.extend(first);
+        self.queue.drain(worker, self.now);
+        self.queue.hand_back(worker, &ids, self.now);
+    }
+
+    /// The connection was lost, and with it some tasks.
+    fn resume(&mut self) {
+        let Some(worker) = self.any_worker() else {
+            return;
+        };
+        let held = self.workers.get_mut(&worker).unwrap();
+        held.recalls.clear();
+        let most = held.tasks.len() + 1;
+        held.tasks.truncate(self.dice.below(most));
+        let mut holding: Vec<_> = held.tasks.iter().copied().collect();
+        holding.extend(self.late.last().map(|(_, id, attempt)| (*id, *attempt)));
+        self.queue.resume(worker, &holding, self.now);
+    }
+
+    fn cancel(&mut self) {
+        let job = format!("{}/{}", self.dice.below(3), self.dice.below(2));
+        for item in self.queue.cancel(&job) {
+            self.end(item);
+        }
+    }
+
+    /// A result comes from who was given up, or twice.
+    fn late(&mut self) {
+        if let Some((worker, id, attempt)) = self.late.pop() {
+            let result = self.queue.finish(worker, id, attempt, MS, self.now);
+            assert_eq!(result, None);
+        }
+    }
+
+    fn assign(&mut self) {
+        let mut orders = Vec::new();
+        let deaf = self.deaf;
+        let may_run = |session: &str| deaf & (1 << session.parse::<usize>().unwrap()) == 0;
+        self.queue.assign(self.now, may_run, &mut orders);
+        for order in orders {
+            match order {
+                Order::Give {
+                    worker,
+                    id,
+                    attempt,
+                } => self.give(worker, id, attempt),
+                Order::Recall { worker, ids } => {
+                    self.workers
+                        .get_mut(&worker)
+                        .unwrap()
+                        .recalls
+                        .push_back(ids);
+                }
+                Order::GiveUp { item, attempts, .. } => {
+                    assert_eq!(attempts, 2);
+                    self.end(item);
+                }
+                Order::NoFunction { item } | Order::Cancelled { item } => self.end(item),
+            }
+        }
+    }
+
+    fn give(&mut self, worker: WorkerId, id: TaskId, attempt: u32) {
+        let held = self.workers.get_mut(&worker).unwrap();
+        assert!(!held.draining);
+        assert!(held.tasks.iter().all(|(other, _)| *other != id));
+        held.tasks.push_back((id, attempt));
+        let entry = &self.queue.pool.workers[&worker];
+        assert!(held.tasks.len() <= entry.pace.credit());
+        assert!(held.tasks.len() == 1 || entry.bytes <= 100);
+        let mut held = held.tasks.iter();
+        let suspect = held.any(|(id, _)| self.queue.tasks[id].deaths > 0);
+        assert!(!suspect || entry.given.len() == 1);
+    }
+
+    /// All clients read, a worker runs anything, and nothing fails.
+    fn finish_all(&mut self) {
+        self.deaf = 0;
+        self.queue.join(self.next_worker, None, self.now);
+        self.workers.insert(self.next_worker, Held::default());
+        self.next_worker += 1;
+        let mut rounds = 0;
+        while self.queue.len() > 0 || !self.queue.due.is_empty() {
+            self.assign();
+            self.finish();
+            self.answer();
+            rounds += 1;
+            assert!(rounds < 100_000, "{:?}", self.queue);
+        }
+        for worker in std::mem::take(&mut self.workers).into_keys() {
+            self.queue.leave(worker, Leave::Drained, self.now);
+        }
+    }
+}
+
+#[test]
+fn each_task_ends_once_and_nothing_is_left_whatever_happens() {
+    let mut total = [0; 8];
+    for seed in 0..SEEDS {
+        let result = std::panic::catch_unwind(|| {
+            let mut chaos = Chaos::new(seed);
+            (0..120).for_each(|_| chaos.step());
+            chaos.finish_all();
+            assert!(
+                chaos.ended.iter().all(|ends| *ends == 1),
+                "{:?}",
+                chaos.ended
+            );
+            chaos.queue.assert_empty();
+            chaos.queue.counters()
+        });
+        let counters = result.unwrap_or_else(|_| panic!("seed {seed}"));
+        for (sum, count) in total.iter_mut().zip(all(&counters)) {
+            *sum += count;
+        }
+    }
+    assert!(total.iter().all(|sum| *sum > SEEDS / 3), "{total:?}");
+}
+
+/// What is to have happened.
+fn all(counters: &Counters) -> [u64; 8] {
+    [
+        counters.finished,
+        counters.redelivered,
+        counters.fenced,
+        counters.given_up,
+        counters.no_function,
+        counters.handed_back,
+        counters.recalled,
+        counters.cancelled,
+    ]
+}

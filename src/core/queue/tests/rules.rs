@@ -1,0 +1,307 @@
+//! Who gets what, and when.
+
+use super::*;
+
+#[test]
+fn a_session_with_much_to_do_does_not_hold_up_one_with_little() {
+    let mut world = World::new();
+    (0..10_000).for_each(|item| _ = world.push("greedy", item));
+    (0..100).for_each(|item| _ = world.push("modest", 100_000 + item));
+    world.join([1]);
+    let items = world.finish_all(1);
+    let last = items.iter().rposition(|item| *item >= 100_000).unwrap();
+    assert!((199..=201).contains(&last), "{last}");
+    assert_eq!(items.len(), 10_100);
+}
+
+#[test]
+fn the_tasks_of_a_session_run_in_order_whatever_their_functions() {
+    let mut world = World::new();
+    for item in 0..100 {
+        world.push_for("session", ["f", "g", "h"][item as usize % 3], item);
+    }
+    world.join_with(1, &["f", "g", "h"]);
+    assert_eq!(world.finish_all(1), Vec::from_iter(0..100));
+}
+
+#[test]
+fn a_worker_gets_only_what_it_has_a_function_for() {
+    let mut world = World::new();
+    world.join_with(1, &["f"]);
+    world.join_with(2, &["g", "g"]);
+    for item in 0..10 {
+        world.push_for("session", if item < 5 { "f" } else { "g" }, item);
+    }
+    assert_eq!(world.finish_all(2), [5, 6, 7, 8, 9]);
+    assert_eq!(world.finish_all(1), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn tasks_are_spread_over_the_workers_before_any_has_two() {
+    let mut world = World::new();
+    world.join(0..4);
+    (0..6).for_each(|item| _ = world.push("session", item));
+    let given = world.given();
+    assert_eq!(given, [(0, 0), (1, 1), (2, 2), (3, 3), (0, 4), (1, 5)]);
+}
+
+#[test]
+fn short_tasks_are_given_by_the_thousand_and_long_ones_one_by_one() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..10_000).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.given().len(), 2);
+    let mut credits = vec![world.credit(1)];
+    for _ in 0..2_100 {
+        world.finish(1, Duration::from_micros(1));
+        world.assign();
+        assert_eq!(world.held(1).len(), world.credit(1));
+        if credits.last() != Some(&world.credit(1)) {
+            credits.push(world.credit(1));
+        }
+    }
+    assert_eq!(credits, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]);
+    world.finish(1, 100 * MS);
+    assert_eq!(world.credit(1), 1);
+}
+
+#[test]
+fn what_is_sent_ahead_is_bounded_in_bytes_but_one_always_goes() {
+    let mut world = World::new();
+    world.queue.settings.most_bytes = 100;
+    world.join([1]);
+    for size in [1_000, 60, 60, 40] {
+        world.queue.push("session", "job", "f", size, 0, world.now);
+    }
+    for expected in [1, 1, 2, 1] {
+        world.assign();
+        assert_eq!(world.held(1).len(), expected);
+        world.finish(1, MS);
+    }
+}
+
+#[test]
+fn a_worker_that_is_at_a_long_task_is_given_nothing_more_to_wait_behind_it() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..100).for_each(|item| _ = world.push("session", item));
+    for _ in 0..30 {
+        world.assign();
+        world.finish(1, Duration::from_micros(1));
+    }
+    let held = world.held(1).len();
+    assert!(held < world.credit(1));
+    world.now += 6 * MS;
+    assert_eq!(world.assign(), []);
+    world.finish(1, 6 * MS);
+    assert!(world.credit(1) < held);
+    assert_eq!(world.finish_all(1).len(), 69);
+}
+
+#[test]
+fn a_worker_that_joins_again_has_been_started_again() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..3).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.given(), [(1, 0), (1, 1)]);
+    world.join([1]);
+    assert_eq!(world.given(), [(1, 0)]);
+    assert_eq!(world.finish_all(1), [0, 1, 2]);
+    world.leave(1, Leave::Drained);
+    world.queue.assert_empty();
+}
+
+#[test]
+fn what_waits_behind_a_busy_worker_is_recalled_for_an_idle_one() {
+    let mut world = World::new();
+    world.join([1]);
+    let ids = [0, 1].map(|item| world.push("session", item));
+    assert_eq!(world.given().len(), 2);
+    world.join([2]);
+    assert_eq!(world.assign(), []);
+    world.now = world.queue.next_deadline().unwrap();
+    let recall = Order::Recall {
+        worker: 1,
+        ids: vec![ids[1]],
+    };
+    assert_eq!(world.assign(), [recall]);
+    assert_eq!(
+        (world.assign(), world.queue.next_deadline()),
+        (vec![], None)
+    );
+    world.queue.hand_back(1, &[ids[1], 77], world.now);
+    assert_eq!(world.given(), [(2, 1)]);
+    let counters = world.queue.counters();
+    assert_eq!(
+        (counters.recalled, counters.handed_back, counters.strays),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn an_empty_answer_ends_a_recall_and_so_does_finishing_all_of_it() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..2).for_each(|item| _ = world.push("session", item));
+    world.assign();
+    // Of which the second finds nothing to recall.
+    world.join([2, 3]);
+    world.now += MS;
+    assert_eq!(world.assign().len(), 1);
+    world.queue.hand_back(1, &[], world.now);
+    assert!(matches!(world.assign()[..], [Order::Recall { .. }]));
+    world.finish(1, 50 * MS);
+    world.finish(1, 50 * MS);
+    assert!(world.queue.pool.workers[&1].recall.is_none());
+    world.queue.assert_sound();
+}
+
+#[test]
+fn nothing_is_recalled_that_the_idle_worker_could_not_run() {
+    let mut world = World::new();
+    world.join_with(1, &["f"]);
+    world.join_with(2, &["g"]);
+    (0..2).for_each(|item| _ = world.push_for("session", "f", item));
+    assert_eq!(world.given().len(), 2);
+    world.now += 100 * MS;
+    assert_eq!(
+        (world.assign(), world.queue.next_deadline()),
+        (vec![], None)
+    );
+}
+
+#[test]
+fn a_task_for_an_unknown_function_ends_but_not_while_there_are_no_workers() {
+    let mut world = World::new();
+    world.push_for("session", "f", 0);
+    world.now += 100_000 * MS;
+    assert_eq!(
+        (world.assign(), world.queue.next_deadline()),
+        (vec![], None)
+    );
+    world.join_with(1, &["g"]);
+    assert_eq!(
+        world.queue.why_session("session"),
+        Why::NoWorkerWithFunction("f".into())
+    );
+    world.now += 500 * MS;
+    world.push_for("other", "f", 1);
+    assert_eq!(world.assign(), []);
+    world.now = world.queue.next_deadline().unwrap();
+    assert_eq!(world.assign(), [Order::NoFunction { item: 0 }]);
+    world.now = world.queue.next_deadline().unwrap();
+    assert_eq!(world.assign(), [Order::NoFunction { item: 1 }]);
+    world.push_for("session", "f", 2);
+    world.now += 999 * MS;
+    world.join_with(2, &["f"]);
+    assert_eq!(
+        (world.given(), world.queue.next_deadline()),
+        (vec![(2, 2)], None)
+    );
+}
+
+#[test]
+fn a_cancelled_job_is_taken_out_and_what_workers_have_of_it_is_recalled() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..5).for_each(|item| _ = world.push("session", item));
+    world.push("other", 9);
+    assert_eq!(world.given(), [(1, 0), (1, 9)]);
+    let held = world.held(1);
+    assert_eq!(world.queue.cancel("session's job"), [1, 2, 3, 4]);
+    assert_eq!(world.queue.cancel("session's job"), []);
+    let recall = Order::Recall {
+        worker: 1,
+        ids: vec![held[0].0],
+    };
+    assert_eq!(world.assign(), [recall]);
+    world.queue.hand_back(1, &[held[0].0], world.now);
+    assert_eq!(world.assign(), [Order::Cancelled { item: 0 }]);
+    assert_eq!(world.finish(1, MS), Some(9));
+    world.leave(1, Leave::Drained);
+    world.queue.assert_empty();
+    assert_eq!(world.queue.counters().cancelled, 5);
+}
+
+#[test]
+fn the_tasks_of_a_client_that_does_not_read_wait_and_the_others_go_on() {
+    let mut world = World::new();
+    world.deaf = vec!["deaf"];
+    world.join([1]);
+    (0..1_000).for_each(|item| _ = world.push("deaf", item));
+    (0..1_000).for_each(|item| _ = world.push("session", 5_000 + item));
+    assert_eq!(world.finish_all(1), Vec::from_iter(5_000..6_000));
+    assert!(world.asked < 4_000, "{}", world.asked);
+    assert_eq!(world.queue.why_job("deaf's job"), Why::NotReading);
+    assert_eq!(world.queue.next_deadline(), None);
+    world.deaf.clear();
+    assert_eq!(world.finish_all(1), Vec::from_iter(0..1_000));
+}
+
+#[test]
+fn it_is_said_why_something_waits_and_how_much() {
+    let mut world = World::new();
+    (0..4).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.queue.why_session("session"), Why::NoWorker);
+    world.join([1]);
+    world.assign();
+    assert_eq!(world.queue.why_job("session's job"), Why::AllBusy);
+    let stats = world.queue.stats();
+    assert_eq!((stats.waiting, stats.given, stats.bytes), (2, 2, 40));
+    assert_eq!((stats.sessions[0].waiting, stats.workers[0].given), (2, 2));
+    world.finish_all(1);
+    assert_eq!(world.queue.why_session("session"), Why::Nothing);
+    assert_eq!(world.queue.why_job("session's job"), Why::Nothing);
+    assert!(world.queue.sessions.is_empty());
+}
+
+#[test]
+fn a_task_that_lost_its_worker_waits_its_time_for_another_with_its_function() {
+    let mut world = World::new();
+    world.join_with(1, &["f"]);
+    world.join_with(2, &["g"]);
+    world.push_for("session", "f", 0);
+    assert_eq!(world.given(), [(1, 0)]);
+    world.now += 10_000 * MS;
+    world.leave(1, Leave::Drained);
+    assert_eq!(world.assign(), []);
+    world.now += 999 * MS;
+    assert_eq!(world.assign(), []);
+    world.now += MS;
+    assert_eq!(world.assign(), [Order::NoFunction { item: 0 }]);
+}
+
+#[test]
+fn all_clients_that_read_again_are_served_however_many_there_are() {
+    const NAMES: &str = "abcdefghijklmnopqrstuvwxyz";
+    let mut world = World::new();
+    let names: Vec<_> = (0..26).map(|place| &NAMES[place..=place]).collect();
+    world.deaf = names.clone();
+    world.join(0..30);
+    for (item, name) in names.iter().enumerate() {
+        world.push(name, item as u32);
+    }
+    assert_eq!(world.assign(), []);
+    world.deaf.clear();
+    assert_eq!(world.given().len(), 26);
+}
+
+#[test]
+fn a_client_that_did_not_read_is_asked_again_for_its_next_tasks() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..3).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.given().len(), 2);
+    world.finish(1, MS);
+    world.deaf = vec!["session"];
+    assert_eq!(world.assign(), []);
+    assert_eq!(world.queue.cancel("session's job"), [2]);
+    world.queue.assert_sound();
+    world.deaf.clear();
+    world.push("session", 3);
+    let orders = world.assign();
+    assert!(matches!(
+        orders[..],
+        [Order::Give { .. }, Order::Recall { .. }]
+    ));
+}

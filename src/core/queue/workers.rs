@@ -1,0 +1,138 @@
+//! Workers come, leave, hand back and come back.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Leave, Order, Queue, TaskId, WorkerId};
+
+impl<T> Queue<T> {
+    /// A worker has come, which has these functions; without any named, it runs whatever comes.
+    /// If it was here already, it has been started again, and knows of nothing.
+    pub(crate) fn join(&mut self, worker: WorkerId, functions: Option<Vec<String>>, now: Instant) {
+        self.leave(worker, Leave::Died, now);
+        let functions = functions.map(|names| {
+            let names = BTreeSet::from_iter(names);
+            let numbers = names.iter().map(|name| self.use_function(name, now));
+            numbers.collect::<BTreeSet<_>>()
+        });
+        let used = functions.clone().unwrap_or_default();
+        let (kind, is_new) = self.pool.join(worker, functions, &self.settings, now);
+        if is_new {
+            self.add_kind(kind, now);
+        } else {
+            self.unuse_functions(&used);
+        }
+    }
+
+    /// A worker has left. What it has not finished is the first to run again.
+    pub(crate) fn leave(&mut self, worker: WorkerId, leave: Leave, now: Instant) {
+        if !self.pool.workers.contains_key(&worker) {
+            return;
+        }
+        self.close_recall(worker, now);
+        self.retire(worker, now);
+        let Some(lost) = self.pool.workers.remove(&worker) else {
+            return;
+        };
+        self.cancelling.remove(&worker);
+        for (place, id) in lost.given.into_values().enumerate() {
+            let task = self.task(id);
+            task.given = None;
+            task.deaths += u32::from(leave == Leave::Died && place == 0);
+            self.redeliver(id, worker);
+        }
+    }
+
+    /// A task that a worker had is to run elsewhere, if it may.
+    fn redeliver(&mut self, id: TaskId, worker: WorkerId) {
+        let most = self.settings.max_attempts;
+        let task = self.task(id);
+        let attempts = task.deaths;
+        if task.cancelled {
+            self.drop_cancelled(id);
+        } else if attempts > 0 && attempts >= most {
+            let item = self.forget(id);
+            self.counters.given_up += 1;
+            self.due.push(Order::GiveUp {
+                item,
+                attempts,
+                worker,
+            });
+        } else {
+            self.counters.redelivered += 1;
+            self.enqueue(id);
+        }
+    }
+
+    /// A worker is to get nothing more: it will hand back what it has not begun, and leave.
+    pub(crate) fn drain(&mut self, worker: WorkerId, now: Instant) {
+        if self.pool.workers.contains_key(&worker) {
+            self.close_recall(worker, now);
+            self.retire(worker, now);
+        }
+    }
+
+    /// A worker is of no kind any more.
+    fn retire(&mut self, worker: WorkerId, now: Instant) {
+        if let Some((id, kind)) = self.pool.retire(worker) {
+            self.remove_kind(id, &kind, now);
+        }
+    }
+
+    /// A worker will not run these, because it was asked for them or wants to leave.
+    pub(crate) fn hand_back(&mut self, worker: WorkerId, ids: &[TaskId], now: Instant) {
+        if !self.pool.workers.contains_key(&worker) {
+            self.counters.strays += ids.len() as u64;
+            return;
+        }
+        for &id in ids {
+            if !self.is_at(id, worker) {
+                self.counters.strays += 1;
+                continue;
+            }
+            self.counters.handed_back += 1;
+            self.take_back(id, now);
+        }
+        self.close_recall(worker, now);
+        self.pool.refresh(worker);
+    }
+
+    /// A task that its worker has not begun waits again, if it is still wanted.
+    fn take_back(&mut self, id: TaskId, now: Instant) {
+        self.take_from_worker(id, now);
+        match self.task(id).cancelled {
+            true => self.drop_cancelled(id),
+            false => self.enqueue(id),
+        }
+    }
+
+    /// A worker that has connected again says what it holds: what it does not, it has lost.
+    /// A recall that was open may be lost, too.
+    pub(crate) fn resume(&mut self, worker: WorkerId, holding: &[(TaskId, u32)], now: Instant) {
+        let Some(entry) = self.pool.workers.get(&worker) else {
+            return;
+        };
+        let given: Vec<_> = entry.given.values().copied().collect();
+        let mut held = BTreeSet::from_iter(holding.iter().copied());
+        let mut unwanted = BTreeSet::new();
+        for id in given {
+            let task = &self.tasks[&id];
+            if held.remove(&(id, task.attempt)) {
+                unwanted.extend(task.cancelled.then_some(id));
+            } else {
+                self.take_from_worker(id, now);
+                self.redeliver(id, worker);
+            }
+        }
+        if !unwanted.is_empty() {
+            self.pool.worker(worker).unwanted = unwanted;
+            self.cancelling.insert(worker);
+        }
+        self.close_recall(worker, now);
+        self.pool.refresh(worker);
+        if !held.is_empty() {
+            let ids = held.into_iter().map(|(id, _)| id).collect();
+            self.due.push(Order::Recall { worker, ids });
+        }
+    }
+}
