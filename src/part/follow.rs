@@ -21,7 +21,7 @@ use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, WELCOME
 use crate::address::{self, Purpose, seen_from};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
-use crate::core::custody::Ledger;
+use crate::core::custody::{Ledger, Ticket};
 use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
 use crate::error::{Error, Result};
 use crate::message::Frame;
@@ -41,6 +41,8 @@ pub(super) struct Follow {
     pub(super) address: String,
     pub(super) topic: String,
     pub(super) max_message: usize,
+    /// Whether what it gives goes to a user, who says nothing of what becomes of it.
+    pub(super) alone: bool,
 }
 
 impl Follow {
@@ -57,6 +59,7 @@ impl Follow {
         let shared = Arc::new(Mutex::new(Arrivals {
             session,
             waiting: Batch::new(),
+            untracked: self.alone.then(Vec::new),
             outlet: Some(outlet),
             closed: false,
         }));
@@ -107,6 +110,8 @@ struct Arrivals {
     session: StepSession,
     /// What goes to the router next.
     waiting: Batch,
+    /// If it goes to a user: the tickets of those.
+    untracked: Option<Vec<Ticket>>,
     /// `None` after a stop.
     outlet: Option<Outlet>,
     /// Nobody takes the messages any more.
@@ -126,14 +131,20 @@ impl Arrivals {
                 };
                 frame.fill_cache();
                 let mut parcel = Parcel::from(frame);
-                parcel.ticket = Some(ticket);
+                match &mut self.untracked {
+                    Some(tickets) => tickets.push(ticket),
+                    None => parcel.ticket = Some(ticket),
+                }
                 self.waiting.push(parcel);
             }
             if self.waiting.is_empty() {
                 return true;
             }
             match outlet.try_send(std::mem::take(&mut self.waiting)) {
-                Ok(()) => {}
+                Ok(()) => {
+                    let tickets = self.untracked.iter_mut().flat_map(|all| all.drain(..));
+                    tickets.for_each(Ticket::untracked);
+                }
                 Err(NotSent::Full(batch)) => {
                     self.waiting = batch;
                     return false;
@@ -157,8 +168,9 @@ impl Arrivals {
     fn end(&mut self) -> usize {
         self.session.close();
         self.outlet = None;
+        let kept = self.untracked.take().unwrap_or_default().len();
         let left = std::mem::take(&mut self.waiting).into_iter();
-        left.filter(|parcel| parcel.ticket.is_none()).count()
+        left.filter(|parcel| parcel.ticket.is_none()).count() - kept
     }
 }
 
@@ -412,3 +424,6 @@ impl<'a> Following<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

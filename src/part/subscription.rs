@@ -26,6 +26,8 @@ pub struct SubConnection {
     topic: String,
     max_message: usize,
     wire: Wire,
+    /// Whether it is not a part of a component.
+    alone: bool,
 }
 
 impl SubConnection {
@@ -37,6 +39,7 @@ impl SubConnection {
             topic: topic.into(),
             max_message: DEFAULT_MAX_MESSAGE,
             wire: Wire::default(),
+            alone: false,
         }
     }
 
@@ -58,7 +61,8 @@ impl SubConnection {
     ///
     /// # Errors
     /// When the address is malformed.
-    pub fn start(self, outlet: Outlet) -> Result<Running> {
+    pub fn start(mut self, outlet: Outlet) -> Result<Running> {
+        self.alone = true;
         start_alone("Sub", self, Some(outlet), None)
     }
 }
@@ -79,6 +83,7 @@ impl Part for SubConnection {
                     address: self.address,
                     topic: self.topic,
                     max_message: self.max_message,
+                    alone: self.alone,
                 };
                 return follow.spawn(crew, outlet);
             }
