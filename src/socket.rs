@@ -160,11 +160,16 @@ pub(crate) struct Socket {
     part: String,
     bound: Option<String>,
     max_parts: usize,
+    /// What is told of the peers, if anybody wants to know.
+    watch: Option<(Monitor, PeerCount)>,
     _context: Arc<Context>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if let Some((monitor, _)) = self.watch.take() {
+            self.end_monitor(monitor);
+        }
         if let Some(address) = self.bound.take() {
             UNBOUND.lock().push((address, Instant::now()));
         }
@@ -212,6 +217,7 @@ impl Socket {
             part: part.to_owned(),
             bound: None,
             max_parts: kind.max_parts(),
+            watch: None,
             _context: context,
         };
         if kind == Kind::Pub {
@@ -552,27 +558,6 @@ impl Socket {
     /// A thread that also waits for something that is announced by the bell calls this from
     /// within [`Bell::sleep`].
     pub(crate) fn wait(&self, want: Want, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
-        self.wait_also(want, bell, None, timeout)
-    }
-
-    /// The same, and for news of its connections.
-    pub(crate) fn wait_watching(
-        &self,
-        want: Want,
-        bell: &Bell,
-        monitor: &Monitor,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        self.wait_also(want, bell, Some(monitor), timeout)
-    }
-
-    fn wait_also(
-        &self,
-        want: Want,
-        bell: &Bell,
-        monitor: Option<&Monitor>,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
@@ -590,7 +575,7 @@ impl Socket {
             items[used] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
             used += 1;
         }
-        if let Some(monitor) = monitor {
+        if let Some((monitor, _)) = &self.watch {
             items[used] = monitor.0.as_poll_item(zmq::POLLIN);
             used += 1;
         }
@@ -609,13 +594,44 @@ impl Socket {
         }
     }
 
-    /// Starts to tell when a connection is made, or broken. To be ended by [`Socket::end_monitor`]: libzmq
+    /// Starts to count the peers. Before it is bound or connected. From then on, what is told
+    /// of them ends every [`wait`](Self::wait), until [`peers`](Self::peers) is called.
+    pub(crate) fn watch_peers(&mut self) -> Result<()> {
+        let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH.to_raw()
+            | zmq::SocketEvent::DISCONNECTED.to_raw();
+        self.watch = Some((self.monitor_of(events)?, PeerCount::default()));
+        Ok(())
+    }
+
+    /// How many peers there are, and whether one has gone, if something was told since the last
+    /// call. (There are no news of peers over `inproc://`.)
+    pub(crate) fn peers(&mut self) -> Option<(usize, bool)> {
+        let (monitor, count) = self.watch.as_mut()?;
+        let mut news = None;
+        while let Ok(told) = monitor.0.recv_multipart(zmq::DONTWAIT) {
+            let event = told.first().and_then(|event| event.first_chunk::<2>());
+            if let Some(event) = event {
+                let gone = count.note(u16::from_ne_bytes(*event));
+                let (_, before) = news.unwrap_or_default();
+                news = Some((count.peers, gone || before));
+            }
+        }
+        news
+    }
+
+    /// Starts to tell when a connection is made. To be ended by [`Socket::end_monitor`]: libzmq
     /// stops all connections of the process when what it tells is not read.
     pub(crate) fn monitor(&self) -> Result<Monitor> {
+        self.monitor_of(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw())
+    }
+
+    fn monitor_of(&self, events: u16) -> Result<Monitor> {
         let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
-        let events = i32::from(MADE) | i32::from(BROKEN);
         let open = || -> zmq::Result<zmq::Socket> {
-            self.inner.monitor(&address, events)?;
+            self.inner.monitor(&address, i32::from(events))?;
             let pair = self._context.0.socket(zmq::PAIR)?;
             pair.set_linger(0)?;
             pair.connect(&address)?;
@@ -661,38 +677,46 @@ unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
     drop(unsafe { Arc::from_raw(kept.cast_const().cast::<Frame>()) });
 }
 
-/// Tells when a socket's connection is made, and when it is broken.
-pub(crate) struct Monitor(zmq::Socket);
-
-/// What a monitor tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Made,
-    Broken,
+/// How many peers a socket has.
+#[derive(Default)]
+struct PeerCount {
+    peers: usize,
+    /// Connections that were no peers, and of whose end is told yet.
+    failed: usize,
 }
 
-const MADE: u16 = zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED as u16;
-const BROKEN: u16 = zmq_sys::ZMQ_EVENT_DISCONNECTED as u16;
+impl PeerCount {
+    /// Notes an event. Whether a peer has gone.
+    fn note(&mut self, event: u16) -> bool {
+        const SUCCEEDED: u16 = zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED as u16;
+        const DISCONNECTED: u16 = zmq_sys::ZMQ_EVENT_DISCONNECTED as u16;
+        const STOPPED: u16 = zmq_sys::ZMQ_EVENT_MONITOR_STOPPED as u16;
+        match event {
+            SUCCEEDED => self.peers += 1,
+            DISCONNECTED if self.failed > 0 => self.failed -= 1,
+            DISCONNECTED => {
+                self.peers = self.peers.saturating_sub(1);
+                return true;
+            }
+            STOPPED => {}
+            // One of the kinds of failed handshakes.
+            _ => self.failed += 1,
+        }
+        false
+    }
+}
+
+/// Tells when a socket's connection is made.
+pub(crate) struct Monitor(zmq::Socket);
 
 impl Monitor {
     /// Whether a connection was made since the last call.
     pub(crate) fn connected(&self) -> bool {
-        std::iter::from_fn(|| self.next())
-            .fold(false, |made, change| made | (change == Change::Made))
-    }
-
-    /// What has happened next, since what was told last.
-    pub(crate) fn next(&self) -> Option<Change> {
-        loop {
-            let parts = self.0.recv_multipart(zmq::DONTWAIT).ok()?;
-            // The number of the event, its value, and in another frame the address.
-            let event = parts.first().and_then(|event| event.first_chunk());
-            match event.map(|event| u16::from_ne_bytes(*event)) {
-                Some(MADE) => return Some(Change::Made),
-                Some(BROKEN) => return Some(Change::Broken),
-                _ => {}
-            }
+        let mut connected = false;
+        while self.0.recv_multipart(zmq::DONTWAIT).is_ok() {
+            connected = true;
         }
+        connected
     }
 }
 

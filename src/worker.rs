@@ -152,6 +152,7 @@ impl Worker {
         log::info!(target: &self.name, "takes tasks over the link {link}");
         let addresses = Addresses {
             db: self.db.clone(),
+            link: link.clone(),
             ..Addresses::none()
         };
         let mut crew = Crew::new(&self.name);
@@ -208,6 +209,7 @@ impl Worker {
             place: Place::Connect(to_master.clone()),
             high_water: None,
             ends_when_idle: false,
+            crowd: None,
         };
         push.spawn(&mut crew, Some(results));
         crew.spawn("Watch", Duty::Serves, move |context| {

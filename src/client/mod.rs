@@ -198,6 +198,7 @@ impl ClientBuilder {
             place: Place::Connect(Target::new(pull)),
             high_water: None,
             ends_when_idle: true,
+            crowd: None,
         };
         push.spawn(crew, Some(inlet));
     }

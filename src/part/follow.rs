@@ -26,7 +26,7 @@ use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
-use crate::socket::{Change, Kind, Monitor, Socket, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// How much of what the publisher gives may be open at once.
 const CREDIT: Credit = Credit {
@@ -219,7 +219,6 @@ struct Following<'a> {
     config: &'a Follow,
     context: &'a Context,
     socket: Socket,
-    monitor: Option<Monitor>,
     upstream: Upstream,
     /// How the publisher is spoken to now.
     speaks: Option<Speaks>,
@@ -239,14 +238,13 @@ impl<'a> Following<'a> {
         tell: Sender<Option<String>>,
         link_bell: Arc<Bell>,
     ) -> Result<Self> {
-        let socket = Socket::open(Kind::Sub, &config.part, config.max_message)?;
+        let mut socket = Socket::open(Kind::Sub, &config.part, config.max_message)?;
         socket.subscribe(WELCOME)?;
-        let monitor = Some(socket.monitor()?);
+        socket.watch_peers()?;
         let mut following = Self {
             config,
             context,
             socket,
-            monitor,
             upstream: Upstream::default(),
             speaks: None,
             shared,
@@ -261,7 +259,7 @@ impl<'a> Following<'a> {
 
     fn run(&mut self, bell: &Bell) -> Result<()> {
         while !self.context.soft.is_raised() {
-            self.look_at_connections()?;
+            self.look_at_connection()?;
             self.upstream.tick(Instant::now());
             self.follow()?;
             let (all, closed) = {
@@ -289,26 +287,24 @@ impl<'a> Following<'a> {
             let shared = self.shared.lock();
             self.context.soft.is_raised() || shared.closed || shared.can_move()
         };
-        bell.sleep(ready, || match &self.monitor {
-            Some(monitor) => self.socket.wait_watching(want, bell, monitor, left),
-            None => self.socket.wait(want, bell, left),
-        })
+        bell.sleep(ready, || self.socket.wait(want, bell, left))
     }
 
     /// What has become of the connection to the publisher.
-    fn look_at_connections(&mut self) -> Result<()> {
-        while let Some(change) = self.monitor.as_ref().and_then(Monitor::next) {
-            match change {
-                Change::Made => self.upstream.connected(Instant::now()),
-                Change::Broken => {
-                    // The subscription ends: what has come by it is taken first.
-                    if self.speaks == Some(Speaks::Pylm) {
-                        while self.receive()? {}
-                    }
-                    self.upstream.broken();
-                    self.follow()?;
-                }
+    fn look_at_connection(&mut self) -> Result<()> {
+        let Some((peers, gone)) = self.socket.peers() else {
+            return Ok(());
+        };
+        if gone {
+            // The subscription ends: what has come by it is taken first.
+            if self.speaks == Some(Speaks::Pylm) {
+                while self.receive()? {}
             }
+            self.upstream.broken();
+            self.follow()?;
+        }
+        if peers > 0 {
+            self.upstream.connected(Instant::now());
         }
         Ok(())
     }
@@ -396,13 +392,8 @@ impl<'a> Following<'a> {
         if let Some(link) = &link {
             address::check(link, Purpose::Connect)?;
         }
-        // The connection that it came over was made before, though that may not be read yet.
-        while let Some(change) = self.monitor.as_ref().and_then(Monitor::next) {
-            match change {
-                Change::Made => self.upstream.connected(Instant::now()),
-                Change::Broken => self.upstream.broken(),
-            }
-        }
+        // It came over a connection whose making may not have been read yet.
+        let _ = self.socket.peers();
         self.upstream.welcomed(link);
         Ok(())
     }
@@ -413,9 +404,6 @@ impl<'a> Following<'a> {
     }
 
     fn end(&mut self) {
-        if let Some(monitor) = self.monitor.take() {
-            self.socket.end_monitor(monitor);
-        }
         let lost = self.shared.lock().end();
         self.context.say_lost(lost);
         let refused = self.complaints.total();

@@ -45,6 +45,7 @@ impl Receive {
             place: self.place,
             max_message: self.max_message,
             high_water: self.high_water,
+            watched: false,
         };
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
