@@ -151,6 +151,7 @@ mod socket;
 pub mod store;
 mod template;
 mod time;
+mod wire;
 mod worker;
 
 pub use address::Addresses;
@@ -162,6 +163,7 @@ pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
 pub use store::Store;
 pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
+pub use wire::Wire;
 pub use worker::Worker;
 
 /// The program in the README is one that runs.

@@ -381,6 +381,13 @@ impl Socket {
             .map_err(|error| Error::system("a subscription failed")(text(error)))
     }
 
+    /// Takes such a subscription back. What has come by it and was not received is dropped.
+    pub(crate) fn unsubscribe(&self, prefix: &str) -> Result<()> {
+        self.inner
+            .set_unsubscribe(prefix.as_bytes())
+            .map_err(|error| Error::system("a subscription cannot be taken back")(text(error)))
+    }
+
     /// Receives a message into `parts`, if one is there. Of one with more frames than any of
     /// ours may have, some are left out, but it still has too many.
     pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {

@@ -84,10 +84,10 @@ mod bypass;
 mod cache;
 mod channel;
 mod crew;
-#[allow(dead_code)]
 mod dealer;
 mod entry;
 mod envelope;
+mod follow;
 mod functions;
 mod link;
 mod publish;
@@ -104,6 +104,7 @@ mod running;
 mod signal;
 mod subscribe;
 mod subscription;
+mod tasks;
 mod wiring;
 
 pub use assembly::Assembly;
@@ -127,7 +128,6 @@ pub use subscription::SubConnection;
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
-#[allow(unused_imports)]
 pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::Work;
@@ -138,6 +138,7 @@ pub(crate) use receive::{Receive, Source};
 pub(crate) use route::{Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
+pub(crate) use tasks::TaskLink;
 pub(crate) use wiring::Inbound;
 #[cfg(feature = "http")]
 pub(crate) use wiring::Outbound;
