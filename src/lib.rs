@@ -156,7 +156,7 @@ mod worker;
 
 pub use address::Addresses;
 pub use cache::CacheClient;
-pub use client::{Canceller, Client, ClientBuilder, Job, JobResult, Request, Results, Wire};
+pub use client::{Canceller, Client, ClientBuilder, Job, JobResult, Request, Results};
 pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argh::FromArgs;
 use palm::{Functions, Handler, Wire};
 
-use crate::common::{FOREVER, Failure, Outcome, log_level, timeout, unmark_stdin};
+use crate::common::{FOREVER, Failure, Outcome, log_level, timeout, unmark_stdin, wire};
 use crate::signals;
 
 mod command;
@@ -91,13 +91,5 @@ impl Worker {
         });
         log::info!(target: running.name(), "ready");
         Ok(running.wait()?)
-    }
-}
-
-fn wire(name: &str) -> Result<Wire, String> {
-    match name {
-        "link" => Ok(Wire::Link),
-        "pylm" => Ok(Wire::Pylm),
-        _ => Err("a wire is link or pylm".to_owned()),
     }
 }
