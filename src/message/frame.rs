@@ -284,15 +284,19 @@ impl Frame {
         limit: usize,
         component: &str,
     ) -> Result<(Self, Option<Error>)> {
-        let frame = Self::parse(bytes, usize::MAX)?;
-        let size = frame.payload().len();
+        Ok(Self::parse(bytes, usize::MAX)?.within(limit, component))
+    }
+
+    /// It, or its failure if its payload has more than `limit` bytes; and why.
+    pub(crate) fn within(self, limit: usize, component: &str) -> (Self, Option<Error>) {
+        let size = self.payload().len();
         if size <= limit {
-            return Ok((frame, None));
+            return (self, None);
         }
         let error = Error::TooLarge { size, limit };
         let cause = format!("a {error} (at '{component}')");
         let failure = Failure::new(FailureKind::Unfinished, cause);
-        Ok((frame.with_failure(&failure), Some(error)))
+        (self.with_failure(&failure), Some(error))
     }
 
     /// Gives it a fresh uuid as its cache key, if it has none.

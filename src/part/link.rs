@@ -376,7 +376,7 @@ impl Part for LinkService {
                 context,
                 socket,
                 max_message: self.max_message,
-                post: Post::new(settings, ledger),
+                post: Post::new(settings, ledger).takes(self.max_message),
                 peers: Connections::default(),
                 complaints: Complaints::default(),
                 parts: Vec::new(),

@@ -42,6 +42,8 @@ pub(crate) struct Post {
     tasks: Option<Tasks>,
     /// When to look next who is late with something.
     look: Option<Instant>,
+    /// The largest payload that is taken; 0 stands for any.
+    max_message: u64,
 }
 
 /// How often to look for those who are late, at the most.
@@ -65,7 +67,14 @@ impl Post {
             tasks: workers.map(|settings| Tasks::new(settings, hold)),
             ledger,
             look: None,
+            max_message: 0,
         }
+    }
+
+    /// Says how large a payload it takes, so that its peers can keep to that.
+    pub(crate) fn takes(mut self, max_message: usize) -> Self {
+        self.max_message = max_message as u64;
+        self
     }
 
     /// A peer has said something.
@@ -148,6 +157,7 @@ impl Post {
     fn welcome(&mut self, conn: Conn, welcome: Welcome) {
         let nonce = self.peers.nonce(conn);
         let epoch = self.epoch.clone();
+        let max_message = self.max_message;
         if let Some(out) = self.peers.to(conn) {
             out.clear();
             out.note(|head| {
@@ -155,6 +165,7 @@ impl Post {
                     version: VERSION,
                     nonce,
                     epoch,
+                    max_message,
                     ..welcome
                 });
             });
