@@ -619,7 +619,8 @@ impl Linking<'_> {
             })
         })?;
         moved |= self.submitted.feed(|| {
-            let item = post.next_submitted()?;
+            let mut item = post.next_submitted()?;
+            item.frame.fill_cache();
             Some(Parcel {
                 topic: None,
                 frame: item.frame,

@@ -174,12 +174,15 @@ impl Outlets {
     }
 
     fn publish(&mut self, topic: String, item: Kept) {
+        self.bytes += item.size();
         self.published.push_back((topic, item));
     }
 
     /// The next message that is to be published on the pylm wire, and its topic.
     pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
-        self.published.pop_front()
+        let (topic, item) = self.published.pop_front()?;
+        self.bytes -= item.size();
+        Some((topic, item))
     }
 
     fn hold(&mut self, name: &str, is_client: bool, item: Kept, now: Instant) {
@@ -215,11 +218,9 @@ impl Outlets {
         self.bytes -= std::mem::take(&mut topic.held_bytes);
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
+                self.bytes += copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
-                    Some(slot) => {
-                        self.bytes += copy.size();
-                        slot.giver.push(copy.size(), copy);
-                    }
+                    Some(slot) => slot.giver.push(copy.size(), copy),
                     None => self.published.push_back((name.to_owned(), copy)),
                 }
             }
