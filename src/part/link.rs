@@ -347,6 +347,7 @@ impl Part for LinkService {
                 subscribers: publish.bounds.subscribers,
                 patience: publish.bounds.patience,
                 submits: submitted.is_some(),
+                max_message: self.max_message,
                 workers: work.as_ref().map(|_| Settings {
                     max_attempts: self.max_attempts,
                     ..Settings::default()

@@ -97,6 +97,7 @@ impl Server {
                 position: self.known.then_some(position),
                 run: self.run,
                 resumed,
+                ..Welcome::default()
             };
             self.known = true;
             self.out.note(|head| head.welcome = Some(welcome));
