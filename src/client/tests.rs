@@ -81,6 +81,7 @@ fn serve(mut socket: Socket, mut function: Function, stop: &AtomicBool, taken: &
         patience: Duration::from_secs(5),
         submits: true,
         workers: None,
+        max_message: usize::MAX,
     };
     let mut post = Post::new(settings, ledger);
     let mut conns: HashMap<Vec<u8>, u64> = HashMap::new();

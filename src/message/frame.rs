@@ -284,19 +284,21 @@ impl Frame {
         limit: usize,
         component: &str,
     ) -> Result<(Self, Option<Error>)> {
-        Ok(Self::parse(bytes, usize::MAX)?.within(limit, component))
-    }
-
-    /// It, or its failure if its payload has more than `limit` bytes; and why.
-    pub(crate) fn within(self, limit: usize, component: &str) -> (Self, Option<Error>) {
-        let size = self.payload().len();
+        let frame = Self::parse(bytes, usize::MAX)?;
+        let size = frame.payload().len();
         if size <= limit {
-            return (self, None);
+            return Ok((frame, None));
         }
         let error = Error::TooLarge { size, limit };
-        let cause = format!("a {error} (at '{component}')");
-        let failure = Failure::new(FailureKind::Unfinished, cause);
-        (self.with_failure(&failure), Some(error))
+        Ok((frame.as_too_large(limit, component), Some(error)))
+    }
+
+    /// What goes to a peer in place of a message whose payload is larger than it takes.
+    pub(crate) fn as_too_large(&self, limit: usize, at: &str) -> Self {
+        let size = self.payload().len();
+        let error = Error::TooLarge { size, limit };
+        let cause = format!("a {error} (at '{at}')");
+        self.with_failure(&Failure::new(FailureKind::Unfinished, cause))
     }
 
     /// Gives it a fresh uuid as its cache key, if it has none.

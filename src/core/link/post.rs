@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::outlets::{Seat, Subscriber};
 use super::peers::Who;
+use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
@@ -24,6 +25,8 @@ pub(crate) struct PostSettings {
     pub(crate) patience: Duration,
     /// Whether clients may submit messages.
     pub(crate) submits: bool,
+    /// The largest payload that it takes, in bytes.
+    pub(crate) max_message: usize,
     /// If it has workers: how it treats them.
     pub(crate) workers: Option<Settings>,
 }
@@ -35,6 +38,7 @@ pub(crate) struct PostSettings {
 /// and what it has to say by [`take`](Self::take).
 pub(crate) struct Post {
     epoch: String,
+    max_message: usize,
     ledger: Arc<Ledger>,
     peers: Peers,
     clients: Option<Clients>,
@@ -42,8 +46,6 @@ pub(crate) struct Post {
     tasks: Option<Tasks>,
     /// When to look next who is late with something.
     look: Option<Instant>,
-    /// The largest payload that is taken; 0 stands for any.
-    max_message: u64,
 }
 
 /// How often to look for those who are late, at the most.
@@ -57,24 +59,19 @@ impl Post {
             subscribers,
             patience,
             submits,
+            max_message,
             workers,
         } = settings;
         Self {
             epoch,
+            max_message,
             peers: Peers::default(),
             clients: submits.then(|| Clients::new(ledger.clone(), hold, patience)),
             outlets: Outlets::new(subscribers, hold, patience),
             tasks: workers.map(|settings| Tasks::new(settings, hold)),
             ledger,
             look: None,
-            max_message: 0,
         }
-    }
-
-    /// Says how large a payload it takes, so that its peers can keep to that.
-    pub(crate) fn takes(mut self, max_message: usize) -> Self {
-        self.max_message = max_message as u64;
-        self
     }
 
     /// A peer has said something.
@@ -157,7 +154,7 @@ impl Post {
     fn welcome(&mut self, conn: Conn, welcome: Welcome) {
         let nonce = self.peers.nonce(conn);
         let epoch = self.epoch.clone();
-        let max_message = self.max_message;
+        let max_message = self.max_message as u64;
         if let Some(out) = self.peers.to(conn) {
             out.clear();
             out.note(|head| {
@@ -511,6 +508,7 @@ fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {
         session: &hello.session,
         conn,
         credit: hello.credit.unwrap_or_default(),
+        max_message: limit_of(hello.max_message),
         position: hello.position.as_ref().filter(|_| same_epoch),
     }
 }

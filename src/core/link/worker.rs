@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Party;
+use super::tasks::limit_of;
 use crate::message::Frame;
 use crate::message::link::{
     Head, Hello, Kind, Outgoing, Position, TaskId, Tasks as TaskIds, Welcome,
@@ -95,8 +96,10 @@ impl WorkerSession {
         // If not, its master is gone.
         if self.running.take_if(|running| *running == id).is_some() {
             let results = results.into_iter().map(|result| {
-                let (result, _) = result.within(self.limit, &self.name);
-                Arc::new(result)
+                Arc::new(match result.payload().len() <= self.limit {
+                    true => result,
+                    false => result.as_too_large(self.limit, &self.name),
+                })
             });
             self.finished.push_back(Finished {
                 id,
@@ -178,10 +181,7 @@ impl Party for WorkerSession {
             self.waiting.clear();
             self.running = None;
             self.finished.clear();
-            self.limit = match usize::try_from(welcome.max_message) {
-                Ok(limit @ 1..) => limit,
-                _ => usize::MAX,
-            };
+            self.limit = limit_of(welcome.max_message);
         }
         self.said = 0;
         self.said_drain = false;
