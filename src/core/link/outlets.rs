@@ -587,7 +587,8 @@ impl Outlets {
 
     /// Whether it wants to take no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= self.most_bytes || self.published_bytes >= MOST_PUBLISHED
+        // One message always may be kept.
+        self.bytes >= self.most_bytes.max(1) || self.published_bytes >= MOST_PUBLISHED
     }
 
     pub(crate) fn is_empty(&self) -> bool {
