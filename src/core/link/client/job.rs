@@ -9,6 +9,9 @@ use crate::message::{Failure, Frame, positions};
 /// How many outputs the average of their sizes looks back, about.
 const MEMORY: usize = 16;
 
+/// The most bytes that a reader takes at once, beside those of one output.
+const MOST_BYTES: usize = 64 << 10;
+
 /// How a job is to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JobSettings {
@@ -133,8 +136,12 @@ pub(super) struct Job {
     last: u64,
     /// How many of them the giver still has.
     kept: usize,
-    /// The outputs to read, in order.
+    /// The outputs to read, in order. The first few of them are acknowledged.
     ready: VecDeque<Output>,
+    acknowledged: usize,
+    /// Of those that the reader has taken, where they are to be acknowledged when it has read
+    /// them, if they were not before.
+    taken: VecDeque<Option<Origin>>,
     order: Order,
     /// Outputs of no message that is known, each of which may be that of an untracked one.
     loose: usize,
@@ -157,6 +164,8 @@ impl Job {
             last: 0,
             kept: 0,
             ready: VecDeque::new(),
+            acknowledged: 0,
+            taken: VecDeque::new(),
             order: Order::default(),
             loose: 0,
             unread: 0,
@@ -350,7 +359,7 @@ impl Job {
         stopped: bool,
     ) -> Option<Standing> {
         if !self.ready.is_empty() {
-            into.extend(self.ready.drain(..most.clamp(1, self.ready.len())));
+            self.move_to(most, into);
             return None;
         }
         Some(match (self.is_fed && self.open.is_empty(), stopped) {
@@ -360,7 +369,25 @@ impl Job {
         })
     }
 
-    pub(super) fn read(&mut self, output: &Output) {
+    /// Moves outputs to the reader: so many, but no more bytes than are good at once.
+    fn move_to(&mut self, most: usize, into: &mut VecDeque<Output>) {
+        let mut bytes = 0;
+        for _ in 0..most.max(1) {
+            let Some(mut output) = self.ready.pop_front() else {
+                return;
+            };
+            self.acknowledged = self.acknowledged.saturating_sub(1);
+            self.taken.push_back(output.origin.take());
+            bytes += output.size;
+            into.push_back(output);
+            if bytes >= MOST_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// The next of those that were taken has been read. Gives back where to acknowledge it.
+    pub(super) fn read(&mut self, output: &Output) -> Option<Origin> {
         self.unread -= 1;
         self.unread_bytes -= output.size;
         if let Some(number) = output.number {
@@ -370,6 +397,7 @@ impl Job {
             self.forget_if_over(number);
         }
         self.wake(News::Room);
+        self.taken.pop_front().flatten()
     }
 
     fn forget_if_over(&mut self, number: u64) {
@@ -396,10 +424,17 @@ impl Job {
         open.any(|message| !message.is_done && message.seen != Seen::Whole)
     }
 
-    /// What nobody will read.
-    pub(super) fn unread(&mut self) -> impl Iterator<Item = Output> + '_ {
-        let held = std::mem::take(&mut self.order.held).into_values();
-        self.ready.drain(..).chain(held)
+    /// Has all acknowledged that is not.
+    pub(super) fn unacknowledged(&mut self, mut acknowledge: impl FnMut(Origin)) {
+        let taken = self.taken.iter_mut();
+        let ready = self.ready.iter_mut().skip(self.acknowledged);
+        let ready = ready.map(|output| &mut output.origin);
+        // What waits for its turn was acknowledged before.
+        taken
+            .chain(ready)
+            .filter_map(Option::take)
+            .for_each(&mut acknowledge);
+        self.acknowledged = self.ready.len();
     }
 }
 

@@ -35,6 +35,10 @@ const CREDIT: Credit = Credit {
     bytes: 16 << 20,
 };
 
+/// So much may be left unread by one job while another waits: a server bears with that.
+const PRESSING_MESSAGES: usize = 64;
+const PRESSING_BYTES: u64 = 32 << 10;
+
 /// A job submits no more while so many messages of all jobs wait to be given: what the server
 /// has no room for yet would only stand in the way of other jobs.
 const MOST_WAITING: usize = 256;
@@ -100,8 +104,6 @@ struct Incoming {
     bytes: u64,
     /// What is to be acknowledged.
     done: Vec<u64>,
-    /// The credit that the server was told.
-    told: Credit,
     welcome: bool,
 }
 
@@ -183,14 +185,14 @@ impl Session {
         }
     }
 
-    /// Outputs of a job have been read.
+    /// Outputs of a job have been read, in the order in which they were taken.
     pub(crate) fn read(&mut self, job: u64, outputs: impl IntoIterator<Item = Output>) {
+        let Some(job) = self.jobs.get_mut(&job) else {
+            return;
+        };
         for output in outputs {
-            if let Some(origin) = output.origin {
-                self.acknowledge(origin);
-            }
-            if let Some(job) = self.jobs.get_mut(&job) {
-                job.read(&output);
+            if let Some(at) = job.read(&output) {
+                acknowledge(&mut self.lines, at);
             }
         }
     }
@@ -206,12 +208,7 @@ impl Session {
         let Some(mut job) = self.jobs.remove(&number) else {
             return;
         };
-        for output in job.unread() {
-            output
-                .origin
-                .into_iter()
-                .for_each(|at| self.acknowledge(at));
-        }
+        job.unacknowledged(|at| acknowledge(&mut self.lines, at));
         if job.kept() > 0 {
             let withdrawn = self.giver.withdraw(|message| message.job == number);
             let given = job.kept() - withdrawn.len();
@@ -232,15 +229,6 @@ impl Session {
     /// Whether all servers know the session at present.
     pub(crate) fn is_welcome(&self) -> bool {
         self.lines.iter().all(|line| line.welcome)
-    }
-
-    fn acknowledge(&mut self, at: Origin) {
-        let line = &mut self.lines[at.line];
-        if line.run == at.run {
-            line.bytes -= at.size;
-            line.taker.ended(at.number, custody::Outcome::default());
-            line.done.push(at.number);
-        }
     }
 
     /// A message is done, by its giver's word.
@@ -270,7 +258,9 @@ impl Session {
             let path = place.map_or(Vec::new(), |place| place.path.to_vec());
             job.output(number, path, What::Frame(frame), Some(origin))
         });
-        now.into_iter().for_each(|at| self.acknowledge(at));
+        if let Some(at) = now {
+            acknowledge(&mut self.lines, at);
+        }
     }
 }
 
@@ -281,7 +271,6 @@ impl Session {
         let line = &mut self.lines[line];
         // The position tells it.
         line.done.clear();
-        line.told = CREDIT;
         let (received, open) = line.taker.position();
         let position = line.position.as_ref().map(|(epoch, run)| Position {
             epoch: epoch.clone(),
@@ -306,7 +295,6 @@ impl Session {
         if !welcome.resumed {
             *incoming = Incoming {
                 run: incoming.run + 1,
-                told: incoming.told,
                 welcome: true,
                 ..Incoming::default()
             };
@@ -410,16 +398,22 @@ impl Session {
         if line == 0 {
             self.give(out);
         }
-        let hungry = self.is_pressing(line) && self.jobs.values().any(Job::is_hungry);
+        if self.lines[line].is_pressing() && self.jobs.values().any(Job::is_hungry) {
+            self.acknowledge_early();
+        }
         let incoming = &mut self.lines[line];
         for done in incoming.done.chunks(MOST_DONE) {
             out.note(|head| head.done.extend(done));
         }
         incoming.done.clear();
-        let credit = incoming.credit(hungry);
-        if credit != incoming.told {
-            incoming.told = credit;
-            out.note(|head| head.credit = Some(credit));
+    }
+
+    /// A job waits, while others leave their outputs unread: whoever has to read those may be the
+    /// one who waits. So they are acknowledged before they are read, and no server holds back
+    /// what is waited for because of them.
+    fn acknowledge_early(&mut self) {
+        for job in self.jobs.values_mut() {
+            job.unacknowledged(|at| acknowledge(&mut self.lines, at));
         }
     }
 
@@ -439,35 +433,21 @@ impl Session {
             }
         }
     }
-
-    /// Whether much of the credit of a server is taken by what nobody reads.
-    fn is_pressing(&self, line: usize) -> bool {
-        let line = &self.lines[line];
-        2 * line.taker.open() as u64 > CREDIT.messages || 2 * line.bytes > CREDIT.bytes
-    }
 }
 
 impl Incoming {
-    /// How much may be open. More than usual when a job waits, while others leave unread what
-    /// stands before its outputs in the stream: its reader may be the one who has to read those.
-    fn credit(&self, hungry: bool) -> Credit {
-        let open = Credit {
-            messages: self.taker.open() as u64,
-            bytes: self.bytes,
-        };
-        let more = Credit {
-            messages: open.messages + CREDIT.messages,
-            bytes: open.bytes + CREDIT.bytes,
-        };
-        let is_short = |told: u64, open: u64, usual: u64| told < open + usual / 2;
-        if hungry
-            && (is_short(self.told.messages, open.messages, CREDIT.messages)
-                || is_short(self.told.bytes, open.bytes, CREDIT.bytes))
-        {
-            return more;
-        }
-        let is_usual = 2 * open.messages <= CREDIT.messages && 2 * open.bytes <= CREDIT.bytes;
-        if is_usual { CREDIT } else { self.told }
+    /// Whether so much is not acknowledged that the server might hold back what else there is.
+    fn is_pressing(&self) -> bool {
+        self.taker.open() > PRESSING_MESSAGES || self.bytes > PRESSING_BYTES
+    }
+}
+
+fn acknowledge(lines: &mut [Incoming], at: Origin) {
+    let line = &mut lines[at.line];
+    if line.run == at.run {
+        line.bytes -= at.size;
+        line.taker.ended(at.number, custody::Outcome::default());
+        line.done.push(at.number);
     }
 }
 
