@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// The five addresses of a component, by their role on the pylm wire.
+/// The addresses of a component, by their role: five on the pylm wire, and the palm link.
 ///
 /// The defaults are those of a master in pylm's examples: pull 5555, pub 5556, push to workers
 /// 5557, pull from workers 5558, cache 5559, all tcp on the loopback interface. A server that
@@ -31,6 +31,9 @@ pub struct Addresses {
     pub worker_pull: String,
     /// Where the cache answers (REP).
     pub db: String,
+    /// Where palm peers connect (ROUTER). Empty, as it is by default, stands for a free port of
+    /// the interface that `db` is on. Peers learn it at `db`, or at `publish`.
+    pub link: String,
 }
 
 impl Default for Addresses {
@@ -42,12 +45,13 @@ impl Default for Addresses {
             worker_push: port(5557),
             worker_pull: port(5558),
             db: port(5559),
+            link: String::new(),
         }
     }
 }
 
 impl Addresses {
-    /// Free ports of the loopback interface for all five.
+    /// Free ports of the loopback interface for all of them.
     pub fn ephemeral() -> Self {
         let free = || "tcp://127.0.0.1:*".to_owned();
         Self {
@@ -56,6 +60,7 @@ impl Addresses {
             worker_push: free(),
             worker_pull: free(),
             db: free(),
+            link: free(),
         }
     }
 
@@ -67,6 +72,7 @@ impl Addresses {
             worker_push: String::new(),
             worker_pull: String::new(),
             db: String::new(),
+            link: String::new(),
         }
     }
 
@@ -98,6 +104,28 @@ impl Addresses {
     pub fn db(mut self, address: impl Into<String>) -> Self {
         self.db = address.into();
         self
+    }
+
+    /// Sets where palm peers connect.
+    pub fn link(mut self, address: impl Into<String>) -> Self {
+        self.link = address.into();
+        self
+    }
+
+    /// Where to bind the link: what was set, or a free place beside `db`.
+    pub(crate) fn link_place(&self) -> String {
+        if !self.link.is_empty() {
+            return self.link.clone();
+        }
+        match self.db.split_once("://") {
+            Some(("tcp", rest)) => {
+                let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+                format!("tcp://{host}:*")
+            }
+            Some(("ipc", _)) => "ipc://*".to_owned(),
+            Some(("inproc", name)) => format!("inproc://{name}.link"),
+            _ => "tcp://127.0.0.1:*".to_owned(),
+        }
     }
 }
 

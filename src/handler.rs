@@ -220,6 +220,14 @@ impl Functions {
         self.by_name.is_empty() && self.any.is_none()
     }
 
+    /// Their names; none if there is one for any.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.any {
+            Some(_) => Vec::new(),
+            None => self.by_name.keys().cloned().collect(),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<&dyn Handler> {
         self.by_name
             .get(name)

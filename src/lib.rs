@@ -151,17 +151,19 @@ mod socket;
 pub mod store;
 mod template;
 mod time;
+mod wire;
 mod worker;
 
 pub use address::Addresses;
 pub use cache::CacheClient;
-pub use client::{Canceller, Client, ClientBuilder, Job, JobResult, Request, Results, Wire};
+pub use client::{Canceller, Client, ClientBuilder, Job, JobResult, Request, Results};
 pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
 pub use store::Store;
 pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
+pub use wire::Wire;
 pub use worker::Worker;
 
 /// The program in the README is one that runs.

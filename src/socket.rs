@@ -160,11 +160,16 @@ pub(crate) struct Socket {
     part: String,
     bound: Option<String>,
     max_parts: usize,
+    /// What is told of the peers, if anybody wants to know.
+    watch: Option<(Monitor, PeerCount)>,
     _context: Arc<Context>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if let Some((monitor, _)) = self.watch.take() {
+            self.end_monitor(monitor);
+        }
         if let Some(address) = self.bound.take() {
             UNBOUND.lock().push((address, Instant::now()));
         }
@@ -212,6 +217,7 @@ impl Socket {
             part: part.to_owned(),
             bound: None,
             max_parts: kind.max_parts(),
+            watch: None,
             _context: context,
         };
         if kind == Kind::Pub {
@@ -373,6 +379,13 @@ impl Socket {
         self.inner
             .set_subscribe(prefix.as_bytes())
             .map_err(|error| Error::system("a subscription failed")(text(error)))
+    }
+
+    /// Takes such a subscription back. What has come by it and was not received is dropped.
+    pub(crate) fn unsubscribe(&self, prefix: &str) -> Result<()> {
+        self.inner
+            .set_unsubscribe(prefix.as_bytes())
+            .map_err(|error| Error::system("a subscription cannot be taken back")(text(error)))
     }
 
     /// Receives a message into `parts`, if one is there. Of one with more frames than any of
@@ -554,12 +567,17 @@ impl Socket {
             self.inner.as_poll_item(events),
             zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN),
             zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
+            zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
         ];
         let mut used = 2;
         if matches!(want, Want::ReadOrNews | Want::News) {
             let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
-            items[2] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
-            used = 3;
+            items[used] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
+            used += 1;
+        }
+        if let Some((monitor, _)) = &self.watch {
+            items[used] = monitor.0.as_poll_item(zmq::POLLIN);
+            used += 1;
         }
         let timeout = timeout.map_or(-1, milliseconds);
         match zmq::poll(&mut items[..used], timeout) {
@@ -576,13 +594,44 @@ impl Socket {
         }
     }
 
+    /// Starts to count the peers. Before it is bound or connected. From then on, what is told
+    /// of them ends every [`wait`](Self::wait), until [`peers`](Self::peers) is called.
+    pub(crate) fn watch_peers(&mut self) -> Result<()> {
+        let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL.to_raw()
+            | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH.to_raw()
+            | zmq::SocketEvent::DISCONNECTED.to_raw();
+        self.watch = Some((self.monitor_of(events)?, PeerCount::default()));
+        Ok(())
+    }
+
+    /// How many peers there are, and whether one has gone, if something was told since the last
+    /// call. (There are no news of peers over `inproc://`.)
+    pub(crate) fn peers(&mut self) -> Option<(usize, bool)> {
+        let (monitor, count) = self.watch.as_mut()?;
+        let mut news = None;
+        while let Ok(told) = monitor.0.recv_multipart(zmq::DONTWAIT) {
+            let event = told.first().and_then(|event| event.first_chunk::<2>());
+            if let Some(event) = event {
+                let gone = count.note(u16::from_ne_bytes(*event));
+                let (_, before) = news.unwrap_or_default();
+                news = Some((count.peers, gone || before));
+            }
+        }
+        news
+    }
+
     /// Starts to tell when a connection is made. To be ended by [`Socket::end_monitor`]: libzmq
     /// stops all connections of the process when what it tells is not read.
     pub(crate) fn monitor(&self) -> Result<Monitor> {
+        self.monitor_of(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw())
+    }
+
+    fn monitor_of(&self, events: u16) -> Result<Monitor> {
         let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
-        let events = i32::from(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw());
         let open = || -> zmq::Result<zmq::Socket> {
-            self.inner.monitor(&address, events)?;
+            self.inner.monitor(&address, i32::from(events))?;
             let pair = self._context.0.socket(zmq::PAIR)?;
             pair.set_linger(0)?;
             pair.connect(&address)?;
@@ -626,6 +675,35 @@ fn milliseconds(time: Duration) -> i64 {
 unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
     // SAFETY: as the caller promises.
     drop(unsafe { Arc::from_raw(kept.cast_const().cast::<Frame>()) });
+}
+
+/// How many peers a socket has.
+#[derive(Default)]
+struct PeerCount {
+    peers: usize,
+    /// Connections that were no peers, and of whose end is told yet.
+    failed: usize,
+}
+
+impl PeerCount {
+    /// Notes an event. Whether a peer has gone.
+    fn note(&mut self, event: u16) -> bool {
+        const SUCCEEDED: u16 = zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED as u16;
+        const DISCONNECTED: u16 = zmq_sys::ZMQ_EVENT_DISCONNECTED as u16;
+        const STOPPED: u16 = zmq_sys::ZMQ_EVENT_MONITOR_STOPPED as u16;
+        match event {
+            SUCCEEDED => self.peers += 1,
+            DISCONNECTED if self.failed > 0 => self.failed -= 1,
+            DISCONNECTED => {
+                self.peers = self.peers.saturating_sub(1);
+                return true;
+            }
+            STOPPED => {}
+            // One of the kinds of failed handshakes.
+            _ => self.failed += 1,
+        }
+        false
+    }
 }
 
 /// Tells when a socket's connection is made.

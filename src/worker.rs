@@ -8,18 +8,22 @@ use crossbeam_channel::RecvTimeoutError;
 
 use crate::address::{self, Addresses, Purpose};
 use crate::cache::CacheClient;
-use crate::error::Result;
+use crate::core::link::WorkerSession;
+use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
-    Context, Crew, Duty, Place, Push, Receive, Running, Signal, Source, Target, channel,
-    channel_of, spawn_work,
+    Context, Crew, Duty, Find, Place, Push, Receive, Running, Signal, Source, Target, TaskLink,
+    channel, channel_of, spawn_work,
 };
+use crate::wire::Wire;
 
-/// How many messages libzmq and the worker each keep ready: what a busy worker hoards.
+/// How many messages libzmq and the worker each keep ready on the pylm wire: what a busy worker
+/// hoards.
 const PREFETCH: u16 = 16;
 
-/// How often a worker looks whether its master has moved.
+/// How often a worker on the pylm wire looks whether its master has moved, and how long one on
+/// the link waits for each answer to where it is.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// A worker of a master.
@@ -33,11 +37,19 @@ const WATCH: Duration = Duration::from_secs(1);
 /// As a [`Server`](crate::Server)'s, and the same ones. They run one after another in a thread
 /// of their own. [`Call::cache`](crate::Call::cache) reaches the master's cache.
 ///
+/// # The wire
+/// A palm master has a link, which it tells at db: over that it gives each worker as many tasks
+/// as keep it busy, has the others back when another worker is idle, and keeps each until it has
+/// the result. A worker that is killed, or cut off, costs no more than time: its tasks are given
+/// to another. With a master that tells no link, or on request ([`Worker::wire`]), the worker
+/// speaks the pylm wire. So it does if it was given the addresses of that.
+///
 /// # Lifecycle
 /// [`start`](Self::start) waits for the master, for 10 s by default. A worker whose master ends
 /// waits for it to come back at the same db, reads its configuration again and goes on. On a
-/// stop the running function is finished. What the master had sent ahead is lost on the pylm
-/// wire: at most some tens of messages and what the network holds.
+/// stop it finishes the running function, however long that takes, and hands back over the link
+/// what it has not begun. On the pylm wire that is lost: at most some tens of messages and what
+/// the network holds.
 ///
 /// ```no_run
 /// use palm::Worker;
@@ -54,6 +66,7 @@ pub struct Worker {
     worker_push: Option<String>,
     worker_pull: Option<String>,
     functions: Functions,
+    wire: Wire,
     timeout: Duration,
     max_message: usize,
 }
@@ -67,6 +80,7 @@ impl Worker {
             worker_push: None,
             worker_pull: None,
             functions: Functions::new(),
+            wire: Wire::default(),
             timeout: Duration::from_secs(10),
             max_message: DEFAULT_MAX_MESSAGE,
         }
@@ -78,19 +92,25 @@ impl Worker {
         self
     }
 
-    /// Where the master gives out work, in place of what it tells at db.
+    /// Where the master gives out work on the pylm wire, in place of what it tells at db.
     pub fn worker_push(mut self, address: impl Into<String>) -> Self {
         self.worker_push = Some(address.into());
         self
     }
 
-    /// Where the master takes results, in place of what it tells at db.
+    /// Where the master takes results on the pylm wire, in place of what it tells at db.
     pub fn worker_pull(mut self, address: impl Into<String>) -> Self {
         self.worker_pull = Some(address.into());
         self
     }
 
     function_settings!();
+
+    /// The wire to speak: the link by default, if the master has one.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
 
     /// How long to wait for the master when starting, and in each cache call: 10 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -110,6 +130,44 @@ impl Worker {
     /// [`Error::Address`](crate::Error::Address) for a malformed address, [`Error::Unreachable`](crate::Error::Unreachable) when nobody answers
     /// at db in time, [`Error::NotConfigured`](crate::Error::NotConfigured) when whoever does is no master.
     pub fn start(self) -> Result<Running> {
+        match self.link()? {
+            Some(link) => self.start_on_link(link),
+            None => self.start_on_pylm(),
+        }
+    }
+
+    /// Where the master's link is, if it is to be used and there is one.
+    fn link(&self) -> Result<Option<String>> {
+        let given = self.worker_push.is_some() || self.worker_pull.is_some();
+        if given || self.wire == Wire::Pylm {
+            return Ok(None);
+        }
+        match find_link(&self.remote_cache(), self.timeout, &|| false) {
+            Err(Error::NotConfigured { .. }) => Ok(None),
+            link => link.map(Some),
+        }
+    }
+
+    fn start_on_link(self, link: String) -> Result<Running> {
+        log::info!(target: &self.name, "takes tasks over the link {link}");
+        let addresses = Addresses {
+            db: self.db.clone(),
+            link: link.clone(),
+            ..Addresses::none()
+        };
+        let mut crew = Crew::new(&self.name);
+        let session = uuid::Uuid::new_v4().to_string();
+        let tasks = TaskLink {
+            session: WorkerSession::new(session, &self.name, self.functions.names()),
+            find: follow(&self.name, link, self.remote_cache()),
+            max_message: self.max_message,
+            runner: Arc::new(self.runner()),
+        };
+        tasks.spawn(&mut crew)?;
+        crew.start(|_| Ok(addresses))
+    }
+
+    fn start_on_pylm(self) -> Result<Running> {
         let master = Master {
             cache: self.remote_cache(),
             worker_push: self.worker_push.clone(),
@@ -119,11 +177,10 @@ impl Worker {
         let (from_master, to_master) = master.addresses(&|| false)?;
         log::info!(target: &self.name, "pulls from {from_master}, pushes to {to_master}");
         let addresses = Addresses {
-            pull: String::new(),
-            publish: String::new(),
             worker_push: from_master.clone(),
             worker_pull: to_master.clone(),
             db: self.db.clone(),
+            ..Addresses::none()
         };
         let (from_master, to_master) = (Target::new(from_master), Target::new(to_master));
 
@@ -139,19 +196,11 @@ impl Worker {
             high_water: Some(PREFETCH),
         };
         pull.spawn(&mut crew, Some(pulled))?;
-        let runner = Runner {
-            cache: Arc::new(self.remote_cache()),
-            functions: self.functions,
-            component: self.name,
-            only_own_name: false,
-            max_message: self.max_message,
-            complaints: Default::default(),
-        };
         spawn_work(
             &mut crew,
             "Functions",
             1,
-            Arc::new(runner),
+            Arc::new(self.runner()),
             work,
             Some(done),
         );
@@ -160,6 +209,7 @@ impl Worker {
             place: Place::Connect(to_master.clone()),
             high_water: None,
             ends_when_idle: false,
+            crowd: None,
         };
         push.spawn(&mut crew, Some(results));
         crew.spawn("Watch", Duty::Serves, move |context| {
@@ -170,12 +220,58 @@ impl Worker {
         crew.start(|_| Ok(addresses))
     }
 
+    fn runner(self) -> Runner {
+        Runner {
+            cache: Arc::new(self.remote_cache()),
+            functions: self.functions,
+            component: self.name,
+            only_own_name: false,
+            max_message: self.max_message,
+            complaints: Default::default(),
+        }
+    }
+
     fn remote_cache(&self) -> CacheClient {
         CacheClient::of(&self.name, "_", &self.db, self.timeout, self.max_message)
     }
 }
 
-/// The master, as far as it tells where it is.
+/// Where the master at a cache has its link.
+fn find_link(cache: &CacheClient, timeout: Duration, give_up: &dyn Fn() -> bool) -> Result<String> {
+    let link = cache.place(&None, "link_address", timeout, give_up)?;
+    // What a cache tells, any of its clients may have set.
+    address::check(&link, Purpose::Connect)?;
+    Ok(link)
+}
+
+/// Finds the master's link: at first there, later wherever its cache says.
+fn follow(name: &str, first: String, cache: CacheClient) -> Find {
+    let name = name.to_owned();
+    let mut first = Some(first);
+    let mut lost = false;
+    Box::new(move |give_up| {
+        if let Some(link) = first.take() {
+            return Ok(Some(link));
+        }
+        match find_link(&cache, WATCH, give_up) {
+            Ok(link) => {
+                log::info!(target: &name, "looks for the master at the link {link}");
+                lost = false;
+                Ok(Some(link))
+            }
+            Err(_) if give_up() => Ok(None),
+            Err(error) => {
+                if !lost {
+                    log::warn!(target: &name, "waiting for the master: {error}");
+                }
+                lost = true;
+                Ok(None)
+            }
+        }
+    })
+}
+
+/// The master on the pylm wire, as far as it tells where it is.
 struct Master {
     cache: CacheClient,
     worker_push: Option<String>,

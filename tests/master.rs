@@ -339,6 +339,7 @@ fn ipc_and_inproc_addresses_work_as_tcp_does() {
         worker_push: of("wpush"),
         worker_pull: of("wpull"),
         db: of("db"),
+        link: of("link"),
     };
     for addresses in [all(&file), all(&inner)] {
         let master = Master::new("m", addresses.clone()).start().unwrap();

@@ -29,6 +29,7 @@ use crate::handler::Cache;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame, Steps};
 use crate::part::{Crew, Outlet, Place, Push, Reader, Running, Subscribe, Target, channel_of};
 use crate::time::after;
+use crate::wire::Wire;
 
 /// How many hand-overs may wait for the socket: messages that were fed one by one.
 const QUEUE: usize = 64;
@@ -37,16 +38,6 @@ const QUEUE: usize = 64;
 /// That drops what is over its high-water mark of 1,000, and libzmq tells it only of every 500th
 /// message that it has got rid of: so it may drop when little more than 500 wait.
 const OPEN_AT_PYLM: usize = 450;
-
-/// What a client speaks with its servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wire {
-    /// The palm link, where the server and the last step have one; or else the pylm wire.
-    #[default]
-    Link,
-    /// The pylm wire.
-    Pylm,
-}
 
 /// A client of one server, or of the first and the last of a chain.
 ///
@@ -226,6 +217,7 @@ impl ClientBuilder {
             place: Place::Connect(Target::new(&addresses.pull)),
             high_water: None,
             ends_when_idle: true,
+            crowd: None,
         };
         push.spawn(&mut crew, Some(inlet));
         let subscribe = Subscribe {

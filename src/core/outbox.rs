@@ -322,6 +322,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// How many are subscribed to exactly this topic.
+    pub(crate) fn subscribers(&self, topic: &str) -> usize {
+        self.subscriptions.count(topic)
+    }
+
     /// Somebody subscribed to all topics that begin with `prefix`.
     pub(crate) fn subscribed<S: Publish>(
         &mut self,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
-use super::{ENVELOPE, End, Failure, FailureKind, PalmMessage, Path, Place};
+use super::{ENVELOPE, End, Failure, FailureKind, Giving, PalmMessage, Path, Place};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -41,6 +41,7 @@ struct Fields {
     failure: Option<Span>,
     end: Option<End>,
     place: Option<Located>,
+    giving: Option<Giving>,
     stage: i64,
 }
 
@@ -57,6 +58,7 @@ const STAGE: u64 = 3;
 const FUNCTION: u64 = 4;
 const CACHE: u64 = 5;
 const PAYLOAD: u64 = 6;
+const GIVING: u64 = 12;
 const PLACE: u64 = 13;
 const END: u64 = 14;
 const FAILURE: u64 = 15;
@@ -103,6 +105,7 @@ impl Frame {
             failure: None,
             end: None,
             place: None,
+            giving: None,
             stage: 0,
         };
         Self {
@@ -181,6 +184,19 @@ impl Frame {
         self.fields.end
     }
 
+    /// Which giving of a task it is, if it is one on the pylm wire.
+    pub(crate) fn giving(&self) -> Option<Giving> {
+        self.fields.giving
+    }
+
+    /// Says which giving of a task it is.
+    pub(crate) fn set_giving(&mut self, giving: Giving) {
+        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
+        write_giving(&mut writer, giving);
+        self.bytes = writer.out;
+        self.fields.giving = Some(giving);
+    }
+
     /// Which of its client's messages it came of, if that speaks the palm link.
     pub(crate) fn place(&self) -> Option<PlaceRef<'_>> {
         self.fields.place.map(|place| PlaceRef {
@@ -223,6 +239,7 @@ impl Frame {
             payload: self.payload().to_vec(),
             failure: self.failure(),
             end: self.end(),
+            giving: self.giving(),
             place: self.place().map(|place| Place {
                 number: place.number,
                 path: place.path.to_vec(),
@@ -304,6 +321,9 @@ impl Frame {
             function: writer.bytes(FUNCTION, self.slice(self.fields.function)),
             cache: writer.bytes(CACHE, self.slice(self.fields.cache)),
             payload: writer.bytes(PAYLOAD, payload),
+            giving: self
+                .giving()
+                .inspect(|giving| write_giving(&mut writer, *giving)),
             place: self
                 .place()
                 .map(|place| write_place(&mut writer, place.number, place.path)),
@@ -344,6 +364,9 @@ impl From<&PalmMessage> for Frame {
         if message.stage != 0 {
             frame.set_stage(message.stage);
         }
+        if let Some(giving) = message.giving {
+            frame.set_giving(giving);
+        }
         if let Some(place) = &message.place {
             frame.set_place(place.number, &place.path);
         }
@@ -381,10 +404,11 @@ impl Fields {
                 (FUNCTION, BYTES) => fields.function = reader.text()?,
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
+                (GIVING, BYTES) => fields.giving = Some(giving(&mut reader, fields.giving)?),
                 (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
                 (END, BYTES) => fields.end = Some(end(&mut reader, fields.end)?),
                 (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
-                (PIPELINE..=PAYLOAD | PLACE..=FAILURE, _) => {
+                (PIPELINE..=PAYLOAD | GIVING..=FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
                 (number, kind) => reader.skip(number, kind)?,
@@ -392,6 +416,21 @@ impl Fields {
         }
         Ok(fields)
     }
+}
+
+/// A giving. What stands there twice is merged, as protobuf does.
+fn giving(reader: &mut Reader<'_>, before: Option<Giving>) -> Result<Giving> {
+    let span = reader.value()?;
+    let mut giving = before.unwrap_or_default();
+    match prost::Message::merge(&mut giving, &reader.bytes[span.range()]) {
+        Ok(()) => Ok(giving),
+        Err(_) => malformed("its giving cannot be read"),
+    }
+}
+
+fn write_giving(writer: &mut Writer, giving: Giving) {
+    writer.key(GIVING, BYTES);
+    writer.value(&prost::Message::encode_to_vec(&giving));
 }
 
 /// A place. What stands there twice is merged, as protobuf does.

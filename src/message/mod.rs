@@ -18,7 +18,7 @@ pub use frame::Frame;
 pub(crate) use frame::{HEADROOM, PlaceRef};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
-pub use proto::{End, Failure, Pair, PalmMessage, Place};
+pub use proto::{End, Failure, Giving, Pair, PalmMessage, Place};
 
 use crate::error::{Error, Result};
 

@@ -25,8 +25,8 @@ use crate::store::{Memory, SharedStore, Store};
 /// ([`preset`](Self::preset), [`preset_address`](Self::preset_address)).
 ///
 /// The order of all this is free. [`Running::address_of`] tells what each part has bound;
-/// [`Running::addresses`] knows those named `Pull`, `Pub`, `WorkerPush`, `WorkerPull` and
-/// `Cache`, as in the templates.
+/// [`Running::addresses`] knows those named `Pull`, `Pub`, `WorkerPush`, `WorkerPull`,
+/// `Cache` and `Link`, as in the templates.
 ///
 /// # Lifecycle
 /// [`start`](Self::start) returns when all parts are ready, or with the error of an assembly
@@ -197,6 +197,8 @@ impl Assembly {
         let reached: HashSet<String> = self.ways().map(|way| way.part.clone()).collect();
         let mut crew = Crew::new(&self.name);
         let mut joints = Joints::default();
+        // Those beside the stream come last: one may be what others are faces of.
+        self.parts.sort_by_key(|entry| entry.role == Role::Bypass);
         for entry in self.parts {
             let reached = reached.contains(&entry.name);
             joints.add(entry, reached, &mut crew, &self.store)?;
@@ -345,7 +347,7 @@ impl Assembly {
     fn check_presets(&self) -> Result<()> {
         for Preset { key, value } in &self.presets {
             if let Value::AddressOf(part) = value
-                && self.part(part).is_none()
+                && !self.has_thread(part)
             {
                 let reason = format!("'{key}' is the address of '{part}', which it does not have");
                 return Err(self.wrong(reason));
@@ -356,6 +358,12 @@ impl Assembly {
 
     fn part(&self, name: &str) -> Option<&Entry> {
         self.parts.iter().find(|entry| entry.name == name)
+    }
+
+    /// Whether it has a part of this name, or one that has others within it.
+    fn has_thread(&self, name: &str) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|entry| entry.name == name || entry.within.contains(&name))
     }
 
     fn ways(&self) -> impl Iterator<Item = &NamedWay> {
@@ -409,6 +417,7 @@ fn addresses(bound: &BTreeMap<String, String>) -> Addresses {
         worker_push: of("WorkerPush"),
         worker_pull: of("WorkerPull"),
         db: of("Cache"),
+        link: of("Link"),
     }
 }
 

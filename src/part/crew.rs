@@ -193,6 +193,11 @@ impl Crew {
         &self.name
     }
 
+    /// Is raised when the component is to stop.
+    pub(crate) fn soft(&self) -> &Signal {
+        &self.soft
+    }
+
     /// Starts a part's thread. It opens what it needs, calls [`Context::ready`], and works.
     pub(crate) fn spawn(
         &mut self,

@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) takes: bool,
     pub(super) gives: bool,
     pub(super) most: usize,
+    /// The names of the parts within it.
+    pub(super) within: &'static [&'static str],
     /// Whether it answers for what it takes.
     pub(super) answers: bool,
     /// What is to be rung when there is something for it.
@@ -53,6 +55,7 @@ impl Entry {
             takes: P::TAKES,
             gives: P::GIVES,
             most: part.most(),
+            within: P::WITHIN,
             answers: P::ANSWERS,
             bell: part.bell(),
             role,
@@ -68,6 +71,7 @@ impl Entry {
             takes: role == Role::Outbound,
             gives: role == Role::Inbound,
             most: usize::MAX,
+            within: &[],
             answers: false,
             bell: None,
             role,

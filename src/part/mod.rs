@@ -43,10 +43,19 @@
 //! | `HttpService` | HTTP, listens | messages that are POSTed | the replies, if it waits for any |
 //! | `HttpConnection` | HTTP, connects | the replies | messages to POST |
 //!
+//! For palm peers, beside those of the pylm wire:
+//!
+//! | part | socket | gives | takes |
+//! |------|--------|-------|-------|
+//! | [`LinkClients`] | ROUTER, binds | what clients submit | |
+//! | [`LinkWorkers`] | the same | what workers have done | what they shall do |
+//! | [`LinkPublisher`] | the same | | what goes to clients and later steps |
+//!
 //! Beside the stream of messages:
 //!
 //! | part | socket | does |
 //! |------|--------|------|
+//! | [`LinkService`] | ROUTER, binds | is the link of the three parts above |
 //! | [`CacheService`] | REP, binds | answers cache calls |
 //! | [`RepBypass`] | REP, binds | answers raw bytes by a function |
 //! | [`PullBypass`] | PULL, connects | gives raw bytes to a function |
@@ -75,11 +84,12 @@ mod bypass;
 mod cache;
 mod channel;
 mod crew;
-#[allow(dead_code)]
 mod dealer;
 mod entry;
 mod envelope;
+mod follow;
 mod functions;
+mod link;
 mod publish;
 mod pull;
 mod push;
@@ -94,6 +104,7 @@ mod running;
 mod signal;
 mod subscribe;
 mod subscription;
+mod tasks;
 mod wiring;
 
 pub use assembly::Assembly;
@@ -102,6 +113,7 @@ pub use bypass::{PullBypass, RepBypass};
 pub use cache::CacheService;
 pub use channel::{Inlet, NotSent, Outlet, Received, channel};
 pub use functions::FunctionService;
+pub use link::{LinkClients, LinkPublisher, LinkService, LinkWorkers};
 pub use publish::PubService;
 pub use pull::{PullConnection, PullService, WorkerPullService};
 pub use push::{PushConnection, PushService, WorkerPushService};
@@ -116,7 +128,6 @@ pub use subscription::SubConnection;
 pub(crate) use attached::{Place, Target};
 pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
-#[allow(unused_imports)]
 pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::Work;
@@ -127,8 +138,10 @@ pub(crate) use receive::{Receive, Source};
 pub(crate) use route::{Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
+pub(crate) use tasks::TaskLink;
+pub(crate) use wiring::Inbound;
 #[cfg(feature = "http")]
-pub(crate) use wiring::{Inbound, Outbound};
+pub(crate) use wiring::Outbound;
 
 use std::sync::Arc;
 

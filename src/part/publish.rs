@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
+
 use super::wiring::{Outbound, Part, Wiring};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
 use crate::address::{self, Purpose};
@@ -38,13 +40,22 @@ pub struct PubService {
     address: String,
     topics: Topics,
     bounds: Bounds,
+    link: Option<BesideLink>,
+}
+
+/// What a publisher has to do with the link of its component.
+pub(super) struct BesideLink {
+    /// Where the link is: told once it is bound.
+    pub(super) address: Receiver<String>,
+    /// Is told how many subscribe to the topics that begin so.
+    pub(super) subscribers: Box<dyn FnMut(&str, usize) + Send>,
 }
 
 /// A hook that chooses the topic under which a message is published, and may change it.
 pub(crate) type Choose = Box<dyn FnMut(&mut PalmMessage) -> String + Send>;
 
 /// What messages are published under.
-enum Topics {
+pub(super) enum Topics {
     /// The id of their client.
     Client,
     /// The name of the component, which the next step subscribes to.
@@ -74,7 +85,17 @@ impl PubService {
                 patience: Self::DEFAULT_PATIENCE,
                 subscribers: 1,
             },
+            link: None,
         }
+    }
+
+    /// What it is to do beside a link, which finds the topics: bounds, and those topics.
+    pub(super) fn beside(&mut self, link: BesideLink) -> (Topics, Bounds) {
+        self.link = Some(link);
+        (
+            std::mem::replace(&mut self.topics, Topics::Client),
+            self.bounds,
+        )
     }
 
     /// Whether messages go to the next step of a chain, under the name of this component and
@@ -153,7 +174,11 @@ impl Part for PubService {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
-            socket.set_welcome(WELCOME.as_bytes())?;
+            // When the link does not come to be, neither does the component.
+            let mut link = self.link;
+            let address = link.as_ref().and_then(|link| link.address.recv().ok());
+            let welcome = address.map_or(WELCOME.to_owned(), |at| format!("{WELCOME} {at}"));
+            socket.set_welcome(welcome.as_bytes())?;
             if self.bounds.counts_subscribers() {
                 socket.tell_every_cancel()?;
             }
@@ -167,6 +192,7 @@ impl Part for PubService {
                 complaints: Complaints::default(),
                 late: Complaints::default(),
                 parts: Vec::new(),
+                report: link.take().map(|link| link.subscribers),
             };
             publishing.run(&inlet, &bell)
         });
@@ -196,7 +222,7 @@ fn failed(mut frame: Frame, step: Option<String>) -> (Topic, Frame) {
 
 impl Topics {
     /// The topic of a message, and the message as it is to be published.
-    fn address(&mut self, component: &str, parcel: Parcel) -> (Topic, Frame) {
+    pub(super) fn address(&mut self, component: &str, parcel: Parcel) -> (Topic, Frame) {
         let Parcel {
             topic, mut frame, ..
         } = parcel;
@@ -237,6 +263,7 @@ struct Publishing<'a> {
     complaints: Complaints,
     late: Complaints,
     parts: Vec<Vec<u8>>,
+    report: Option<Box<dyn FnMut(&str, usize) + Send>>,
 }
 
 impl Publishing<'_> {
@@ -286,22 +313,33 @@ impl Publishing<'_> {
             if !self.socket.try_recv(&mut self.parts)? {
                 break;
             }
-            let now = Instant::now();
-            match self.parts.first().and_then(|part| part.split_first()) {
-                Some((1, prefix)) => {
-                    self.outbox
-                        .subscribed(prefix, now, &mut Over(&mut self.socket))?;
-                }
-                Some((0, prefix)) => {
-                    self.outbox
-                        .unsubscribed(prefix, now, &mut Over(&mut self.socket))?;
-                }
-                _ => {
-                    let peer = self.socket.peer();
-                    self.context
-                        .refuse(&mut self.complaints, &peer, "no subscription");
-                }
+            self.take_subscription(Instant::now())?;
+        }
+        Ok(())
+    }
+
+    fn take_subscription(&mut self, now: Instant) -> Result<()> {
+        let send = &mut Over(&mut self.socket);
+        let prefix = match self.parts.first().and_then(|part| part.split_first()) {
+            Some((1, prefix)) => {
+                self.outbox.subscribed(prefix, now, send)?;
+                prefix
             }
+            Some((0, prefix)) => {
+                self.outbox.unsubscribed(prefix, now, send)?;
+                prefix
+            }
+            _ => {
+                let peer = self.socket.peer();
+                let complaints = &mut self.complaints;
+                self.context.refuse(complaints, &peer, "no subscription");
+                return Ok(());
+            }
+        };
+        if let Some(report) = &mut self.report
+            && let Ok(prefix) = std::str::from_utf8(prefix)
+        {
+            report(prefix, self.outbox.subscribers(prefix));
         }
         Ok(())
     }

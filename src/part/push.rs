@@ -78,6 +78,7 @@ macro_rules! push_part {
                     place: $place(self.address),
                     high_water: $high_water,
                     ends_when_idle: false,
+                    crowd: None,
                 };
                 push.spawn(crew, wiring.inlet);
                 Ok(())
@@ -121,6 +122,25 @@ pub(crate) struct Push {
     pub(crate) high_water: Option<u16>,
     /// Whether a stop ends it as soon as its channel is empty, though more could come.
     pub(crate) ends_when_idle: bool,
+    /// Is told how many pull.
+    pub(crate) crowd: Option<Crowd>,
+}
+
+/// Is told how many peers there are, and whether one has gone since it was told last. (Never of
+/// peers over `inproc://`: there it is told once that there is one.)
+pub(crate) type Crowd = Box<dyn FnMut(usize, bool) + Send>;
+
+impl WorkerPushService {
+    /// The part as it is when somebody else gives out the work.
+    pub(super) fn with_crowd(self, name: &str, crowd: Crowd) -> Push {
+        Push {
+            name: name.to_owned(),
+            place: Place::Bind(self.address),
+            high_water: Some(PREFETCH),
+            ends_when_idle: false,
+            crowd: Some(crowd),
+        }
+    }
 }
 
 impl Push {
@@ -134,17 +154,24 @@ impl Push {
             place: self.place,
             max_message: DEFAULT_MAX_MESSAGE,
             high_water: self.high_water,
+            watched: self.crowd.is_some(),
         };
+        let mut crowd = self.crowd;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let (attached, bound) = Attached::open(plan, &bell)?;
+            let unseen = bound.as_ref().is_some_and(|at| at.starts_with("inproc:"));
+            if let Some(crowd) = crowd.as_mut().filter(|_| unseen) {
+                crowd(1, false);
+            }
             context.ready(bound)?;
             let mut pushing = Pushing {
                 context,
                 attached,
                 ends_when_idle: self.ends_when_idle,
                 bell: &bell,
+                crowd,
             };
             pushing.run(&inlet)
         });
@@ -156,9 +183,19 @@ struct Pushing<'a> {
     attached: Attached,
     ends_when_idle: bool,
     bell: &'a Bell,
+    crowd: Option<Crowd>,
 }
 
 impl Pushing<'_> {
+    /// Tells who is there.
+    fn tell_crowd(&mut self) {
+        if let Some(crowd) = &mut self.crowd
+            && let Some((peers, gone)) = self.attached.socket.peers()
+        {
+            crowd(peers, gone);
+        }
+    }
+
     /// Sends what comes, to the end. What does not get out by then is told as lost.
     fn run(&mut self, inlet: &Inlet) -> Result<()> {
         let mut lost = 0;
@@ -170,6 +207,7 @@ impl Pushing<'_> {
     fn send_all(&mut self, inlet: &Inlet, lost: &mut usize) -> Result<()> {
         loop {
             self.attached.follow(self.context);
+            self.tell_crowd();
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     *lost = batch.len();
@@ -202,6 +240,7 @@ impl Pushing<'_> {
         loop {
             // Before each attempt: what is given to the old connection is lost with it.
             self.attached.follow(self.context);
+            self.tell_crowd();
             if self.attached.socket.try_send(frame.as_bytes())? {
                 return Ok(true);
             }

@@ -45,6 +45,7 @@ impl Receive {
             place: self.place,
             max_message: self.max_message,
             high_water: self.high_water,
+            watched: false,
         };
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
@@ -138,18 +139,13 @@ impl Receiving<'_> {
     /// The message that was received; none if it is not for us. One that is too large goes on
     /// as its failure, so that its client does not wait for it.
     fn accept(&mut self) -> Result<Option<Frame>> {
-        let bytes = match (&self.topic, self.parts.as_mut_slice()) {
-            (None, parts) => one(parts)?,
-            (Some(wanted), [topic, frame]) => {
-                // ZeroMQ delivers every topic that begins with it.
-                if !wanted.is_empty() && wanted.as_bytes() != topic.as_slice() {
-                    return Ok(None);
-                }
-                std::mem::take(frame)
-            }
-            // A palm publisher's welcome to those who subscribed to everything.
-            (Some(_), [welcome]) if *welcome == WELCOME.as_bytes() => return Ok(None),
-            (Some(_), _) => return Err(UNPUBLISHED),
+        let bytes = match &self.topic {
+            None => one(&mut self.parts)?,
+            Some(topic) => match published(&mut self.parts, topic)? {
+                Published::Message(bytes) => bytes,
+                // To those who subscribed to everything.
+                Published::Welcome(_) | Published::Other => return Ok(None),
+            },
         };
         let (mut frame, refused) = Frame::take_in(bytes, self.limit, &self.context.component)?;
         if let Some(error) = refused {
@@ -164,5 +160,38 @@ impl Receiving<'_> {
     fn refuse(&mut self, error: &Error) {
         let peer = self.attached.socket.peer();
         self.context.refuse(&mut self.complaints, &peer, error);
+    }
+}
+
+/// What comes over a subscription.
+pub(super) enum Published {
+    /// A message under the topic.
+    Message(Vec<u8>),
+    /// A palm publisher's welcome, and where its link is.
+    Welcome(Option<String>),
+    /// What is published under another topic.
+    Other,
+}
+
+/// What has come over a subscription to this topic: under any, if it is empty.
+pub(super) fn published(parts: &mut [Vec<u8>], wanted: &str) -> Result<Published> {
+    match parts {
+        [topic, frame] => match wanted.is_empty() || wanted.as_bytes() == topic.as_slice() {
+            true => Ok(Published::Message(std::mem::take(frame))),
+            // ZeroMQ delivers every topic that begins with it.
+            false => Ok(Published::Other),
+        },
+        [welcome] => {
+            let welcome = std::str::from_utf8(welcome).map_err(|_| UNPUBLISHED)?;
+            match welcome
+                .strip_prefix(WELCOME)
+                .map(|rest| rest.strip_prefix(' '))
+            {
+                Some(Some(address)) => Ok(Published::Welcome(Some(address.to_owned()))),
+                Some(None) => Ok(Published::Welcome(None)),
+                None => Err(UNPUBLISHED),
+            }
+        }
+        _ => Err(UNPUBLISHED),
     }
 }

@@ -39,6 +39,10 @@ pub trait Part: Send + 'static {
     /// Whether messages can go to it.
     const TAKES: bool;
 
+    /// The names of the parts that it starts within it.
+    #[doc(hidden)]
+    const WITHIN: &'static [&'static str] = &[];
+
     /// Whether it answers for what it takes: it says what becomes of each message that came over
     /// the palm link, by its ticket.
     const ANSWERS: bool = false;

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::handler::Functions;
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
-    Assembly, Choose, FunctionService, PubService, PullService, Route, Spread, SubConnection,
-    WorkerPullService, WorkerPushService,
+    Assembly, Choose, FunctionService, Inbound, LinkService, PubService, PullService, Route,
+    Running, Spread, SubConnection, WorkerPullService, WorkerPushService,
 };
 use crate::store::{Memory, SharedStore};
 
@@ -25,6 +25,7 @@ pub(crate) struct Common {
     pub(crate) max_message: usize,
     pub(crate) hold: usize,
     pub(crate) patience: Duration,
+    pub(crate) max_attempts: u32,
 }
 
 /// The methods for them, in a template that has them in its field `common`.
@@ -115,6 +116,18 @@ macro_rules! local_settings {
     };
 }
 
+/// The settings of those that have workers over the link.
+macro_rules! worker_settings {
+    () => {
+        /// How many workers may end while they run a message before it is given up, and its
+        /// client told: 5 by default.
+        pub fn max_attempts(mut self, attempts: u32) -> Self {
+            self.common.max_attempts = attempts;
+            self
+        }
+    };
+}
+
 /// The hooks of those that have workers, in their field `hooks`.
 macro_rules! hook_settings {
     () => {
@@ -197,6 +210,7 @@ impl Common {
             max_message: DEFAULT_MAX_MESSAGE,
             hold: PubService::DEFAULT_HOLD,
             patience: PubService::DEFAULT_PATIENCE,
+            max_attempts: LinkService::DEFAULT_ATTEMPTS,
         }
     }
 
@@ -223,23 +237,25 @@ impl Common {
         SubConnection::new(&previous.address, &previous.name).max_message(self.max_message)
     }
 
-    /// What runs functions and publishes the results: to be completed with a source whose
-    /// messages go to `Functions`.
-    pub(crate) fn with_functions(self, functions: Functions, threads: usize) -> Assembly {
+    /// What runs functions and gives the results to clients or later steps: to be completed with
+    /// a source whose messages go to `Functions`.
+    pub(crate) fn with_functions(self, functions: Functions, threads: usize) -> Result<Linked> {
         let functions = FunctionService::new(functions)
             .threads(threads)
             .max_message(self.max_message);
-        self.publishing()
+        let Linked { assembly, link } = self.linked()?;
+        let assembly = assembly
             .outbound("Functions", functions)
-            .replies("Functions", "Pub")
+            .replies("Functions", "Pub");
+        Ok(Linked { assembly, link })
     }
 
-    /// What has workers and publishes their results: to be completed with a source that takes
-    /// the route which is given with it.
-    pub(crate) fn with_workers(self, hooks: Hooks) -> (Assembly, Route) {
+    /// What has workers and gives their results to clients or later steps: to be completed with
+    /// a source that takes the route which is given with it.
+    pub(crate) fn with_workers(self, hooks: Hooks) -> Result<(Linked, Route)> {
         let mut way_in = match hooks.silent {
-            true => Route::to("WorkerPush").own_failures_to("Pub"),
-            false => Route::to("WorkerPush").failures_to("Pub"),
+            true => Route::to("Workers").own_failures_to("Pub"),
+            false => Route::to("Workers").failures_to("Pub"),
         };
         if let Some(scatter) = hooks.scatter {
             way_in = way_in.spread("scatter", scatter);
@@ -248,24 +264,49 @@ impl Common {
         if let Some(gather) = hooks.gather {
             way_out = way_out.spread("gather", gather);
         }
-        (self.with_workers_by(way_out), way_in)
+        let (push, pull) = self.worker_parts();
+        let Linked { assembly, link } = self.linked()?;
+        let assembly = assembly
+            .outbound("Workers", link.workers(push, pull))
+            .replies("Workers", way_out)
+            .preset_address("worker_pull_address", "WorkerPull")
+            .preset_address("worker_push_address", "WorkerPush");
+        Ok((Linked { assembly, link }, way_in))
     }
 
-    /// The same, with the route of what comes from the workers.
-    pub(crate) fn with_workers_by(self, way_out: Route) -> Assembly {
-        let pull =
-            WorkerPullService::new(&self.addresses.worker_pull).max_message(self.max_message);
-        let push = WorkerPushService::new(&self.addresses.worker_push);
-        self.publishing()
+    /// What has workers on the pylm wire only, with the route of what comes from them.
+    pub(crate) fn with_wired_workers(self, way_out: Route) -> Assembly {
+        let (push, pull) = self.worker_parts();
+        let (assembly, publisher) = self.basis();
+        assembly
+            .outbound("Pub", publisher)
             .inbound("WorkerPull", pull, way_out)
             .outbound("WorkerPush", push)
-            .preset_address("db_address", "Cache")
             .preset_address("worker_pull_address", "WorkerPull")
             .preset_address("worker_push_address", "WorkerPush")
     }
 
+    fn worker_parts(&self) -> (WorkerPushService, WorkerPullService) {
+        let pull =
+            WorkerPullService::new(&self.addresses.worker_pull).max_message(self.max_message);
+        let push = WorkerPushService::new(&self.addresses.worker_push);
+        (push, pull)
+    }
+
+    /// What all have that speak to palm peers over the link.
+    fn linked(self) -> Result<Linked> {
+        let link = LinkService::new(self.addresses.link_place())?
+            .max_message(self.max_message)
+            .max_attempts(self.max_attempts);
+        let (assembly, publisher) = self.basis();
+        let assembly = assembly
+            .outbound("Pub", link.publisher(publisher))
+            .preset_address("link_address", "Link");
+        Ok(Linked { assembly, link })
+    }
+
     /// What all have: a cache, and a publisher.
-    fn publishing(self) -> Assembly {
+    fn basis(self) -> (Assembly, PubService) {
         let mut publisher = PubService::new(&self.addresses.publish)
             .pipelined(self.pipelined)
             .subscribers(self.subscribers)
@@ -274,12 +315,59 @@ impl Common {
         if let Some(route) = self.route {
             publisher = publisher.choose(route);
         }
-        Assembly::new(&self.name)
+        let assembly = Assembly::new(&self.name)
             .store(self.store)
             .max_message(self.max_message)
-            .outbound("Pub", publisher)
             .cache("Cache", &self.addresses.db)
             .preset("name", self.name)
-            .preset_address("pub_address", "Pub")
+            .preset_address("db_address", "Cache")
+            .preset_address("pub_address", "Pub");
+        (assembly, publisher)
+    }
+}
+
+/// An assembly, and the link that it has.
+pub(crate) struct Linked {
+    pub(crate) assembly: Assembly,
+    pub(crate) link: LinkService,
+}
+
+impl Linked {
+    /// Adds a source.
+    pub(crate) fn inbound<P: Inbound>(
+        self,
+        name: impl Into<String>,
+        part: P,
+        route: impl Into<Route>,
+    ) -> Self {
+        Self {
+            assembly: self.assembly.inbound(name, part, route),
+            link: self.link,
+        }
+    }
+
+    /// Adds where clients submit messages: over the link, and on the pylm wire.
+    pub(crate) fn for_clients(self, pull: PullService, route: impl Into<Route>) -> Self {
+        let clients = self.link.clients(pull);
+        let assembly = self
+            .assembly
+            .inbound("Clients", clients, route)
+            .preset_address("pull_address", "Pull");
+        Self {
+            assembly,
+            link: self.link,
+        }
+    }
+
+    /// Sets a key of its store.
+    pub(crate) fn preset(self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            assembly: self.assembly.preset(key, value),
+            link: self.link,
+        }
+    }
+
+    pub(crate) fn start(self) -> Result<Running> {
+        self.assembly.bypass("Link", self.link).start()
     }
 }

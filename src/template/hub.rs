@@ -74,6 +74,7 @@ impl Hub {
     }
 
     hook_settings!();
+    worker_settings!();
     pipelined_setting!();
     common_settings!();
 
@@ -88,7 +89,7 @@ impl Hub {
             return Err(self.common.wrong("a hub comes after another step"));
         };
         let sub = self.common.sub(&previous);
-        let (assembly, way_in) = self.common.with_workers(self.hooks);
+        let (assembly, way_in) = self.common.with_workers(self.hooks)?;
         assembly
             .inbound("Sub", sub, way_in)
             .preset("sub_address", previous.address)

@@ -60,6 +60,7 @@ impl Master {
     }
 
     hook_settings!();
+    worker_settings!();
     pipelined_setting!();
     common_settings!();
 
@@ -70,11 +71,8 @@ impl Master {
     /// that cannot be written.
     pub fn start(self) -> Result<Running> {
         let pull = self.common.pull();
-        let (assembly, way_in) = self.common.with_workers(self.hooks);
-        assembly
-            .inbound("Pull", pull, way_in)
-            .preset_address("pull_address", "Pull")
-            .start()
+        let (linked, way_in) = self.common.with_workers(self.hooks)?;
+        linked.for_clients(pull, way_in).start()
     }
 }
 

@@ -84,7 +84,7 @@ impl Pipeline {
         };
         let sub = self.common.sub(&previous);
         self.common
-            .with_functions(self.functions, self.threads)
+            .with_functions(self.functions, self.threads)?
             .inbound("Sub", sub, "Functions")
             .preset("sub_address", previous.address)
             .start()

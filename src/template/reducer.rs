@@ -205,7 +205,7 @@ impl Reducer {
         let way_out = way_out.and_unbounded("WorkerPush");
         let pull = self.common.pull();
         let sub = previous.map(|previous| (self.common.sub(&previous), previous.address));
-        let assembly = self.common.with_workers_by(way_out);
+        let assembly = self.common.with_wired_workers(way_out);
         let assembly = match sub {
             Some((sub, address)) => assembly
                 .inbound("Sub", sub, way_in)

@@ -66,9 +66,8 @@ impl Server {
     pub fn start(self) -> Result<Running> {
         let pull = self.common.pull();
         self.common
-            .with_functions(self.functions, self.threads)
-            .inbound("Pull", pull, "Functions")
-            .preset_address("pull_address", "Pull")
+            .with_functions(self.functions, self.threads)?
+            .for_clients(pull, "Functions")
             .start()
     }
 }

@@ -101,7 +101,7 @@ impl Sink {
             .iter()
             .map(|step| self.common.sub(step))
             .collect();
-        let mut assembly = self.common.with_functions(self.functions, self.threads);
+        let mut assembly = self.common.with_functions(self.functions, self.threads)?;
         for (number, (sub, step)) in subs.into_iter().zip(self.previous).enumerate() {
             assembly = assembly
                 .inbound(format!("Sub_{number}"), sub, "Functions")

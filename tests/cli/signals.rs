@@ -56,29 +56,54 @@ fn an_idle_worker_ends_in_order() {
     }
 }
 
+/// A worker whose command runs this script, and a call that it has begun. The script's first
+/// line, its process id, is what the file has that is given.
+fn busy(master: &Palm, script: &str, mark: &std::path::Path) -> (Palm, Palm) {
+    let script = format!("echo $$ > {}; {script}", mark.display());
+    let worker = master.worker(&["sh", "-c", &script]);
+    let call = Palm::start(&["call", "--db", master.db(), "server.foo"]);
+    let start = Instant::now();
+    while !std::fs::read_to_string(mark).is_ok_and(|id| id.ends_with('\n')) {
+        assert!(start.elapsed() < 20 * SECOND, "the command was not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (worker, call)
+}
+
 #[test]
-fn a_busy_worker_ends_its_command_and_tells_the_client() {
+fn a_busy_worker_finishes_its_command_and_the_client_gets_the_result() {
+    let master = Palm::master(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let script = "sleep 0.7; echo done";
+    let (mut worker, mut call) = busy(&master, script, &folder.path().join("started"));
+    worker.signal("TERM");
+    assert_eq!(worker.wait(10 * SECOND).code(), Some(0), "{}", worker.log());
+    assert_eq!(call.wait(10 * SECOND).code(), Some(0), "{}", call.log());
+    let mut result = String::new();
+    let mut stdout = call.child.stdout.take().unwrap();
+    stdout.read_to_string(&mut result).unwrap();
+    assert_eq!(result.trim(), "done");
+}
+
+#[test]
+fn a_second_signal_ends_a_busy_worker_and_its_command() {
     for script in [
         "exec sleep 60",
         "sleep 60 & wait",
         "trap '' TERM; sleep 60; sleep 60",
     ] {
         let master = Palm::master(&[]);
-        let script = format!("echo started >&2; {script}");
         let folder = tempfile::tempdir().unwrap();
         let mark = folder.path().join("started");
-        let script = format!("touch {}; {script}", mark.display());
-        let worker = master.worker(&["sh", "-c", &script]);
-        let mut call = Palm::start(&["call", "--db", master.db(), "server.foo"]);
-        let start = Instant::now();
-        while !mark.exists() {
-            assert!(start.elapsed() < 20 * SECOND, "the command was not started");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert_eq!(ends(worker, "TERM"), Some(0), "{script}");
-        assert_eq!(call.wait(10 * SECOND).code(), Some(1), "{script}");
-        let said = call.log();
-        assert!(said.contains("the worker was stopped"), "{said}");
+        let (mut worker, _call) = busy(&master, script, &mark);
+        worker.signal("TERM");
+        std::thread::sleep(SECOND / 2);
+        assert_eq!(worker.child.try_wait().unwrap(), None, "{script}");
+        assert_eq!(ends(worker, "TERM"), Some(128 + 15), "{script}");
+        let id = std::fs::read_to_string(&mark).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+        let ended = state.map_or(true, |state| state.contains(") Z"));
+        assert!(ended, "{script}");
     }
 }
 

@@ -157,6 +157,7 @@ pub fn fixed_addresses() -> Addresses {
         worker_push: fixed(),
         worker_pull: fixed(),
         db: fixed(),
+        link: String::new(),
     }
 }
 

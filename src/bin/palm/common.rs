@@ -189,6 +189,7 @@ pub fn addresses(
     wpush: Option<String>,
     wpull: Option<String>,
     db: Option<String>,
+    link: Option<String>,
 ) -> Addresses {
     let usual = Addresses::default();
     Addresses {
@@ -197,6 +198,7 @@ pub fn addresses(
         worker_push: wpush.unwrap_or(usual.worker_push),
         worker_pull: wpull.unwrap_or(usual.worker_pull),
         db: db.unwrap_or(usual.db),
+        link: link.unwrap_or(usual.link),
     }
 }
 
@@ -209,6 +211,7 @@ pub fn run(running: &Running) -> Outcome {
         ("wpush", &bound.worker_push),
         ("wpull", &bound.worker_pull),
         ("db", &bound.db),
+        ("link", &bound.link),
     ];
     let bound = roles.iter().filter(|(_, address)| !address.is_empty());
     let bound: Vec<_> = bound

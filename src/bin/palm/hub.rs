@@ -33,6 +33,9 @@ pub struct Hub {
     /// tcp://127.0.0.1:5559)
     #[argh(option)]
     db: Option<String>,
+    /// address for palm peers (default: a free port beside that of the cache)
+    #[argh(option)]
+    link: Option<String>,
     /// folder in which the cache survives a restart (needs the feature rocksdb; default: in
     /// memory)
     #[argh(option)]
@@ -48,6 +51,9 @@ pub struct Hub {
     /// on (for a branch of a tee)
     #[argh(switch)]
     silent: bool,
+    /// how many workers may end while they run a message before it is given up (default: 5)
+    #[argh(option, default = "5")]
+    max_attempts: u32,
     /// log what it does, on standard error
     #[argh(switch, short = 'i')]
     info: bool,
@@ -59,11 +65,19 @@ pub struct Hub {
 impl Hub {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
-        let addresses = addresses(None, self.publish, self.wpush, self.wpull, self.db);
+        let addresses = addresses(
+            None,
+            self.publish,
+            self.wpush,
+            self.wpull,
+            self.db,
+            self.link,
+        );
         let mut hub = palm::Hub::new(self.name, addresses)
             .after(self.previous, self.sub)
             .pipelined(self.pipelined)
             .subscribers(self.subscribers)
+            .max_attempts(self.max_attempts)
             .silent(self.silent);
         if let Some(folder) = self.data {
             hub = hub.store(store::open(Path::new(&folder))?);

@@ -30,6 +30,9 @@ pub struct Master {
     /// tcp://127.0.0.1:5559)
     #[argh(option)]
     db: Option<String>,
+    /// address for palm peers (default: a free port beside that of the cache)
+    #[argh(option)]
+    link: Option<String>,
     /// folder in which the cache survives a restart (needs the feature rocksdb; default: in
     /// memory)
     #[argh(option)]
@@ -41,6 +44,9 @@ pub struct Master {
     /// how many next steps are to get a copy of each result (default: 1)
     #[argh(option, default = "1")]
     subscribers: usize,
+    /// how many workers may end while they run a message before it is given up (default: 5)
+    #[argh(option, default = "5")]
+    max_attempts: u32,
     /// log what it does, on standard error
     #[argh(switch, short = 'i')]
     info: bool,
@@ -52,10 +58,18 @@ pub struct Master {
 impl Master {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
-        let addresses = addresses(self.pull, self.publish, self.wpush, self.wpull, self.db);
+        let addresses = addresses(
+            self.pull,
+            self.publish,
+            self.wpush,
+            self.wpull,
+            self.db,
+            self.link,
+        );
         let mut master = palm::Master::new(self.name, addresses)
             .pipelined(self.pipelined)
-            .subscribers(self.subscribers);
+            .subscribers(self.subscribers)
+            .max_attempts(self.max_attempts);
         if let Some(folder) = self.data {
             master = master.store(store::open(Path::new(&folder))?);
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use argh::FromArgs;
-use palm::{Functions, Handler};
+use palm::{Functions, Handler, Wire};
 
-use crate::common::{FOREVER, Failure, Outcome, log_level, timeout, unmark_stdin};
+use crate::common::{FOREVER, Failure, Outcome, log_level, timeout, unmark_stdin, wire};
 use crate::signals;
 
 mod command;
@@ -24,10 +24,13 @@ pub struct Worker {
     /// address of the master's cache (default: tcp://127.0.0.1:5559)
     #[argh(option, default = "String::from(\"tcp://127.0.0.1:5559\")")]
     db: String,
-    /// where the master gives out work (default: as it tells at db)
+    /// the wire to speak with the master: link, if it has one, or pylm (default: link)
+    #[argh(option, default = "Wire::Link", from_str_fn(wire))]
+    wire: Wire,
+    /// where the master gives out work on the pylm wire (default: as it tells at db)
     #[argh(option)]
     wpush: Option<String>,
-    /// where the master takes results (default: as it tells at db)
+    /// where the master takes results on the pylm wire (default: as it tells at db)
     #[argh(option)]
     wpull: Option<String>,
     /// the one function that the command is run for, so that others are unknown (default: it is
@@ -65,6 +68,7 @@ impl Worker {
         };
         let mut worker = palm::Worker::new(self.db)
             .functions(functions)
+            .wire(self.wire)
             .timeout(timeout(self.timeout)?.unwrap_or(FOREVER));
         if let Some(name) = self.name {
             worker = worker.name(name);
@@ -79,7 +83,11 @@ impl Worker {
         let stopper = running.stopper();
         signals::on_first(move |_| {
             stopper.stop();
-            command.stop();
+            // What runs is finished; or, at a second signal, ended with the worker.
+            signals::on_first(move |signal| {
+                command.stop();
+                std::process::exit(signals::exit_code(signal));
+            });
         });
         log::info!(target: running.name(), "ready");
         Ok(running.wait()?)

@@ -32,6 +32,11 @@ pub(crate) trait Party {
         false
     }
 
+    /// Whether this connection is no good, so that another is to be made.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
     /// When it wants to be called again though nothing happens.
     fn deadline(&self) -> Option<Instant> {
         None
@@ -167,7 +172,7 @@ impl<P: Party> Line<P> {
                 self.close(now);
                 return Verdict::Reopen;
             }
-            State::Welcome if silent => {
+            State::Welcome if silent || self.party.is_broken() => {
                 self.close(now);
                 return Verdict::Reopen;
             }

@@ -34,9 +34,12 @@ mod line;
 mod outlets;
 mod peers;
 mod post;
+mod step;
 mod taker;
 mod tasks;
+mod upstream;
 mod wire;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +50,11 @@ pub(crate) use line::{Line, Party, Verdict};
 pub(crate) use outlets::{HeldStats, OutletStats, Outlets, Seat, Subscriber};
 pub(crate) use peers::Peers;
 pub(crate) use post::{Post, PostSettings};
+pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
 pub(crate) use tasks::Tasks;
+pub(crate) use upstream::{Speaks, Upstream};
+pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};
 pub(crate) use crate::message::link::Credit;

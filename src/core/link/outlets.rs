@@ -12,6 +12,10 @@ use crate::message::{Failure, FailureKind};
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
 const EXTRA: u64 = 1 << 32;
 
+/// How long a message for a step waits for subscribers of exactly its topic while somebody on
+/// the pylm wire listens to a beginning of it.
+const PROBATION: Duration = Duration::from_secs(1);
+
 /// How many clients that have left are remembered.
 const GONE: usize = 256;
 
@@ -39,6 +43,8 @@ pub(crate) struct Outlets {
     published: VecDeque<(String, Kept)>,
     /// Pieces that could be given to nobody.
     undelivered: u64,
+    /// How many subscribe to what on the pylm wire.
+    subscriptions: BTreeMap<String, usize>,
     /// Clients that have left of late, the oldest first: nobody wants what still comes for them.
     gone: VecDeque<String>,
 }
@@ -52,8 +58,11 @@ struct Topic {
     held_bytes: u64,
     /// Since when the first of them is held.
     since: Option<Instant>,
-    /// How many subscribe to it on the pylm wire.
+    /// How many subscribe to exactly it on the pylm wire.
     wire: usize,
+    /// Whether somebody subscribes to a shorter beginning of it there, who may be listening
+    /// only.
+    listeners: bool,
     newcomers: Vec<Newcomer>,
 }
 
@@ -132,6 +141,7 @@ impl Outlets {
             ready: Vec::new(),
             published: VecDeque::new(),
             undelivered: 0,
+            subscriptions: BTreeMap::new(),
             gone: VecDeque::new(),
         }
     }
@@ -151,7 +161,7 @@ impl Outlets {
         } else if is_here || item.frame.place().is_some() {
             let session = session.to_owned();
             self.hold(&session, true, item, now);
-            self.release(&session);
+            self.release(&session, false);
         } else {
             self.publish(topic, item);
         }
@@ -160,7 +170,7 @@ impl Outlets {
     /// A message for the steps that subscribe to a topic.
     pub(crate) fn give_step(&mut self, topic: &str, item: Kept, now: Instant) {
         self.hold(topic, false, item, now);
-        self.release(topic);
+        self.release(topic, false);
     }
 
     fn publish(&mut self, topic: String, item: Kept) {
@@ -173,12 +183,16 @@ impl Outlets {
     }
 
     fn hold(&mut self, name: &str, is_client: bool, item: Kept, now: Instant) {
-        let topic = match self.topics.get_mut(name) {
-            Some(topic) => topic,
-            None => self.topics.entry(name.to_owned()).or_insert(Topic {
+        if !self.topics.contains_key(name) {
+            let topic = Topic {
                 is_client,
                 ..Topic::default()
-            }),
+            };
+            self.topics.insert(name.to_owned(), topic);
+            self.look_up_wire(name);
+        }
+        let Some(topic) = self.topics.get_mut(name) else {
+            return; // Cannot be: it is there now.
         };
         topic.since.get_or_insert(now);
         topic.held_bytes += item.size();
@@ -187,12 +201,13 @@ impl Outlets {
     }
 
     /// Gives what is held for a topic to those who take it, if there are enough.
-    fn release(&mut self, name: &str) {
+    fn release(&mut self, name: &str, listeners_will_do: bool) {
         let wanted = self.subscribers;
         let Some(topic) = self.topics.get_mut(name) else {
             return;
         };
-        if topic.held.is_empty() || topic.missing(wanted) > 0 {
+        let enough = topic.missing(wanted) == 0 || listeners_will_do && topic.listeners;
+        if topic.held.is_empty() || !enough {
             return;
         }
         let held = std::mem::take(&mut topic.held);
@@ -223,6 +238,10 @@ impl Outlets {
             ..Topic::default()
         });
         topic.is_client = who.is_client;
+        if !who.is_client && topic.slots.is_empty() {
+            self.look_up_wire(who.topic);
+        }
+        let topic = self.topics.entry(who.topic.to_owned()).or_default();
         self.gone.retain(|gone| gone != who.session);
         let own = topic
             .slots
@@ -276,7 +295,7 @@ impl Outlets {
         for item in done {
             self.end(item);
         }
-        self.release(who.topic);
+        self.release(who.topic, false);
         Seat {
             conn: who.conn,
             run,
@@ -400,13 +419,32 @@ impl Outlets {
         }
     }
 
-    /// So many subscribe to a topic on the pylm wire.
-    pub(crate) fn set_wire(&mut self, name: &str, subscribers: usize) {
-        if subscribers == 0 && !self.topics.contains_key(name) {
-            return;
+    /// So many subscribe to the topics that begin with `prefix` on the pylm wire.
+    pub(crate) fn set_wire(&mut self, prefix: &str, subscribers: usize) {
+        match subscribers {
+            0 => self.subscriptions.remove(prefix),
+            _ => self.subscriptions.insert(prefix.to_owned(), subscribers),
+        };
+        let concerned = self.topics.range(prefix.to_owned()..);
+        let concerned = concerned.take_while(|(name, _)| name.starts_with(prefix));
+        let names: Vec<_> = concerned.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.look_up_wire(&name);
+            self.release(&name, false);
         }
-        self.topics.entry(name.to_owned()).or_default().wire = subscribers;
-        self.release(name);
+    }
+
+    /// Finds out who subscribes to a topic on the pylm wire.
+    fn look_up_wire(&mut self, name: &str) {
+        let Some(topic) = self.topics.get_mut(name).filter(|topic| !topic.is_client) else {
+            return;
+        };
+        topic.wire = self.subscriptions.get(name).copied().unwrap_or(0);
+        let shorter = (0..name.len()).filter_map(|length| name.get(..length));
+        topic.listeners = !self.subscriptions.is_empty()
+            && shorter
+                .into_iter()
+                .any(|beginning| self.subscriptions.contains_key(beginning));
     }
 
     /// A connection is gone.
@@ -462,7 +500,12 @@ impl Outlets {
             }
             let is_client = topic.is_client;
             let of_use = !topic.slots.is_empty() || !topic.held.is_empty();
-            if !of_use && topic.wire == 0 && topic.newcomers.is_empty() {
+            let listened = topic.since.is_some_and(|since| {
+                topic.listeners && now.saturating_duration_since(since) >= PROBATION
+            });
+            if listened {
+                self.release(&name, true);
+            } else if !of_use && topic.newcomers.is_empty() {
                 self.topics.remove(&name);
             }
             late.into_iter()
@@ -605,7 +648,8 @@ impl Topic {
     /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
     fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
         let slots = self.slots.keys().copied().map(Some);
-        let wire = (self.wire > 0).then_some(None);
+        let published = self.wire > 0 || self.listeners;
+        let wire = published.then_some(None);
         let takers: Vec<Option<usize>> = slots.chain(wire).collect();
         let last = takers.len().saturating_sub(1);
         let mut copies = Vec::with_capacity(takers.len());

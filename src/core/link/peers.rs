@@ -123,6 +123,16 @@ impl Peers {
         self.beat = None;
     }
 
+    /// Takes leave of everybody.
+    pub(crate) fn leave(&mut self) {
+        let all: Vec<_> = self.known.keys().copied().collect();
+        for conn in all {
+            if let Some(out) = self.to(conn) {
+                out.note(|head| head.bye = true);
+            }
+        }
+    }
+
     /// Those that were silent for too long.
     pub(crate) fn silent(&self, now: Instant) -> Vec<Conn> {
         let is_silent = |peer: &Peer| now.saturating_duration_since(peer.heard) >= SILENCE;

@@ -353,14 +353,36 @@ impl Post {
         self.outlets.give_step(topic, kept(made), now);
     }
 
-    /// So many subscribe to a topic on the pylm wire.
-    pub(crate) fn set_wire_subscribers(&mut self, topic: &str, subscribers: usize) {
-        self.outlets.set_wire(topic, subscribers);
+    /// A message whose topic is empty, which goes to nobody.
+    pub(crate) fn give_nowhere(&mut self, made: Made) {
+        if let Some(ticket) = made.ticket {
+            ticket.done();
+        }
     }
 
-    /// The next message that is to be published on the pylm wire.
-    pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
-        self.outlets.next_published()
+    /// So many subscribe to the topics that begin with `prefix` on the pylm wire.
+    pub(crate) fn set_wire_subscribers(&mut self, prefix: &str, subscribers: usize) {
+        self.outlets.set_wire(prefix, subscribers);
+    }
+
+    /// The next message that is to be published on the pylm wire, where nobody says what
+    /// becomes of it.
+    pub(crate) fn next_published(&mut self) -> Option<(String, Frame)> {
+        let (topic, Kept { frame, ticket }) = self.outlets.next_published()?;
+        if let Some(ticket) = ticket {
+            ticket.untracked();
+        }
+        Some((topic, Arc::unwrap_or_clone(frame)))
+    }
+
+    /// Takes leave of everybody.
+    pub(crate) fn leave(&mut self) {
+        self.peers.leave();
+    }
+
+    /// Whether no task is left.
+    pub(crate) fn is_workless(&self) -> bool {
+        self.tasks.as_ref().is_none_or(Tasks::is_empty)
     }
 
     /// Looks what time it is, and what there is to do and to say.
@@ -452,7 +474,7 @@ impl Post {
 
     /// Whether it keeps nothing for anybody.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outlets.is_empty() && self.tasks.as_ref().is_none_or(Tasks::is_empty)
+        self.outlets.is_empty() && self.is_workless()
     }
 
     pub(crate) fn clients(&self) -> Option<&Clients> {

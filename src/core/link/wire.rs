@@ -1,10 +1,11 @@
 //! The workers of a master that speak the pylm wire.
 //!
-//! libzmq deals the messages out among them, and does not say to whom. They send each back
-//! with its id in the `cache` field, which is therefore made one of ours on the way there, and
-//! what it was on the way back. When one of them is gone, what was out then and has not come
-//! back a while later is given out again: some of it may have been with others, which costs a
-//! second run of it, and of two results the first counts.
+//! libzmq deals the messages out among them, and does not say to whom. So each says which task
+//! it is, in a field that pylm keeps though it does not know it; workers that are neither pylm's
+//! nor palm's send back at least the `cache` field, by which a task is known if no other has the
+//! same there. When one of them is gone, what was out then and has not come back a while later
+//! is given out again: some of it may have been with others, which costs a second run of it, and
+//! of two results the first counts.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use super::tasks::placed_as;
 use super::{Kept, Made};
 use crate::core::custody::Ticket;
 use crate::core::queue::{Queue, TaskId, WorkerId};
-use crate::message::Frame;
+use crate::message::{Frame, Giving};
 
 /// How many messages are out for each worker when there are no others, and when there are.
 const AHEAD_ALONE: usize = 1_024;
@@ -29,11 +30,11 @@ const SUSPECT: Duration = Duration::from_millis(500);
 /// how many there are.
 const MORE: Duration = Duration::from_millis(100);
 
+/// So many tasks may be remembered that are over.
+const TIDY: usize = 1_024;
+
 /// The position of a second result: above any that a hook may give.
 const SECOND: u64 = 1 << 33;
-
-/// What our ids begin with.
-const PREFIX: &str = "palm-";
 
 #[derive(Default)]
 pub(super) struct Wire {
@@ -42,6 +43,8 @@ pub(super) struct Wire {
     among: bool,
     /// What is out, and since when.
     out: BTreeMap<TaskId, Out>,
+    /// The same by the `cache` field: the last one of those with the same.
+    by_cache: HashMap<String, TaskId>,
     /// What a worker has answered once, and may answer again.
     answered: HashMap<TaskId, Answered>,
     /// The order in which that ends.
@@ -58,8 +61,8 @@ struct Out {
 
 struct Answered {
     attempt: u32,
-    /// The id that the message came with, and its place.
-    like: Frame,
+    /// The task without its payload.
+    task: Frame,
     ticket: Option<Ticket>,
     results: u64,
 }
@@ -71,7 +74,8 @@ impl Wire {
     /// Gives a message to one of them.
     pub(super) fn give(&mut self, id: TaskId, attempt: u32, frame: &Frame, now: Instant) {
         let mut frame = frame.clone();
-        frame.set_cache(&format!("{PREFIX}{id}-{attempt}"));
+        frame.set_giving(Giving { task: id, attempt });
+        self.by_cache.insert(frame.cache().to_owned(), id);
         self.out.insert(
             id,
             Out {
@@ -93,7 +97,7 @@ impl Wire {
         queue: &mut Queue<Kept>,
         now: Instant,
     ) -> Option<Made> {
-        let Some((id, attempt)) = ours(frame.cache()) else {
+        let Some(Giving { task: id, attempt }) = self.giving(&frame) else {
             return Some(Made {
                 frame,
                 ticket: None,
@@ -104,33 +108,54 @@ impl Wire {
                 return None;
             }
             answered.results += 1;
-            let mut frame = like(frame, &answered.like);
+            let mut frame = placed_as(frame, &answered.task);
             frame.add_position(SECOND + answered.results);
             return Some(Made {
                 frame,
                 ticket: answered.ticket.clone(),
             });
         }
-        let out = self.out.remove(&id);
-        let since = out.map_or(now, |out| out.since);
+        let since = self.out.remove(&id).map_or(now, |out| out.since);
         let ran = now.saturating_duration_since(since);
         // Whoever of them it was: it is done.
         let kept = queue.finish_any(Self::ID, id, ran, now)?;
         let made = Made {
-            frame: like(frame, &kept.frame),
+            frame: placed_as(frame, &kept.frame),
             ticket: kept.ticket.clone(),
         };
-        self.answered.insert(
-            id,
-            Answered {
-                attempt,
-                like: head_of(&kept.frame),
-                ticket: kept.ticket,
-                results: 0,
-            },
-        );
+        let answered = Answered {
+            attempt,
+            task: kept.frame.with_payload(b""),
+            ticket: kept.ticket,
+            results: 0,
+        };
+        self.answered.insert(id, answered);
         self.ends.push_back((now + MORE, id));
         Some(made)
+    }
+
+    /// Which task a worker has done; none if it was not one of ours.
+    fn giving(&self, frame: &Frame) -> Option<Giving> {
+        frame.giving().or_else(|| {
+            let task = *self.by_cache.get(frame.cache())?;
+            let out = self.out.get(&task).map(|out| out.attempt);
+            let answered = self.answered.get(&task).map(|answered| answered.attempt);
+            let attempt = out.or(answered)?;
+            Some(Giving { task, attempt })
+        })
+    }
+
+    /// A task is over: nothing more is expected of it.
+    fn forget(&mut self, id: TaskId) {
+        if let Some(answered) = self.answered.remove(&id) {
+            let cache = answered.task.cache();
+            if self.by_cache.get(cache) == Some(&id) {
+                self.by_cache.remove(cache);
+            }
+            if let Some(ticket) = answered.ticket {
+                ticket.done();
+            }
+        }
     }
 
     /// So many of them are connected.
@@ -152,6 +177,7 @@ impl Wire {
             (_, 0) => {
                 self.to_send.clear();
                 self.out.clear();
+                self.by_cache.clear();
                 self.suspects = None;
                 queue.leave(Self::ID, crate::core::queue::Leave::Drained, now);
             }
@@ -172,12 +198,20 @@ impl Wire {
         (peers * each, peers * BYTES)
     }
 
+    /// Forgets what was out and has come to its end elsewhere, if that may be much.
+    fn tidy(&mut self, queue: &Queue<Kept>) {
+        if self.by_cache.len() > 2 * (queue.len() + self.answered.len()) + TIDY {
+            self.out.retain(|id, _| queue.item(*id).is_some());
+            let (out, answered) = (&self.out, &self.answered);
+            self.by_cache
+                .retain(|_, id| out.contains_key(id) || answered.contains_key(id));
+        }
+    }
+
     pub(super) fn expire(&mut self, now: Instant, queue: &mut Queue<Kept>) {
+        self.tidy(queue);
         while let Some((_, id)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
-            let answered = self.answered.remove(&id);
-            if let Some(ticket) = answered.and_then(|answered| answered.ticket) {
-                ticket.done();
-            }
+            self.forget(id);
         }
         if let Some((_, gone)) = self.suspects.take_if(|(end, _)| *end <= now) {
             let late = self.out.iter().filter(|(_, out)| out.since <= gone);
@@ -194,21 +228,4 @@ impl Wire {
         let suspects = self.suspects.map(|(end, _)| end);
         end.into_iter().chain(suspects).min()
     }
-}
-
-/// The task and the attempt that one of our ids stands for.
-fn ours(cache: &str) -> Option<(TaskId, u32)> {
-    let (id, attempt) = cache.strip_prefix(PREFIX)?.split_once('-')?;
-    Some((id.parse().ok()?, attempt.parse().ok()?))
-}
-
-/// A message without its payload.
-fn head_of(frame: &Frame) -> Frame {
-    frame.with_payload(b"")
-}
-
-/// A result with the id, and at the place, of its task.
-fn like(mut frame: Frame, task: &Frame) -> Frame {
-    frame.set_cache(task.cache());
-    placed_as(frame, task)
 }

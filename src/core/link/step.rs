@@ -1,0 +1,464 @@
+//! What a later step of a chain takes from the one before.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Credit, Party, Taken, Taker, Tell, position_of, said};
+use crate::core::custody::{Ledger, Ticket};
+use crate::message::Frame;
+use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
+
+/// How many bytes may lie here that nobody has taken on, as a multiple of the credit: the giver
+/// counts a little differently.
+const LENIENCE: u64 = 2;
+
+/// Takes what an earlier step gives to a topic, answers for it with a [`Ticket`] each, and says
+/// when it is done.
+pub(crate) struct StepSession {
+    /// Its id: a uuid, of this run of the step.
+    session: String,
+    name: String,
+    topic: String,
+    credit: Credit,
+    ledger: Arc<Ledger>,
+    /// The run of the giver, and of its stream.
+    epoch: String,
+    run: u64,
+    /// The number of that stream in the ledger: what is settled of an earlier one is told nobody.
+    stream: u64,
+    taker: Taker,
+    /// What has come and was not taken on.
+    arrived: VecDeque<(Frame, Ticket)>,
+    arrived_bytes: u64,
+    /// What is done, and not said yet.
+    done: Vec<u64>,
+    /// Outcomes that are not said yet.
+    outcomes: Vec<Outcome>,
+    broken: bool,
+    closed: bool,
+}
+
+impl StepSession {
+    /// A step of this name, for what goes to the topic. The id is to be another one at each
+    /// start. What is settled in the ledger is to be [said](Party::speak): its wake-up rings
+    /// whoever owns the connection.
+    pub(crate) fn new(
+        session: impl Into<String>,
+        name: impl Into<String>,
+        topic: impl Into<String>,
+        credit: Credit,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Self {
+            session: session.into(),
+            name: name.into(),
+            topic: topic.into(),
+            credit,
+            ledger,
+            epoch: String::new(),
+            run: 0,
+            stream: 0,
+            taker: Taker::default(),
+            arrived: VecDeque::new(),
+            arrived_bytes: 0,
+            done: Vec::new(),
+            outcomes: Vec::new(),
+            broken: false,
+            closed: false,
+        }
+    }
+
+    /// The next message that has come, in the giver's order.
+    pub(crate) fn next(&mut self) -> Option<(Frame, Ticket)> {
+        let (frame, ticket) = self.arrived.pop_front()?;
+        self.arrived_bytes -= frame.len() as u64;
+        Some((frame, ticket))
+    }
+
+    /// Takes nothing more on this connection: another is to be made, if it is to any.
+    pub(crate) fn break_off(&mut self) {
+        self.broken = true;
+    }
+
+    /// Takes nothing more at all. What was not taken on is the giver's again, some day.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.forget_arrived();
+    }
+
+    /// How many messages are open: taken, and not done.
+    pub(crate) fn open(&self) -> usize {
+        self.taker.open()
+    }
+
+    fn forget_arrived(&mut self) {
+        self.arrived.clear();
+        self.arrived_bytes = 0;
+    }
+
+    /// A message of the stream has come.
+    fn take(&mut self, number: u64, frame: Frame) {
+        if self.broken || self.closed {
+            return;
+        }
+        let size = frame.len() as u64;
+        let bytes = self.arrived_bytes + size > LENIENCE.saturating_mul(self.credit.bytes);
+        let messages = self.taker.open() as u64 >= self.credit.messages;
+        if bytes && !self.arrived.is_empty() || messages && self.taker.open() > 0 {
+            // It stays with the giver, who counts wrongly.
+            self.broken = true;
+            return;
+        }
+        match self.taker.take(number) {
+            Taken::New => {
+                let ticket = self.ledger.ticket(self.stream, number);
+                self.arrived_bytes += size;
+                self.arrived.push_back((frame, ticket));
+            }
+            Taken::Double => {}
+            Taken::Gap => self.broken = true,
+        }
+    }
+
+    /// Looks what is settled.
+    fn settle(&mut self) {
+        for settled in self.ledger.take() {
+            if settled.stream != self.stream {
+                continue; // Its giver is gone, or gives it again.
+            }
+            match self.taker.ended(settled.number, settled.result) {
+                Tell::Done => self.done.push(settled.number),
+                Tell::Outcome(outcome) => self.outcomes.push(said(settled.number, &outcome)),
+                Tell::Nothing => {}
+            }
+        }
+    }
+}
+
+impl Party for StepSession {
+    fn hello(&mut self) -> Hello {
+        self.settle();
+        // The position tells: what is done is not open.
+        self.done.clear();
+        self.broken = false;
+        let position = (!self.epoch.is_empty()).then(|| Position {
+            epoch: self.epoch.clone(),
+            run: self.run,
+            ..position_of(&self.taker)
+        });
+        Hello {
+            kind: Kind::Step.into(),
+            session: self.session.clone(),
+            name: self.name.clone(),
+            topic: self.topic.clone(),
+            credit: Some(self.credit),
+            position,
+            ..Hello::default()
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
+        let goes_on = welcome.resumed && welcome.epoch == self.epoch && welcome.run == self.run;
+        if goes_on {
+            let untold = self.taker.untold().iter();
+            self.outcomes = untold.map(|(number, of)| said(*number, of)).collect();
+            return;
+        }
+        if welcome.epoch == self.epoch {
+            // It gives them again. (Another run of it may know nothing of them.)
+            self.forget_arrived();
+        }
+        self.epoch = welcome.epoch;
+        self.run = welcome.run;
+        self.stream += 1;
+        self.taker = Taker::default();
+        self.done.clear();
+        self.outcomes.clear();
+    }
+
+    fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
+        // Each is one higher than the one before, and more than there are no peer has sent.
+        let numbers = (0..head.sizes.len() as u64).map(|more| head.first.saturating_add(more));
+        for (number, frame) in numbers.zip(frames) {
+            self.take(number, frame);
+        }
+        for number in head.heard {
+            self.taker.heard(number);
+        }
+    }
+
+    fn lost(&mut self, _: Instant) {}
+
+    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
+        self.settle();
+        for number in self.done.drain(..) {
+            out.note(|head| head.done.push(number));
+        }
+        for outcome in self.outcomes.drain(..) {
+            out.outcome(outcome);
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::link::differences;
+    use crate::message::{Failure, FailureKind};
+
+    const CREDIT: Credit = Credit {
+        messages: 100,
+        bytes: 10_000,
+    };
+
+    /// A step, as the one before it sees it.
+    struct Peer {
+        step: StepSession,
+        out: Outgoing,
+        now: Instant,
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            let ledger = Ledger::new(|| {});
+            let mut peer = Self {
+                step: StepSession::new("id", "second", "first", CREDIT, ledger),
+                out: Outgoing::default(),
+                now: Instant::now(),
+            };
+            peer.welcome("epoch", 1, false);
+            peer
+        }
+
+        /// A new connection. What was said before is lost.
+        fn welcome(&mut self, epoch: &str, run: u64, resumed: bool) -> Hello {
+            self.step.lost(self.now);
+            self.out.clear();
+            let hello = self.step.hello();
+            let welcome = Welcome {
+                epoch: epoch.to_owned(),
+                run,
+                resumed,
+                ..Welcome::default()
+            };
+            self.step.welcomed(welcome, &mut self.out, self.now);
+            hello
+        }
+
+        fn give(&mut self, first: u64, payloads: &[&str]) {
+            let frame = |payload: &&str| Frame::new("", "c", "s.f", "", payload.as_bytes());
+            let frames: Vec<Frame> = payloads.iter().map(frame).collect();
+            let head = Head {
+                first,
+                sizes: frames.iter().map(|frame| frame.len() as u32).collect(),
+                ..Head::default()
+            };
+            self.step.heard(head, frames, &mut self.out, self.now);
+        }
+
+        /// The next message, as the component takes it on.
+        fn next(&mut self) -> Option<(String, Ticket)> {
+            let (frame, ticket) = self.step.next()?;
+            let payload = String::from_utf8(frame.payload().to_vec()).unwrap();
+            Some((payload, ticket))
+        }
+
+        /// The component takes on all messages.
+        fn all(&mut self) -> Vec<(String, Ticket)> {
+            std::iter::from_fn(|| self.next()).collect()
+        }
+
+        fn texts(&mut self) -> Vec<String> {
+            let all = self.all();
+            all.into_iter()
+                .map(|(text, ticket)| {
+                    ticket.done();
+                    text
+                })
+                .collect()
+        }
+
+        /// What it says, as one head.
+        fn said(&mut self) -> Head {
+            self.step.speak(&mut self.out, self.now);
+            let mut said = self.out.take();
+            assert!(said.len() < 2);
+            said.pop().map(|envelope| envelope.head).unwrap_or_default()
+        }
+    }
+
+    fn failure() -> Failure {
+        Failure::new(FailureKind::Unfinished, "nobody")
+    }
+
+    #[test]
+    fn messages_come_in_their_order_and_are_done_when_their_tickets_are() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b", "c"]);
+        let mut all = peer.all();
+        assert_eq!(peer.said(), Head::default());
+        assert_eq!(all[0].0, "a");
+        all.remove(2).1.done();
+        all.remove(0).1.done();
+        assert_eq!(peer.said().done, [3, 1]);
+        assert_eq!(all.remove(0).0, "b");
+        // Its ticket is lost: it is not done, as far as this step goes.
+        assert_eq!(peer.said(), Head::default());
+        assert_eq!(peer.step.open(), 1);
+    }
+
+    #[test]
+    fn the_hello_tells_what_has_come_and_what_of_it_is_open() {
+        let mut peer = Peer::new();
+        let position = Position {
+            epoch: "epoch".to_owned(),
+            run: 1,
+            ..Position::default()
+        };
+        assert_eq!(
+            peer.welcome("epoch", 1, true).position,
+            Some(position.clone())
+        );
+        peer.give(1, &["a", "b", "c", "d", "e"]);
+        let mut all = peer.all();
+        for index in [3, 0] {
+            all.remove(index).1.done();
+        }
+        let hello = peer.welcome("epoch", 1, true);
+        let open = differences([2, 3, 5]);
+        assert_eq!(
+            hello.position,
+            Some(Position {
+                received: 5,
+                open,
+                ..position
+            })
+        );
+        assert_eq!(
+            (hello.session.as_str(), hello.topic.as_str()),
+            ("id", "first")
+        );
+        // It has told of those by that.
+        assert_eq!(peer.said(), Head::default());
+        all.remove(0).1.done();
+        assert_eq!(peer.said().done, [2]);
+        peer.give(6, &["f"]);
+        assert_eq!(peer.texts(), ["f"]);
+    }
+
+    #[test]
+    fn an_outcome_is_said_on_each_connection_until_it_is_heard() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b"]);
+        let mut all = peer.all();
+        all.remove(0).1.failed(&[7], failure());
+        all.remove(0).1.untracked();
+        let outcomes = peer.said().outcomes;
+        assert_eq!(outcomes.len(), 2);
+        assert_eq!(outcomes[0].failed[0].path, [7]);
+        assert_eq!(outcomes[0].failed[0].failure, Some(failure()));
+        assert!(outcomes[1].untracked && outcomes[1].number == 2);
+        assert_eq!(peer.said(), Head::default());
+        let hello = peer.welcome("epoch", 1, true);
+        assert_eq!(hello.position.unwrap().open, [1, 1]);
+        assert_eq!(peer.said().outcomes, outcomes);
+        let heard = Head {
+            heard: vec![1],
+            ..Head::default()
+        };
+        peer.step
+            .heard(heard, vec![], &mut Outgoing::default(), peer.now);
+        peer.welcome("epoch", 1, true);
+        assert_eq!(peer.said().outcomes, outcomes[1..]);
+    }
+
+    #[test]
+    fn an_outcome_between_two_connections_is_said_once() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a"]);
+        let (_, ticket) = peer.next().unwrap();
+        ticket.untracked();
+        peer.welcome("epoch", 1, true);
+        assert_eq!(peer.said().outcomes.len(), 1);
+        assert_eq!(peer.said(), Head::default());
+    }
+
+    #[test]
+    fn what_is_settled_of_an_earlier_run_is_told_nobody() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b"]);
+        let mut old = peer.all();
+        old.remove(0).1.done();
+        peer.said();
+        let hello = peer.welcome("epoch", 2, false);
+        assert_eq!(hello.position.unwrap().received, 2);
+        peer.give(1, &["b", "c"]);
+        old.remove(0).1.done();
+        assert_eq!(peer.said(), Head::default());
+        assert_eq!(peer.texts(), ["b", "c"]);
+        assert_eq!(peer.said().done, [1, 2]);
+    }
+
+    #[test]
+    fn what_lies_here_is_dropped_if_the_giver_gives_it_again_and_kept_if_it_is_another() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b"]);
+        peer.welcome("epoch", 2, false);
+        peer.give(1, &["a"]);
+        assert_eq!(peer.step.open(), 1);
+        peer.welcome("other", 1, false);
+        assert_eq!(peer.step.open(), 0);
+        assert_eq!(peer.texts(), ["a"]);
+        assert_eq!(peer.said(), Head::default());
+    }
+
+    #[test]
+    fn a_gap_breaks_the_connection_and_nothing_is_lost_by_it() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a"]);
+        peer.give(3, &["c"]);
+        assert!(peer.step.is_broken());
+        peer.give(2, &["b"]);
+        let hello = peer.welcome("epoch", 1, true);
+        assert_eq!(hello.position.unwrap().received, 1);
+        assert!(!peer.step.is_broken());
+        peer.give(2, &["b", "c"]);
+        assert_eq!(peer.texts(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn more_than_the_credit_is_not_taken() {
+        let mut peer = Peer::new();
+        peer.give(1, &["x"; 100]);
+        assert!(!peer.step.is_broken());
+        peer.give(101, &["x"]);
+        assert!(peer.step.is_broken());
+        assert_eq!(peer.step.open(), 100);
+        let mut peer = Peer::new();
+        // One always may be open, however large.
+        let large = "x".repeat(50_000);
+        peer.give(1, &[&large]);
+        assert!(!peer.step.is_broken());
+        peer.give(2, &[&large]);
+        assert!(peer.step.is_broken());
+    }
+
+    #[test]
+    fn a_step_that_is_closed_takes_nothing_more_but_says_what_is_done() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b"]);
+        let (_, ticket) = peer.next().unwrap();
+        peer.step.close();
+        peer.give(3, &["c"]);
+        assert!(peer.next().is_none());
+        ticket.done();
+        assert_eq!(peer.said().done, [1]);
+        let hello = peer.welcome("epoch", 1, true);
+        assert_eq!(hello.position.unwrap().open, [2]);
+    }
+}

@@ -1,0 +1,470 @@
+//! The tasks that a worker has of its master, at the worker.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Party;
+use crate::message::Frame;
+use crate::message::link::{
+    Head, Hello, Kind, Outgoing, Position, TaskId, Tasks as TaskIds, Welcome,
+};
+
+/// Takes tasks from a master, has them run one after another, and gives the results back.
+///
+/// ```text
+/// tasks ─► waiting ─► running ─► finished ─► done: forgotten
+///             └─► recalled, or it drains: returned
+/// ```
+///
+/// The end of what was said on a connection is lost when it breaks. So each result is kept until
+/// the master says that it is done, and is said again on the next connection. The hello tells
+/// which tasks it holds: those that wait, the one that runs, and those whose results are kept.
+/// Whatever else the master has given to it, it has returned, or never got.
+///
+/// A master that was restarted knows nothing of its tasks: they are forgotten. The one that runs
+/// cannot be stopped, but nothing becomes of it.
+#[derive(Debug)]
+pub(crate) struct WorkerSession {
+    /// Its id: a uuid, of this run of the worker.
+    session: String,
+    name: String,
+    /// The functions that it has; none stands for any.
+    functions: Vec<String>,
+    /// The run of the master that its tasks are of.
+    epoch: String,
+    waiting: VecDeque<(TaskId, Frame)>,
+    running: Option<TaskId>,
+    /// Results that the master has not said it has, in the order in which they were finished.
+    finished: VecDeque<Finished>,
+    /// How many of them, from the first on, were said on this connection.
+    said: usize,
+    /// What is handed back, and not said yet.
+    returned: Vec<TaskId>,
+    /// Whether the master waits for what is handed back, be it nothing.
+    answers: bool,
+    drains: bool,
+    /// Whether that was said on this connection.
+    said_drain: bool,
+}
+
+#[derive(Debug)]
+struct Finished {
+    id: TaskId,
+    ran: Duration,
+    results: Vec<Arc<Frame>>,
+}
+
+impl WorkerSession {
+    /// A worker of this name and with these functions; if there are none, it takes tasks for
+    /// any. The id is to be another one at each start.
+    pub(crate) fn new(
+        session: impl Into<String>,
+        name: impl Into<String>,
+        functions: Vec<String>,
+    ) -> Self {
+        Self {
+            session: session.into(),
+            name: name.into(),
+            functions,
+            epoch: String::new(),
+            waiting: VecDeque::new(),
+            running: None,
+            finished: VecDeque::new(),
+            said: 0,
+            returned: Vec::new(),
+            answers: false,
+            drains: false,
+            said_drain: false,
+        }
+    }
+
+    /// The next task to run, when there is one. It is running from now on.
+    pub(crate) fn next(&mut self) -> Option<(TaskId, Frame)> {
+        let (id, frame) = self.waiting.pop_front()?;
+        self.running = Some(id);
+        Some((id, frame))
+    }
+
+    /// The task that was running has ended, with these results.
+    pub(crate) fn finished(&mut self, id: TaskId, ran: Duration, results: Vec<Frame>) {
+        // If not, its master is gone.
+        if self.running.take_if(|running| *running == id).is_some() {
+            self.finished.push_back(Finished {
+                id,
+                ran,
+                results: results.into_iter().map(Arc::new).collect(),
+            });
+        }
+    }
+
+    /// Takes no more tasks, and hands back those that wait. When the one that runs is finished
+    /// and the master has all results, it is over.
+    pub(crate) fn drain(&mut self) {
+        self.drains = true;
+        let waiting = self.waiting.drain(..).map(|(id, _)| id);
+        self.returned.extend(waiting);
+    }
+
+    /// Whether a task waits to be run.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many tasks it has, with those whose results are kept.
+    pub(crate) fn held(&self) -> usize {
+        self.waiting.len() + usize::from(self.running.is_some()) + self.finished.len()
+    }
+
+    fn holds(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let finished = self.finished.iter().map(|finished| finished.id);
+        let waiting = self.waiting.iter().map(|(id, _)| *id);
+        finished.chain(self.running).chain(waiting)
+    }
+
+    /// The master has taken the result of a task. Of several attempts at it, it is the first
+    /// whose result was said.
+    fn done(&mut self, task: u64) {
+        let mut said = self.finished.iter().take(self.said);
+        if let Some(index) = said.position(|finished| finished.id.id == task) {
+            self.finished.remove(index);
+            self.said -= 1;
+        }
+    }
+
+    /// Hands back those of these tasks that have not begun. Attempt 0 stands for any.
+    fn recall(&mut self, ids: Vec<TaskId>) {
+        let ids: HashSet<TaskId> = ids.into_iter().collect();
+        let returned = &mut self.returned;
+        self.waiting.retain(|(id, _)| {
+            let recalled = ids.contains(id) || ids.contains(&TaskId { attempt: 0, ..*id });
+            if recalled {
+                returned.push(*id);
+            }
+            !recalled
+        });
+        self.answers = true;
+    }
+}
+
+impl Party for WorkerSession {
+    fn hello(&mut self) -> Hello {
+        Hello {
+            kind: Kind::Worker.into(),
+            session: self.session.clone(),
+            name: self.name.clone(),
+            functions: self.functions.clone(),
+            // Which run of the master the tasks are of.
+            position: (!self.epoch.is_empty()).then(|| Position {
+                epoch: self.epoch.clone(),
+                ..Position::default()
+            }),
+            holds: self.holds().collect(),
+            ..Hello::default()
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
+        if welcome.epoch != self.epoch {
+            self.epoch = welcome.epoch;
+            self.waiting.clear();
+            self.running = None;
+            self.finished.clear();
+        }
+        self.said = 0;
+        self.said_drain = false;
+        // The hello has told the same: these were not among what it holds.
+        self.returned.clear();
+        self.answers = false;
+    }
+
+    fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
+        let frames = frames.into_iter().skip(head.sizes.len());
+        for (task, frame) in head.tasks.into_iter().zip(frames) {
+            match task.id {
+                Some(id) if self.drains => self.returned.push(id),
+                Some(id) => self.waiting.push_back((id, frame)),
+                None => {} // Of no use to anybody: its result would have no name.
+            }
+        }
+        for task in head.done {
+            self.done(task);
+        }
+        if let Some(recall) = head.recall {
+            self.recall(recall.ids);
+        }
+    }
+
+    fn lost(&mut self, _: Instant) {}
+
+    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
+        for finished in self.finished.iter().skip(self.said) {
+            let ran = u64::try_from(finished.ran.as_micros()).unwrap_or(u64::MAX);
+            out.result(finished.id, ran, finished.results.clone());
+        }
+        self.said = self.finished.len();
+        if self.drains && !self.said_drain {
+            out.note(|head| head.drain = true);
+            self.said_drain = true;
+        }
+        if self.answers || !self.returned.is_empty() {
+            let returned = std::mem::take(&mut self.returned);
+            out.note(|head| {
+                let all = head.returned.get_or_insert_with(TaskIds::default);
+                all.ids.extend(returned);
+            });
+            self.answers = false;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.drains && self.held() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::link::Task;
+
+    fn id(id: u64) -> TaskId {
+        TaskId { id, attempt: 1 }
+    }
+
+    fn ids(of: impl IntoIterator<Item = u64>) -> Vec<TaskId> {
+        of.into_iter().map(id).collect()
+    }
+
+    fn frame(payload: &str) -> Frame {
+        Frame::new("", "c", "s.f", "", payload.as_bytes())
+    }
+
+    /// A worker, as its master sees it.
+    struct Peer {
+        worker: WorkerSession,
+        out: Outgoing,
+        now: Instant,
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            let mut peer = Self {
+                worker: WorkerSession::new("id", "w", vec!["f".to_owned()]),
+                out: Outgoing::default(),
+                now: Instant::now(),
+            };
+            peer.welcome("first");
+            peer
+        }
+
+        /// A new connection, to this run of the master. What was said before is lost.
+        fn welcome(&mut self, epoch: &str) -> Hello {
+            self.worker.lost(self.now);
+            self.out.clear();
+            let hello = self.worker.hello();
+            let welcome = Welcome {
+                epoch: epoch.to_owned(),
+                ..Welcome::default()
+            };
+            self.worker.welcomed(welcome, &mut self.out, self.now);
+            hello
+        }
+
+        fn hear(&mut self, head: Head) {
+            let frames = vec![frame("x"); head.tasks.len()];
+            self.worker.heard(head, frames, &mut self.out, self.now);
+        }
+
+        fn give(&mut self, tasks: impl IntoIterator<Item = u64>) {
+            let task = |task| Task {
+                id: Some(id(task)),
+                size: 0,
+            };
+            self.hear(Head {
+                tasks: tasks.into_iter().map(task).collect(),
+                ..Head::default()
+            });
+        }
+
+        fn done(&mut self, task: u64) {
+            self.hear(Head {
+                done: vec![task],
+                ..Head::default()
+            });
+        }
+
+        fn recall(&mut self, tasks: impl IntoIterator<Item = u64>) {
+            self.hear(Head {
+                recall: Some(TaskIds { ids: ids(tasks) }),
+                ..Head::default()
+            });
+        }
+
+        /// What it says, as one head.
+        fn said(&mut self) -> Head {
+            self.worker.speak(&mut self.out, self.now);
+            let mut said = self.out.take();
+            assert!(said.len() < 2);
+            said.pop().map(|envelope| envelope.head).unwrap_or_default()
+        }
+
+        fn results(&mut self) -> Vec<TaskId> {
+            let results = self.said().results;
+            results.iter().filter_map(|result| result.id).collect()
+        }
+
+        /// The worker runs its next task.
+        fn run(&mut self) -> u64 {
+            let (task, _) = self.worker.next().expect("a task");
+            self.finish(task);
+            task.id
+        }
+
+        fn finish(&mut self, task: TaskId) {
+            let ran = Duration::from_micros(7);
+            self.worker
+                .finished(task, ran, vec![frame("y"), frame("z")]);
+        }
+    }
+
+    #[test]
+    fn tasks_are_run_in_their_order_and_their_results_are_said() {
+        let mut peer = Peer::new();
+        assert!(peer.worker.next().is_none());
+        peer.give([3, 1, 2]);
+        assert_eq!([peer.run(), peer.run()], [3, 1]);
+        let said = peer.said().results;
+        assert_eq!(said.len(), 2);
+        assert_eq!(said[0].id, Some(id(3)));
+        assert_eq!((said[0].ran, said[0].sizes.len()), (7, 2));
+        assert_eq!(peer.run(), 2);
+        assert_eq!(peer.results(), ids([2]));
+        assert_eq!(peer.results(), []);
+    }
+
+    #[test]
+    fn a_result_is_kept_until_the_master_says_that_it_is_done() {
+        let mut peer = Peer::new();
+        peer.give([1, 2, 3, 4]);
+        (peer.run(), peer.run());
+        assert_eq!(peer.results(), ids([1, 2]));
+        peer.done(1);
+        peer.run();
+        assert_eq!(peer.results(), ids([3]));
+        peer.run();
+        let hello = peer.welcome("first");
+        assert_eq!(hello.holds, ids([2, 3, 4]));
+        assert_eq!(peer.results(), ids([2, 3, 4]));
+        for task in [3, 2, 9, 4] {
+            peer.done(task);
+        }
+        assert_eq!(peer.worker.held(), 0);
+    }
+
+    #[test]
+    fn of_two_attempts_at_a_task_the_first_is_done_first() {
+        let mut peer = Peer::new();
+        peer.give([1]);
+        peer.run();
+        let second = TaskId { id: 1, attempt: 2 };
+        peer.said();
+        peer.worker.waiting.push_back((second, frame("x")));
+        peer.run();
+        peer.done(1);
+        assert_eq!(peer.worker.hello().holds, [second]);
+        // The master cannot have taken what was not said.
+        peer.done(1);
+        assert_eq!(peer.results(), [second]);
+    }
+
+    #[test]
+    fn only_what_has_not_begun_is_handed_back() {
+        let mut peer = Peer::new();
+        peer.give(1..=5);
+        peer.run();
+        let (running, _) = peer.worker.next().unwrap();
+        peer.recall([1, 2, 4, 5, 9]);
+        assert_eq!(peer.said().returned.unwrap().ids, ids([4, 5]));
+        peer.finish(running);
+        assert_eq!(peer.results(), ids([2]));
+        assert_eq!(peer.run(), 3);
+        // Another attempt is another task.
+        let other = TaskId { id: 3, attempt: 2 };
+        peer.give([3]);
+        peer.hear(Head {
+            recall: Some(TaskIds { ids: vec![other] }),
+            ..Head::default()
+        });
+        assert_eq!(peer.said().returned, Some(TaskIds::default()));
+        let any = TaskId { id: 3, attempt: 0 };
+        peer.hear(Head {
+            recall: Some(TaskIds { ids: vec![any] }),
+            ..Head::default()
+        });
+        assert_eq!(peer.said().returned.unwrap().ids, ids([3]));
+    }
+
+    #[test]
+    fn a_recall_is_answered_even_if_there_is_nothing_to_hand_back() {
+        let mut peer = Peer::new();
+        assert_eq!(peer.said().returned, None);
+        peer.recall([1]);
+        assert_eq!(peer.said().returned, Some(TaskIds::default()));
+        assert_eq!(peer.said().returned, None);
+    }
+
+    #[test]
+    fn a_worker_that_drains_hands_back_the_rest_finishes_what_runs_and_is_over() {
+        let mut peer = Peer::new();
+        peer.give([1, 2, 3]);
+        let (running, _) = peer.worker.next().unwrap();
+        peer.worker.drain();
+        let said = peer.said();
+        assert!(said.drain);
+        assert_eq!(said.returned.unwrap().ids, ids([2, 3]));
+        // What was on its way goes back, too.
+        peer.give([4]);
+        let said = peer.said();
+        assert!(!said.drain && peer.worker.next().is_none());
+        assert_eq!(said.returned.unwrap().ids, ids([4]));
+        peer.finish(running);
+        assert_eq!(peer.results(), ids([1]));
+        assert!(!peer.worker.is_over());
+        peer.done(1);
+        assert!(peer.worker.is_over());
+    }
+
+    #[test]
+    fn a_worker_that_drains_says_so_on_each_connection() {
+        let mut peer = Peer::new();
+        peer.give([1, 2]);
+        peer.worker.next();
+        peer.worker.drain();
+        peer.said();
+        let hello = peer.welcome("first");
+        assert_eq!(hello.holds, ids([1]));
+        let said = peer.said();
+        assert!(said.drain);
+        assert_eq!(said.returned, None);
+    }
+
+    #[test]
+    fn tasks_outlive_a_connection_but_not_their_master() {
+        let mut peer = Peer::new();
+        peer.give([1, 2, 3]);
+        peer.run();
+        let (running, _) = peer.worker.next().unwrap();
+        assert_eq!(peer.welcome("first").holds, ids([1, 2, 3]));
+        assert_eq!(peer.results(), ids([1]));
+        let hello = peer.welcome("second");
+        assert_eq!(hello.position.unwrap().epoch, "first");
+        assert_eq!(peer.worker.held(), 0);
+        peer.give([2]);
+        // That is the old one; the new one has not begun.
+        peer.finish(running);
+        assert_eq!(peer.results(), []);
+        assert_eq!(peer.welcome("second").holds, ids([2]));
+        assert_eq!(peer.run(), 2);
+        assert_eq!(peer.results(), ids([2]));
+    }
+}

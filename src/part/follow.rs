@@ -1,0 +1,417 @@
+//! A subscription that speaks the palm link where it can.
+//!
+//! ```text
+//! publisher's pub ──► SUB: `_.link`, and the topic if it is one of pylm ─┐
+//!                            │ where its link is                        ├─► the router
+//! publisher's link ◄─► DEALER: the messages, and what is done ──────────┘
+//! ```
+//!
+//! One thread owns the SUB socket, and finds out which wire the publisher speaks; another owns
+//! the connection to its link, if it has one. Never do messages come over both: what comes over
+//! the one that is left is not taken, and so stays with a palm publisher.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+
+use super::receive::{Published, published};
+use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, WELCOME};
+use crate::address::{self, Purpose, seen_from};
+use crate::bell::Bell;
+use crate::core::complaints::Complaints;
+use crate::core::custody::{Ledger, Ticket};
+use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
+use crate::error::{Error, Result};
+use crate::message::Frame;
+use crate::message::link::{Head, Hello, Outgoing, Welcome};
+use crate::socket::{Kind, Socket, Want};
+
+/// How much of what the publisher gives may be open at once.
+const CREDIT: Credit = Credit {
+    messages: 8_192,
+    bytes: 8 << 20,
+};
+
+/// A subscription to a topic of the publisher at an address.
+pub(super) struct Follow {
+    /// The name of the part.
+    pub(super) part: String,
+    pub(super) address: String,
+    pub(super) topic: String,
+    pub(super) max_message: usize,
+    /// Whether what it gives goes to a user, who says nothing of what becomes of it.
+    pub(super) alone: bool,
+}
+
+impl Follow {
+    pub(super) fn spawn(self, crew: &mut Crew, outlet: Outlet) -> Result<()> {
+        let bell = Bell::new()?;
+        let link_bell = Bell::new()?;
+        outlet.rings_for_room(&bell);
+        let ledger = Ledger::new({
+            let bell = link_bell.clone();
+            move || bell.announce()
+        });
+        let session = uuid::Uuid::new_v4().to_string();
+        let session = StepSession::new(session, crew.name(), &self.topic, CREDIT, ledger);
+        let shared = Arc::new(Mutex::new(Arrivals {
+            session,
+            waiting: Batch::new(),
+            untracked: self.alone.then(Vec::new),
+            outlet: Some(outlet),
+            closed: false,
+        }));
+        let (tell, told) = crossbeam_channel::unbounded();
+        let dealer = Dealer {
+            name: format!("{}-Link", self.part),
+            party: Step {
+                shared: shared.clone(),
+                bell: bell.clone(),
+            },
+            find: find(told),
+            max_message: self.max_message,
+        };
+        // Until the end: what is inside the component is done after the others have stopped.
+        dealer.spawn(crew, Duty::Serves, link_bell.clone());
+        let part = self.part.clone();
+        crew.spawn(&part, Duty::Carries, move |context| {
+            context.wake_by(&bell);
+            let mut following = Following::open(&self, context, shared, tell, link_bell)?;
+            context.ready(None)?;
+            let result = following.run(&bell);
+            following.end();
+            result
+        });
+        Ok(())
+    }
+}
+
+/// Waits until it is told where the link is. The end of who tells is the end of the wait.
+fn find(told: Receiver<Option<String>>) -> super::Find {
+    let mut place = None;
+    Box::new(move |_| {
+        while let Ok(other) = told.try_recv() {
+            place = other;
+        }
+        while place.is_none() {
+            match told.recv() {
+                Ok(other) => place = other,
+                Err(_) => break,
+            }
+        }
+        Ok(place.clone())
+    })
+}
+
+/// What has come, on its way to the router. Both threads put it there.
+struct Arrivals {
+    session: StepSession,
+    /// What goes to the router next.
+    waiting: Batch,
+    /// If it goes to a user: the tickets of those.
+    untracked: Option<Vec<Ticket>>,
+    /// `None` after a stop.
+    outlet: Option<Outlet>,
+    /// Nobody takes the messages any more.
+    closed: bool,
+}
+
+impl Arrivals {
+    /// Gives the router what it has room for. False when some is left.
+    fn hand_on(&mut self) -> bool {
+        let Some(outlet) = self.outlet.as_ref().filter(|_| !self.closed) else {
+            return true;
+        };
+        loop {
+            while !self.waiting.is_full() {
+                let Some((mut frame, ticket)) = self.session.next() else {
+                    break;
+                };
+                frame.fill_cache();
+                let mut parcel = Parcel::from(frame);
+                match &mut self.untracked {
+                    Some(tickets) => tickets.push(ticket),
+                    None => parcel.ticket = Some(ticket),
+                }
+                self.waiting.push(parcel);
+            }
+            if self.waiting.is_empty() {
+                return true;
+            }
+            match outlet.try_send(std::mem::take(&mut self.waiting)) {
+                Ok(()) => {
+                    let tickets = self.untracked.iter_mut().flat_map(|all| all.drain(..));
+                    tickets.for_each(Ticket::untracked);
+                }
+                Err(NotSent::Full(batch)) => {
+                    self.waiting = batch;
+                    return false;
+                }
+                Err(NotSent::Closed(batch)) => {
+                    self.waiting = batch;
+                    self.closed = true;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Whether there is something that the router has room for now.
+    fn can_move(&self) -> bool {
+        let room = self.outlet.as_ref().is_some_and(Outlet::has_room);
+        room && !self.waiting.is_empty()
+    }
+
+    /// Takes nothing more. Gives how many messages nobody answers for any more.
+    fn end(&mut self) -> usize {
+        self.session.close();
+        self.outlet = None;
+        let kept = self.untracked.take().unwrap_or_default().len();
+        let left = std::mem::take(&mut self.waiting).into_iter();
+        left.filter(|parcel| parcel.ticket.is_none()).count() - kept
+    }
+}
+
+/// The later step, as the thread of the link knows it.
+struct Step {
+    shared: Arc<Mutex<Arrivals>>,
+    /// Of the thread that waits for room.
+    bell: Arc<Bell>,
+}
+
+impl Party for Step {
+    fn hello(&mut self) -> Hello {
+        self.shared.lock().session.hello()
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, out: &mut Outgoing, now: Instant) {
+        self.shared.lock().session.welcomed(welcome, out, now);
+    }
+
+    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
+        let mut shared = self.shared.lock();
+        shared.session.heard(head, frames, out, now);
+        let all = shared.hand_on();
+        let closed = shared.closed;
+        drop(shared);
+        if !all || closed {
+            self.bell.ring();
+        }
+    }
+
+    fn lost(&mut self, now: Instant) {
+        self.shared.lock().session.lost(now);
+    }
+
+    fn speak(&mut self, out: &mut Outgoing, now: Instant) {
+        self.shared.lock().session.speak(out, now);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.shared.lock().session.is_broken()
+    }
+}
+
+/// The thread of the SUB socket.
+struct Following<'a> {
+    config: &'a Follow,
+    context: &'a Context,
+    socket: Socket,
+    upstream: Upstream,
+    /// How the publisher is spoken to now.
+    speaks: Option<Speaks>,
+    shared: Arc<Mutex<Arrivals>>,
+    /// Tells the other thread where the link is.
+    tell: Sender<Option<String>>,
+    link_bell: Arc<Bell>,
+    complaints: Complaints,
+    parts: Vec<Vec<u8>>,
+}
+
+impl<'a> Following<'a> {
+    fn open(
+        config: &'a Follow,
+        context: &'a Context,
+        shared: Arc<Mutex<Arrivals>>,
+        tell: Sender<Option<String>>,
+        link_bell: Arc<Bell>,
+    ) -> Result<Self> {
+        let mut socket = Socket::open(Kind::Sub, &config.part, config.max_message)?;
+        socket.subscribe(WELCOME)?;
+        socket.watch_peers()?;
+        let mut following = Self {
+            config,
+            context,
+            socket,
+            upstream: Upstream::default(),
+            speaks: None,
+            shared,
+            tell,
+            link_bell,
+            complaints: Complaints::default(),
+            parts: Vec::new(),
+        };
+        following.socket.connect(&config.address)?;
+        Ok(following)
+    }
+
+    fn run(&mut self, bell: &Bell) -> Result<()> {
+        while !self.context.soft.is_raised() {
+            self.look_at_connection()?;
+            self.upstream.tick(Instant::now());
+            self.follow()?;
+            let (all, closed) = {
+                let mut shared = self.shared.lock();
+                (shared.hand_on(), shared.closed)
+            };
+            if closed {
+                return self.context.deserted("nobody takes its messages any more");
+            }
+            let more = all && self.receive()?;
+            let has_news = self.upstream.speaks() != self.speaks.as_ref();
+            if !more && !has_news {
+                self.sleep(all, bell)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep(&self, takes: bool, bell: &Bell) -> Result<()> {
+        let want = if takes { Want::Read } else { Want::Nothing };
+        let now = Instant::now();
+        let until = self.upstream.deadline();
+        let left = until.map(|until| until.saturating_duration_since(now));
+        let ready = || {
+            let shared = self.shared.lock();
+            self.context.soft.is_raised() || shared.closed || shared.can_move()
+        };
+        bell.sleep(ready, || self.socket.wait(want, bell, left))
+    }
+
+    /// What has become of the connection to the publisher.
+    fn look_at_connection(&mut self) -> Result<()> {
+        let Some((peers, gone)) = self.socket.peers() else {
+            return Ok(());
+        };
+        if gone {
+            // The subscription ends: what has come by it is taken first.
+            if self.speaks == Some(Speaks::Pylm) {
+                while self.receive()? {}
+            }
+            self.upstream.broken();
+            self.follow()?;
+        }
+        if peers > 0 {
+            self.upstream.connected(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Speaks as the publisher does.
+    fn follow(&mut self) -> Result<()> {
+        if self.upstream.speaks() == self.speaks.as_ref() {
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut self.speaks, self.upstream.speaks().cloned());
+        let Follow { topic, address, .. } = self.config;
+        if old == Some(Speaks::Pylm) {
+            self.socket.unsubscribe(topic)?;
+        }
+        // First where to go, then that it is to go.
+        let link = match &self.speaks {
+            Some(Speaks::Link(link)) => Some(link.clone()),
+            _ => None,
+        };
+        let name = &self.context.component;
+        match (&link, &self.speaks) {
+            (Some(link), _) => {
+                log::info!(target: name, "{} takes '{topic}' over the link {link}", self.config.part);
+            }
+            (None, Some(_)) => {
+                log::info!(target: name, "{} takes '{topic}' over the pylm wire from {address}", self.config.part);
+            }
+            (None, None) => {}
+        }
+        let _ = self.tell.send(link); // The other thread ends later than this one.
+        if matches!(old, Some(Speaks::Link(_))) {
+            self.shared.lock().session.break_off();
+            self.link_bell.announce();
+        }
+        if self.speaks == Some(Speaks::Pylm) {
+            self.socket.subscribe(topic)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is there, up to a full batch. Whether there may be more.
+    fn receive(&mut self) -> Result<bool> {
+        let mut batch = Batch::new();
+        let mut more = true;
+        while more && !batch.is_full() {
+            more = self.socket.try_recv(&mut self.parts)?;
+            if !more {
+                break;
+            }
+            match self.accept() {
+                Ok(Some(frame)) => batch.push(frame),
+                Ok(None) => {}
+                Err(error) => self.refuse(&error),
+            }
+        }
+        let mut shared = self.shared.lock();
+        for parcel in batch {
+            shared.waiting.push(parcel);
+        }
+        shared.hand_on();
+        Ok(more)
+    }
+
+    /// The message that was received, if it is one for us.
+    fn accept(&mut self) -> Result<Option<Frame>> {
+        let bytes = match published(&mut self.parts, &self.config.topic)? {
+            Published::Message(bytes) => bytes,
+            Published::Other => return Ok(None),
+            Published::Welcome(link) => {
+                self.welcomed(link)?;
+                return Ok(None);
+            }
+        };
+        let (limit, component) = (self.config.max_message, &self.context.component);
+        let (mut frame, refused) = Frame::take_in(bytes, limit, component)?;
+        if let Some(error) = refused {
+            self.refuse(&error);
+        }
+        frame.fill_cache();
+        Ok(Some(frame))
+    }
+
+    fn welcomed(&mut self, link: Option<String>) -> Result<()> {
+        let link = link.map(|link| seen_from(&link, &self.config.address));
+        if let Some(link) = &link {
+            address::check(link, Purpose::Connect)?;
+        }
+        // It came over a connection whose making may not have been read yet.
+        let _ = self.socket.peers();
+        self.upstream.welcomed(link);
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        let peer = self.socket.peer();
+        self.context.refuse(&mut self.complaints, &peer, error);
+    }
+
+    fn end(&mut self) {
+        let lost = self.shared.lock().end();
+        self.context.say_lost(lost);
+        let refused = self.complaints.total();
+        if refused > 0 {
+            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
