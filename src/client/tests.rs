@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::core::custody::{Ledger, Piece, share};
+use crate::core::custody::{Ledger, share};
 use crate::core::link::{Made, Post, PostSettings};
 use crate::message::link::Envelope;
 use crate::socket::{Kind, Socket, Want};
