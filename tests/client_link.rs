@@ -299,3 +299,68 @@ fn a_client_that_does_not_read_stops_only_itself() {
     assert_eq!(eval(&idle, "s.echo", b"x").unwrap(), b"x");
     assert_eq!(unread.map(Result::unwrap).count(), 100_000);
 }
+
+#[test]
+fn calls_within_a_job_whose_results_wait_get_theirs() {
+    let _limit = limit(60, "calls within a job");
+    let server = Server::new("s", Addresses::ephemeral())
+        .function("many", |_| Ok(vec![vec![7; 1_000]; 30_000]))
+        .function("echo", |call| Ok(call.payload().to_vec()))
+        .start()
+        .unwrap();
+    let client = client(&server);
+    let mut job = client.job("s.many", ["x"]).unwrap();
+    for _ in 0..3 {
+        assert!(job.next().unwrap().is_ok());
+        assert_eq!(eval(&client, "s.echo", b"call").unwrap(), b"call");
+    }
+    assert_eq!(job.count(), 29_997);
+}
+
+#[test]
+fn a_server_that_is_gone_is_a_time_out_and_what_was_given_up_is_not_run_when_it_is_back() {
+    let _limit = limit(60, "a server that is gone");
+    let addresses = fixed_addresses();
+    let run = Arc::new(AtomicUsize::new(0));
+    let start = || {
+        let counter = run.clone();
+        Server::new("s", addresses.clone())
+            .function("f", move |call| {
+                counter.fetch_add(1, Ordering::SeqCst);
+                Ok(call.payload().to_vec())
+            })
+            .start()
+    };
+    let server = start().unwrap();
+    let client = client(&server);
+    drop(server);
+    let short = Duration::from_millis(300);
+    let call = client.request("s.f").timeout(short);
+    for call in [call.clone(), call.timeout(None).deadline(short)] {
+        let (error, took) = timed(|| call.eval("x").unwrap_err());
+        assert!(
+            matches!(&error, Error::Timeout { after, .. } if *after == short),
+            "{error}"
+        );
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+    let _server = start_again(start);
+    assert_eq!(eval(&client, "s.f", b"y").unwrap(), b"y");
+    assert_eq!(run.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn fewer_results_than_were_expected_are_an_error_and_more_are_cut_off() {
+    let _limit = limit(60, "expected results");
+    let server = echo_server("s").start().unwrap();
+    let client = client(&server);
+    let job = client.request("s.echo").expect(5).job(texts(3)).unwrap();
+    let last = job.last().unwrap().unwrap_err().to_string();
+    assert!(last.contains("3 of the 5"), "{last}");
+    let job = client
+        .request("s.echo")
+        .expect(5)
+        .job(texts(1_000))
+        .unwrap();
+    assert_eq!(job.map(Result::unwrap).count(), 5);
+}

@@ -104,8 +104,8 @@ struct Message {
 enum Seen {
     #[default]
     Nothing,
-    /// The empty path. There cannot be another: outputs stand at the ends of what has forked.
-    Whole,
+    /// The empty path: as a rule that is all.
+    First,
     Paths(BTreeSet<Vec<u8>>),
 }
 
@@ -113,17 +113,13 @@ impl Seen {
     /// Adds a path. False when it is there.
     fn add(&mut self, path: &[u8]) -> bool {
         match self {
-            Self::Whole => false,
-            Self::Paths(paths) => paths.insert(path.to_vec()),
-            Self::Nothing if path.is_empty() => {
-                *self = Self::Whole;
-                true
-            }
-            Self::Nothing => {
-                *self = Self::Paths(BTreeSet::from([path.to_vec()]));
-                true
-            }
+            Self::Paths(paths) => return paths.insert(path.to_vec()),
+            Self::First if path.is_empty() => return false,
+            Self::First => *self = Self::Paths(BTreeSet::from([Vec::new(), path.to_vec()])),
+            Self::Nothing if path.is_empty() => *self = Self::First,
+            Self::Nothing => *self = Self::Paths(BTreeSet::from([path.to_vec()])),
         }
+        true
     }
 }
 
@@ -292,14 +288,16 @@ impl Job {
         now
     }
 
-    /// All that came of a message has come.
+    /// The server says that all which came of a message has come.
     pub(super) fn done(&mut self, number: u64) {
         self.kept = self.kept.saturating_sub(1);
         self.close(number);
     }
 
+    /// Nothing more will come of a message.
     fn close(&mut self, number: u64) {
-        if let Some(message) = self.open.get_mut(&number) {
+        let open = self.open.get_mut(&number);
+        if let Some(message) = open.filter(|message| !message.is_done) {
             message.is_done = true;
             self.steps += 1;
             self.forget_if_over(number);
@@ -418,10 +416,10 @@ impl Job {
         self.unread == 0 && !self.open.is_empty()
     }
 
-    /// Whether something may still come of its messages.
+    /// Whether much may still come of its messages: more than what is on its way anyhow.
     pub(super) fn awaits_outputs(&self) -> bool {
         let mut open = self.open.values();
-        open.any(|message| !message.is_done && message.seen != Seen::Whole)
+        open.any(|message| !message.is_done && message.seen != Seen::First)
     }
 
     /// Has all acknowledged that is not.

@@ -318,8 +318,8 @@ impl Session {
             }
         }
         let jobs = &self.jobs;
-        let over = |message: &Submitted| !jobs.contains_key(&message.job);
-        for message in self.giver.withdraw(over) {
+        let is_over = |message: &Submitted| !jobs.contains_key(&message.job);
+        for message in self.giver.withdraw(is_over) {
             self.less_cancelled(message.job);
         }
         self.untold = self.cancelled.keys().copied().collect();
