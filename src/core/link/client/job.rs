@@ -275,14 +275,15 @@ impl Job {
     }
 
     /// Puts an output where it belongs.
-    fn line_up(&mut self, output: Output) -> Option<Origin> {
+    fn line_up(&mut self, mut output: Output) -> Option<Origin> {
         if !self.settings.ordered {
             self.ready.push_back(output);
             return None;
         }
-        let Err(mut output) = self.order.next(output, &mut self.ready) else {
+        if self.order.is_due(&output) {
+            self.order.pass(output, &mut self.ready);
             return None;
-        };
+        }
         let now = output.origin.take();
         self.order.hold(output);
         now
@@ -461,22 +462,22 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Lets an output through if it is its turn, and those that only waited for it. Else gives it
-    /// back. One of no known message has no turn to wait for.
-    fn next(&mut self, output: Output, ready: &mut VecDeque<Output>) -> Result<(), Output> {
+    /// Whether it is the turn of an output. One of no known message has none to wait for.
+    fn is_due(&self, output: &Output) -> bool {
         match output.number {
-            Some(number) if number > self.head => return Err(output),
-            Some(number) if number == self.head => {
-                if !self.follows(&output.path) {
-                    return Err(output);
-                }
-                self.last = Some(output.path.clone());
-            }
-            _ => {}
+            Some(number) if number == self.head => follows(&self.last, &output.path),
+            Some(number) => number < self.head,
+            None => true,
+        }
+    }
+
+    /// Lets an output through whose turn it is, and those that only waited for it.
+    fn pass(&mut self, output: Output, ready: &mut VecDeque<Output>) {
+        if output.number == Some(self.head) {
+            self.last = Some(output.path.clone());
         }
         ready.push_back(output);
         self.release(ready);
-        Ok(())
     }
 
     fn hold(&mut self, output: Output) {
@@ -506,10 +507,6 @@ impl Order {
             }
             ready.push_back(first.remove());
         }
-    }
-
-    fn follows(&self, path: &[u64]) -> bool {
-        follows(&self.last, path)
     }
 }
 
