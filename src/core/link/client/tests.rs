@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
-use crate::core::link::{Line, Party};
-use crate::message::link::{Envelope, Failed, Outcome};
-use crate::message::{FailureKind, PlaceRef};
+use crate::core::link::{Line, Party, Taken};
+use crate::message::link::{
+    Envelope, Failed, Head, Hello, Outcome, Outgoing, Position, Welcome, differences, sums,
+};
+use crate::message::{Failure, FailureKind, PlaceRef};
 
 /// One line of a session, as whoever drives it sees it.
 struct Over(Rc<RefCell<Session>>, usize);
