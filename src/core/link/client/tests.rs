@@ -463,8 +463,18 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
     world.submit(job, 2);
     world.carry();
     let (_, frame) = world.servers[0].work[0].clone();
+    world.servers[0].reply(None, &frame, &[&[0]]);
     world.servers[0].done(1);
     world.carry();
+    // It is not read yet, but there is no other.
+    world.servers[0].reply(None, &frame, &[&[1]]);
+    world.carry();
+    assert_eq!(world.servers[0].acknowledged, [None]);
+    assert!(world.read(job).is_none());
+    world.carry();
+    assert!(matches!(world.read(job), Some(Standing::Open)));
+    world.results.clear();
+    world.servers[0].acknowledged.clear();
     world.servers[0].reply(None, &frame, WHOLE);
     world.carry();
     assert_eq!(world.servers[0].acknowledged, [None]);
