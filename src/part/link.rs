@@ -347,6 +347,7 @@ impl Part for LinkService {
                 subscribers: publish.bounds.subscribers,
                 patience: publish.bounds.patience,
                 submits: submitted.is_some(),
+                max_message: self.max_message,
                 workers: work.as_ref().map(|_| Settings {
                     max_attempts: self.max_attempts,
                     ..Settings::default()
@@ -619,7 +620,8 @@ impl Linking<'_> {
             })
         })?;
         moved |= self.submitted.feed(|| {
-            let item = post.next_submitted()?;
+            let mut item = post.next_submitted()?;
+            item.frame.fill_cache();
             Some(Parcel {
                 topic: None,
                 frame: item.frame,

@@ -1,7 +1,10 @@
 //! What a session says to the server of each line, and hears from it.
 
+use std::sync::Arc;
+
 use super::job::{Job, News, What};
 use super::{CREDIT, Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use crate::core::link::tasks::limit_of;
 use crate::core::link::{Credit, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
 use crate::message::{Failure, Frame};
@@ -26,6 +29,7 @@ impl Session {
             topic: id,
             credit: Some(CREDIT),
             position,
+            max_message: self.max_message as u64,
             ..Hello::default()
         }
     }
@@ -42,6 +46,7 @@ impl Session {
         }
         incoming.position = Some((welcome.epoch, welcome.run));
         if line == 0 {
+            self.server_limit = limit_of(welcome.max_message);
             self.resume(welcome.credit, welcome.position);
         }
         self.jobs.values().for_each(Job::wake_all);
@@ -160,8 +165,16 @@ impl Session {
 
     fn give(&mut self, out: &mut Outgoing) {
         let waiting = self.giver.waiting();
-        while let Some((number, message)) = self.giver.give() {
-            out.item(number, message.frame.clone());
+        let limit = self.server_limit;
+        while let Some((number, Submitted { frame, .. })) = self.giver.give() {
+            let fits = frame.payload().len() <= limit;
+            out.item(
+                number,
+                match fits {
+                    true => frame.clone(),
+                    false => Arc::new(frame.as_too_large(limit, "the server")),
+                },
+            );
         }
         for job in self.untold.drain(..) {
             out.note(|head| head.cancel.push(job));

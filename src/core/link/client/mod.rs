@@ -91,6 +91,9 @@ pub(crate) struct Session {
     /// Jobs that would submit more if less were waiting.
     blocked: Vec<u64>,
     over: bool,
+    /// The largest payload that it takes, and that the first server does.
+    max_message: usize,
+    server_limit: usize,
 }
 
 /// The stream of one server, as it comes in.
@@ -110,8 +113,8 @@ struct Incoming {
 
 impl Session {
     /// A session of this id with so many servers: the first, to which it submits, and perhaps
-    /// the last of a chain.
-    pub(crate) fn new(id: &str, servers: usize) -> Self {
+    /// the last of a chain. It takes payloads of up to so many bytes.
+    pub(crate) fn new(id: &str, servers: usize, max_message: usize) -> Self {
         Self {
             id: id.to_owned(),
             jobs: HashMap::new(),
@@ -122,6 +125,8 @@ impl Session {
             untold: Vec::new(),
             blocked: Vec::new(),
             over: false,
+            max_message,
+            server_limit: usize::MAX,
         }
     }
 

@@ -99,6 +99,7 @@ impl Server {
                 position: self.known.then_some(position),
                 run: self.run,
                 resumed,
+                max_message: 1_000,
             };
             self.known = true;
             self.out.note(|head| head.welcome = Some(welcome));
@@ -198,7 +199,7 @@ fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
 
 impl World {
     fn new(servers: usize) -> Self {
-        let session = Rc::new(RefCell::new(Session::new("me", servers)));
+        let session = Rc::new(RefCell::new(Session::new("me", servers, 1_000)));
         let now = Instant::now();
         let mut world = Self {
             lines: (0..servers)
@@ -647,7 +648,7 @@ fn a_message_that_nobody_follows_is_open_until_something_has_come_of_it() {
 
 #[test]
 fn a_job_keeps_to_its_window_and_one_message_always_goes() {
-    let mut session = Session::new("me", 1);
+    let mut session = Session::new("me", 1, 1_000);
     let settings = JobSettings {
         ordered: false,
         one_each: true,
@@ -693,7 +694,7 @@ fn a_job_that_nobody_reads_does_not_hold_up_another() {
 
 #[test]
 fn what_a_server_makes_up_does_no_harm() {
-    let mut session = Session::new("me", 2);
+    let mut session = Session::new("me", 2, 1_000);
     let mut out = Outgoing::default();
     let frame = Frame::new("", "me/7", "s.f", "", b"");
     let place = |frame: &Frame| frame.place().map(|PlaceRef { number, .. }| number);
@@ -720,4 +721,21 @@ fn what_a_server_makes_up_does_no_harm() {
     );
     session.speak(0, &mut out);
     assert_eq!(session.lines[0].taker.open(), 0);
+}
+
+#[test]
+fn what_is_too_large_for_the_server_goes_as_its_failure() {
+    let mut world = World::new(1);
+    let job = world.open(false, true);
+    let mut session = world.session.borrow_mut();
+    let frame = Arc::new(Frame::new("", &session.topic(job), "s.f", "", &[7; 1_001]));
+    session.submit(Submitted {
+        job,
+        number: 1,
+        frame,
+    });
+    drop(session);
+    world.carry();
+    let (_, frame) = &world.servers[0].work[0];
+    assert!(frame.is_failure() && frame.payload().len() < 1_000);
 }
