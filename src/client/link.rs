@@ -69,7 +69,7 @@ impl Link {
             .map(|_| Bell::new())
             .collect::<Result<Vec<_>>>()?;
         let link = Arc::new(Self {
-            session: Mutex::new(Session::new(id, find.len())),
+            session: Mutex::new(Session::new(id, find.len(), max_message)),
             inbox: Mutex::default(),
             bells,
             welcome: Condvar::new(),

@@ -16,6 +16,9 @@ const EXTRA: u64 = 1 << 32;
 /// the pylm wire listens to a beginning of it.
 const PROBATION: Duration = Duration::from_secs(1);
 
+/// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
+const MOST_PUBLISHED: u64 = 1 << 20;
+
 /// How many clients that have left are remembered.
 const GONE: usize = 256;
 
@@ -41,6 +44,7 @@ pub(crate) struct Outlets {
     ready: Vec<(String, usize)>,
     /// What is to be published on the pylm wire, by topic.
     published: VecDeque<(String, Kept)>,
+    published_bytes: u64,
     /// Pieces that could be given to nobody.
     undelivered: u64,
     /// How many subscribe to what on the pylm wire.
@@ -145,6 +149,7 @@ impl Outlets {
             next_run: 0,
             ready: Vec::new(),
             published: VecDeque::new(),
+            published_bytes: 0,
             undelivered: 0,
             subscriptions: BTreeMap::new(),
             gone: VecDeque::new(),
@@ -179,14 +184,14 @@ impl Outlets {
     }
 
     fn publish(&mut self, topic: String, item: Kept) {
-        self.bytes += item.size();
+        self.published_bytes += item.size();
         self.published.push_back((topic, item));
     }
 
     /// The next message that is to be published on the pylm wire, and its topic.
     pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
         let (topic, item) = self.published.pop_front()?;
-        self.bytes -= item.size();
+        self.published_bytes -= item.size();
         Some((topic, item))
     }
 
@@ -223,10 +228,16 @@ impl Outlets {
         self.bytes -= std::mem::take(&mut topic.held_bytes);
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
-                self.bytes += copy.size();
+                let size = copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
-                    Some(slot) => slot.giver.push(copy.size(), copy),
-                    None => self.published.push_back((name.to_owned(), copy)),
+                    Some(slot) => {
+                        self.bytes += size;
+                        slot.giver.push(size, copy);
+                    }
+                    None => {
+                        self.published_bytes += size;
+                        self.published.push_back((name.to_owned(), copy));
+                    }
                 }
             }
         }
@@ -576,7 +587,8 @@ impl Outlets {
 
     /// Whether it wants to take no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= self.most_bytes
+        // One message always may be kept.
+        self.bytes >= self.most_bytes.max(1) || self.published_bytes >= MOST_PUBLISHED
     }
 
     pub(crate) fn is_empty(&self) -> bool {

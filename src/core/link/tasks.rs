@@ -367,7 +367,7 @@ impl Tasks {
 
     /// Whether it wants to take no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.bytes() as u64 >= self.most_bytes || self.queue.len() >= MOST_TASKS
+        self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
     }
 
     pub(crate) fn is_empty(&self) -> bool {
