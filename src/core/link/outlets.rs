@@ -425,8 +425,11 @@ impl Outlets {
     /// Has everybody who may get something new get it.
     pub(crate) fn speak(&mut self, peers: &mut Peers) {
         for (name, index) in std::mem::take(&mut self.ready) {
-            let topic = self.topics.get_mut(&name);
-            let Some(slot) = topic.and_then(|topic| topic.slots.get_mut(&index)) else {
+            let Some(topic) = self.topics.get_mut(&name) else {
+                continue;
+            };
+            let is_client = topic.is_client;
+            let Some(slot) = topic.slots.get_mut(&index) else {
                 continue;
             };
             slot.is_ready = false;
@@ -434,10 +437,14 @@ impl Outlets {
                 continue;
             };
             let limit = slot.max_message;
+            let taker = if is_client { "client" } else { "step" };
             while let Some((number, item)) = slot.giver.give() {
                 let frame = match item.frame.payload().len() <= limit {
                     true => item.frame.clone(),
-                    false => Arc::new(item.frame.as_too_large(limit, &slot.session)),
+                    false => {
+                        let at = format!("{taker} {}", slot.session);
+                        Arc::new(item.frame.as_too_large(limit, &at))
+                    }
                 };
                 out.item(number, frame);
             }

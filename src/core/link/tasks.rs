@@ -32,8 +32,8 @@ pub(crate) struct Tasks {
     /// What has come of them.
     results: VecDeque<Made>,
     result_bytes: u64,
-    /// Those of them of which more is to come.
-    parts: HashMap<TaskId, Vec<Frame>>,
+    /// What has come of tasks of which more is to come, by their workers' sessions.
+    parts: HashMap<String, (link::TaskId, Vec<Frame>)>,
     /// The workers on the pylm wire, if there may be any.
     wire: Wire,
 }
@@ -95,6 +95,8 @@ impl Tasks {
 
     /// A worker has connected.
     pub(crate) fn join(&mut self, hello: &Hello, same_epoch: bool, conn: Conn, now: Instant) {
+        // What it had begun to tell, it tells again.
+        self.parts.remove(&hello.session);
         let functions = Some(&hello.functions).filter(|names| !names.is_empty());
         if let Some(known) = self.workers.get_mut(&hello.session) {
             known.conn = Some(conn);
@@ -135,10 +137,12 @@ impl Tasks {
         let (Some(worker), Some(of)) = (self.workers.get(session), result.id) else {
             return;
         };
-        let mut all = self.parts.remove(&of.id).unwrap_or_default();
+        let before = self.parts.remove(session);
+        let before = before.filter(|(begun, _)| *begun == of);
+        let mut all = before.map_or(Vec::new(), |(_, frames)| frames);
         all.extend(frames);
         if result.more {
-            self.parts.insert(of.id, all);
+            self.parts.insert(session.to_owned(), (of, all));
             return;
         }
         if let Some(out) = out {
@@ -183,6 +187,7 @@ impl Tasks {
 
     /// A worker has left, or died.
     pub(crate) fn leave(&mut self, session: &str, leave: Leave, now: Instant) {
+        self.parts.remove(session);
         if let Some(worker) = self.workers.remove(session) {
             self.sessions.remove(&worker.id);
             self.queue.leave(worker.id, leave, now);

@@ -278,8 +278,12 @@ impl Job {
     /// Puts an output where it belongs.
     fn line_up(&mut self, mut output: Output) -> Option<Origin> {
         if !self.settings.ordered {
+            // As long as there is room for more here, nobody else needs to keep it.
+            let room = self.unread <= self.settings.messages / 2
+                && self.unread_bytes <= self.settings.bytes / 2;
+            let now = output.origin.take_if(|_| room);
             self.ready.push_back(output);
-            return None;
+            return now;
         }
         if self.order.is_due(&output) {
             self.order.pass(output, &mut self.ready);
