@@ -73,6 +73,12 @@ impl Session {
 
     pub(crate) fn lost(&mut self, line: usize) {
         self.lines[line].welcome = false;
+        self.lines[line].broken = false;
+    }
+
+    /// Whether something is missing in the stream of a server.
+    pub(crate) fn is_broken(&self, line: usize) -> bool {
+        self.lines[line].broken
     }
 
     pub(crate) fn heard(
@@ -118,7 +124,8 @@ impl Session {
             Taken::New => {}
             Taken::Double => return,
             Taken::Gap => {
-                log::warn!(target: &self.id, "messages are missing before number {number}");
+                // Nothing can be made of what follows: the connection is to be made anew.
+                incoming.broken = true;
                 return;
             }
         }

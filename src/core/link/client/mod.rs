@@ -109,6 +109,8 @@ struct Incoming {
     /// What is to be acknowledged.
     done: Vec<u64>,
     welcome: bool,
+    /// Whether something is missing in it.
+    broken: bool,
 }
 
 impl Session {
