@@ -470,7 +470,7 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
     // It is not read yet, but there is no other.
     world.servers[0].reply(None, &frame, &[&[1]]);
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, [None]);
+    assert_eq!(world.servers[0].acknowledged, [None, None]);
     assert!(world.read(job).is_none());
     world.carry();
     assert!(matches!(world.read(job), Some(Standing::Open)));
@@ -488,17 +488,19 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
 }
 
 #[test]
-fn an_output_is_acknowledged_when_it_has_been_read() {
+fn an_output_is_acknowledged_at_once_while_there_is_room_and_else_when_it_is_read() {
     let mut world = World::new(1);
     let job = world.open(false, true);
-    world.submit(job, 1);
+    // Half of the window is room.
+    world.submit(job, 51);
     world.carry();
     world.work(WHOLE);
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, []);
-    world.read(job);
+    let acknowledged = |world: &World| world.servers[0].acknowledged.len();
+    assert_eq!(acknowledged(&world), 50);
+    while world.read(job).is_none() {}
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, [Some(1)]);
+    assert_eq!(acknowledged(&world), 51);
 }
 
 #[test]
