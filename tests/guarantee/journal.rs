@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -66,11 +66,6 @@ impl Journal {
 
     pub fn path(&self) -> &str {
         self.path.to_str().unwrap()
-    }
-
-    /// A file beside it.
-    pub fn beside(&self, name: &str) -> PathBuf {
-        Path::new(&self.path).with_file_name(name)
     }
 
     pub fn runs(&self) -> Vec<Run> {

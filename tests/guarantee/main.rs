@@ -15,11 +15,16 @@
 mod common;
 
 mod chain;
+mod cuts;
 mod failures;
 mod journal;
+mod long;
 mod master;
+mod partition;
 mod process;
+mod proxy;
 mod role;
-mod tally;
+mod saw;
 mod takeover;
+mod tally;
 mod workers;

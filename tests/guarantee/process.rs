@@ -16,7 +16,7 @@ pub const ROLE: &str = "PALM_TEST_ROLE";
 pub const READY: Duration = Duration::from_secs(30);
 
 /// How many lines of a process' log are kept for when something goes wrong.
-const LOG: usize = 60;
+const LOG: usize = 12;
 
 static MACHINE: Mutex<()> = Mutex::new(());
 

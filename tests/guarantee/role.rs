@@ -11,6 +11,7 @@ use palm::{Addresses, BoxError, Call, Client, Master, Pipeline, Running, Server,
 
 use crate::journal::Writer;
 use crate::process::{READY, ROLE, peak};
+use crate::saw;
 use crate::tally::{Tally, number, payload, step};
 
 /// Is what this process was started for, if it was. In the process of the tests it is nothing.
@@ -24,6 +25,9 @@ fn play() {
     let mut words = text.split(' ');
     let role = words.next().unwrap();
     let settings = Settings(words.filter_map(|word| word.split_once('=')).collect());
+    if let Some(every) = settings.number("cut") {
+        saw::start(Duration::from_millis(every), |cut| tell("cut", cut));
+    }
     match role {
         "master" => serve(master(&settings)),
         "server" => serve(server(&settings)),
