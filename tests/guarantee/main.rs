@@ -14,12 +14,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod balance;
 mod chain;
 mod cuts;
 mod failures;
 mod journal;
 mod long;
 mod master;
+mod memory;
 mod partition;
 mod process;
 mod proxy;
