@@ -300,6 +300,11 @@ impl Post {
         self.leave_if(head.bye, conn, who, now);
     }
 
+    /// Whether somebody at this connection has said who it is.
+    pub(crate) fn knows(&self, conn: Conn) -> bool {
+        self.peers.knows(conn)
+    }
+
     /// A peer cannot be reached any more.
     pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
         if let Some(who) = self.peers.remove(conn) {
