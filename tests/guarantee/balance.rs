@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use palm::Client;
 
 use crate::common::{limit, until_within};
-use crate::journal::{Journal, Run};
+use crate::journal::{Journal, Run, now};
 use crate::process::{Process, Role, alone, master};
 use crate::tally::{Tally, payload};
 
@@ -160,19 +160,23 @@ fn beside(many: u64, micros: u64) -> (Duration, Duration, usize) {
         .with("messages", many)
         .start();
     until_within(Duration::from_secs(20), "the large job to run", || {
-        other.number("come") >= many / 10
+        other.number("come") >= 2_000
     });
     let before = pair.journal.runs().len();
+    let sent = now();
     let shared = run();
     assert!(other.told("tally").is_none(), "the large job is over already");
     let runs = pair.journal.runs().split_off(before);
     let is_few = |run: &Run| run.number >= many;
     let first = runs.iter().position(is_few).unwrap();
     let last = runs.iter().rposition(is_few).unwrap();
+    let until = |run: usize| Duration::from_nanos(runs[run].at - sent);
     let between = runs[first..last].iter().filter(|run| !is_few(run)).count();
     println!(
-        "{FEW} messages: alone {alone:?}, beside {many} of another client {shared:?}; {between} \
-         of those were run between them"
+        "{FEW} messages: alone {alone:?}, beside {many} of another client {shared:?}, begun \
+         from {:?} to {:?}; {between} of those were run between them",
+        until(first),
+        until(last)
     );
     (alone, shared, between)
 }
