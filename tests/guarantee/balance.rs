@@ -8,7 +8,7 @@ use palm::Client;
 use crate::common::{limit, until_within};
 use crate::journal::{Journal, Run, now};
 use crate::process::{Process, Role, alone, master};
-use crate::tally::{Tally, payload};
+use crate::tally::{Plan, Tally, payload};
 
 /// Two workers, each with the settings that are given for it, marked 0 and 1.
 struct Pair {
@@ -43,7 +43,8 @@ impl Pair {
     fn run(&self, function: &str, messages: u64) -> Tally {
         let client = self.client();
         let job = client.job(function, (0..messages).map(|number| payload(number, 8)));
-        let tally = Tally::of(job.unwrap(), messages, 8, 1, |_| {});
+        let plan = Plan::of(messages, 8);
+        let tally = Tally::of(job.unwrap(), plan, |_| {});
         tally.is_whole();
         tally
     }
@@ -82,7 +83,12 @@ fn every_second() -> f64 {
         long(1)
     );
     // 50 each is ideal; one that waits behind another at the end is 51.
-    assert!(long(0).abs_diff(long(1)) <= 2, "{} and {}", long(0), long(1));
+    assert!(
+        long(0).abs_diff(long(1)) <= 2,
+        "{} and {}",
+        long(0),
+        long(1)
+    );
     ratio
 }
 
@@ -165,7 +171,10 @@ fn beside(many: u64, micros: u64) -> (Duration, Duration, usize) {
     let before = pair.journal.runs().len();
     let sent = now();
     let shared = run();
-    assert!(other.told("tally").is_none(), "the large job is over already");
+    assert!(
+        other.told("tally").is_none(),
+        "the large job is over already"
+    );
     let runs = pair.journal.runs().split_off(before);
     let is_few = |run: &Run| run.number >= many;
     let first = runs.iter().position(is_few).unwrap();
