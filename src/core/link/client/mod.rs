@@ -79,6 +79,8 @@ pub(crate) struct Session {
     last_job: u64,
     giver: Giver<Submitted>,
     lines: Vec<Incoming>,
+    /// How much of each server's stream may be open, as a rule.
+    credit: Credit,
     /// Jobs that have ended before their messages have, and how many of those the server has.
     cancelled: BTreeMap<u64, usize>,
     /// Those of them of which it has not been told.
@@ -115,6 +117,7 @@ impl Session {
             last_job: 0,
             giver: Giver::new(),
             lines: (0..servers).map(|_| Incoming::default()).collect(),
+            credit: CREDIT,
             cancelled: BTreeMap::new(),
             untold: Vec::new(),
             blocked: Vec::new(),
@@ -281,7 +284,7 @@ impl Session {
         let line = &mut self.lines[line];
         // The position tells it.
         line.done.clear();
-        line.told = CREDIT;
+        line.told = self.credit;
         let (received, open) = line.taker.position();
         let position = line.position.as_ref().map(|(epoch, run)| Position {
             epoch: epoch.clone(),
@@ -294,7 +297,7 @@ impl Session {
             session: id.clone(),
             name: id.clone(),
             topic: id,
-            credit: Some(CREDIT),
+            credit: Some(self.credit),
             position,
             ..Hello::default()
         }
@@ -416,7 +419,7 @@ impl Session {
             out.note(|head| head.done.extend(done));
         }
         incoming.done.clear();
-        let credit = incoming.credit(hungry);
+        let credit = incoming.credit(self.credit, hungry);
         if credit != incoming.told {
             incoming.told = credit;
             out.note(|head| head.credit = Some(credit));
@@ -443,31 +446,57 @@ impl Session {
     /// Whether much of the credit of a server is taken by what nobody reads.
     fn is_pressing(&self, line: usize) -> bool {
         let line = &self.lines[line];
-        2 * line.taker.open() as u64 > CREDIT.messages || 2 * line.bytes > CREDIT.bytes
+        2 * line.taker.open() as u64 > self.credit.messages || 2 * line.bytes > self.credit.bytes
     }
 }
 
 impl Incoming {
     /// How much may be open. More than usual when a job waits, while others leave unread what
     /// stands before its outputs in the stream: its reader may be the one who has to read those.
-    fn credit(&self, hungry: bool) -> Credit {
+    fn credit(&self, usual: Credit, hungry: bool) -> Credit {
         let open = Credit {
             messages: self.taker.open() as u64,
             bytes: self.bytes,
         };
         let more = Credit {
-            messages: open.messages + CREDIT.messages,
-            bytes: open.bytes + CREDIT.bytes,
+            messages: open.messages + usual.messages,
+            bytes: open.bytes + usual.bytes,
         };
         let is_short = |told: u64, open: u64, usual: u64| told < open + usual / 2;
         if hungry
-            && (is_short(self.told.messages, open.messages, CREDIT.messages)
-                || is_short(self.told.bytes, open.bytes, CREDIT.bytes))
+            && (is_short(self.told.messages, open.messages, usual.messages)
+                || is_short(self.told.bytes, open.bytes, usual.bytes))
         {
             return more;
         }
-        let is_usual = 2 * open.messages <= CREDIT.messages && 2 * open.bytes <= CREDIT.bytes;
-        if is_usual { CREDIT } else { self.told }
+        let is_usual = 2 * open.messages <= usual.messages && 2 * open.bytes <= usual.bytes;
+        if is_usual { usual } else { self.told }
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    pub(crate) fn set_credit_messages(&mut self, messages: u64) {
+        self.credit.messages = messages;
+    }
+
+    /// What is kept, for a test that there is nothing.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let open = self.lines.iter().map(|line| line.taker.open()).sum();
+        let untold = self.lines.iter().map(|line| line.done.len()).sum();
+        let bytes = self.lines.iter().map(|line| line.bytes as usize).sum();
+        let kept = [
+            ("jobs", self.jobs.len()),
+            ("messages", self.giver.len()),
+            ("open outputs", open),
+            ("bytes of those", bytes),
+            ("acknowledgements", untold),
+            ("cancelled jobs", self.cancelled.len()),
+            ("untold ends of jobs", self.untold.len()),
+        ];
+        let kept = kept.into_iter().filter(|(_, count)| *count > 0);
+        kept.map(|(what, count)| format!("{count} {what}"))
+            .collect()
     }
 }
 
