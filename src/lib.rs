@@ -147,6 +147,8 @@ pub mod logging;
 pub mod message;
 pub mod part;
 pub mod reduce;
+#[cfg(test)]
+mod sim;
 mod socket;
 pub mod store;
 mod template;
