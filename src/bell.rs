@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// A task may sleep in place of a thread, but not now the one and now the other.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub struct Bell {
     asleep: AtomicBool,
     /// Whether something was announced that the thread has not looked at yet.
     news: AtomicBool,

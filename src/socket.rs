@@ -586,6 +586,15 @@ impl Socket {
         }
     }
 
+    /// Whether there is somebody to write to, with room.
+    pub(crate) fn is_writable(&self) -> Result<bool> {
+        match self.inner.get_events() {
+            Ok(events) => Ok(events.contains(zmq::POLLOUT)),
+            Err(zmq::Error::EINTR) => Ok(false),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
     /// Has libzmq look at what its peers did, so that the next send knows of it.
     pub(crate) fn catch_up(&self) -> Result<()> {
         match self.inner.get_events() {

@@ -215,7 +215,7 @@ fn a_result_over_the_limit_of_the_client_is_its_error() {
     match eval(&client, "s.grow", &[7; 101]).unwrap_err() {
         Error::Refused { function, cause } => {
             assert_eq!(function, "s.grow");
-            let says = "a message of 1010 bytes is over the limit of 1000 bytes (at 'client ";
+            let says = "a message of 1010 bytes is over the limit of 1000 bytes (at '";
             assert!(cause.contains(says), "{cause}");
         }
         other => panic!("{other}"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{SOON, client, echo_server, eval, limit, timed, until};
-use palm::{Addresses, Error, Server};
+use palm::{Addresses, Client, Error, Server, Wire};
 
 /// Numbers as payloads.
 fn numbers(count: u32) -> impl Iterator<Item = [u8; 4]> + Clone + Send {
@@ -131,7 +131,9 @@ fn more_or_fewer_results_than_messages_are_counted_as_expected() {
 #[test]
 fn results_that_never_come_are_a_time_out_that_tells_the_counts() {
     let server = doubling();
-    let client = client(&server);
+    // Over the link it is known that they never come.
+    let client = Client::builder("s", &server.addresses().db).wire(Wire::Pylm);
+    let client = client.connect().unwrap();
     let soon = Duration::from_millis(200);
     let request = client.request("s.echo").timeout(soon).expect(5);
     let mut job = request.job(numbers(3)).unwrap();

@@ -69,7 +69,7 @@ impl Link {
             .map(|_| Bell::new())
             .collect::<Result<Vec<_>>>()?;
         let link = Arc::new(Self {
-            session: Mutex::new(Session::new(id, find.len())),
+            session: Mutex::new(Session::new(id, find.len(), max_message)),
             inbox: Mutex::default(),
             bells,
             welcome: Condvar::new(),
@@ -195,6 +195,10 @@ impl Party for Over {
 
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         self.link.lock().speak(self.line, out);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.link.lock().is_broken(self.line)
     }
 }
 

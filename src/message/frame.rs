@@ -290,9 +290,15 @@ impl Frame {
             return Ok((frame, None));
         }
         let error = Error::TooLarge { size, limit };
-        let cause = format!("a {error} (at '{component}')");
-        let failure = Failure::new(FailureKind::Unfinished, cause);
-        Ok((frame.with_failure(&failure), Some(error)))
+        Ok((frame.as_too_large(limit, component), Some(error)))
+    }
+
+    /// What goes to a peer in place of a message whose payload is larger than it takes.
+    pub(crate) fn as_too_large(&self, limit: usize, at: &str) -> Self {
+        let size = self.payload().len();
+        let error = Error::TooLarge { size, limit };
+        let cause = format!("a {error} (at '{at}')");
+        self.with_failure(&Failure::new(FailureKind::Unfinished, cause))
     }
 
     /// Gives it a fresh uuid as its cache key, if it has none.

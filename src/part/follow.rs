@@ -69,6 +69,7 @@ impl Follow {
             party: Step {
                 shared: shared.clone(),
                 bell: bell.clone(),
+                max_message: self.max_message,
             },
             find: find(told),
             max_message: self.max_message,
@@ -179,11 +180,15 @@ struct Step {
     shared: Arc<Mutex<Arrivals>>,
     /// Of the thread that waits for room.
     bell: Arc<Bell>,
+    max_message: usize,
 }
 
 impl Party for Step {
     fn hello(&mut self) -> Hello {
-        self.shared.lock().session.hello()
+        Hello {
+            max_message: self.max_message as u64,
+            ..self.shared.lock().session.hello()
+        }
     }
 
     fn welcomed(&mut self, welcome: Welcome, out: &mut Outgoing, now: Instant) {

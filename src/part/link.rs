@@ -38,6 +38,9 @@ use crate::socket::{Kind, Routed, Socket, Want};
 /// How many messages are read from the socket before others have their turn.
 const AT_ONCE: usize = 64;
 
+/// How many connections that are no peers may be remembered.
+const STRANGERS: usize = 1_024;
+
 /// The palm link of a component (a ROUTER socket that binds): what palm peers use in place of
 /// the five sockets of the pylm wire, and what gives them palm's guarantee.
 ///
@@ -347,6 +350,7 @@ impl Part for LinkService {
                 subscribers: publish.bounds.subscribers,
                 patience: publish.bounds.patience,
                 submits: submitted.is_some(),
+                max_message: self.max_message,
                 workers: work.as_ref().map(|_| Settings {
                     max_attempts: self.max_attempts,
                     ..Settings::default()
@@ -405,12 +409,21 @@ struct Connections {
     numbers: HashMap<Vec<u8>, Conn>,
     names: HashMap<Conn, Vec<u8>>,
     next: Conn,
+    /// So many may be remembered before those are looked for that are gone.
+    most: usize,
 }
 
 impl Connections {
-    fn number(&mut self, name: &[u8]) -> Conn {
+    /// The number of a connection. Those of which `is_known` is not true are forgotten when there
+    /// are many: they get another if they say something more.
+    fn number(&mut self, name: &[u8], is_known: impl Fn(Conn) -> bool) -> Conn {
         if let Some(number) = self.numbers.get(name) {
             return *number;
+        }
+        if self.names.len() >= self.most {
+            self.names.retain(|number, _| is_known(*number));
+            self.numbers.retain(|_, number| is_known(*number));
+            self.most = STRANGERS + 2 * self.names.len();
         }
         self.next += 1;
         self.numbers.insert(name.to_vec(), self.next);
@@ -549,7 +562,7 @@ impl Linking<'_> {
             let Some((name, parts)) = self.parts.split_first_mut() else {
                 continue;
             };
-            let conn = self.peers.number(name);
+            let conn = self.peers.number(name, |conn| self.post.knows(conn));
             match accept(parts, self.max_message, &self.context.component) {
                 Ok((head, frames)) => self.post.receive(conn, head, frames, Instant::now()),
                 Err(error) => {
@@ -619,7 +632,8 @@ impl Linking<'_> {
             })
         })?;
         moved |= self.submitted.feed(|| {
-            let item = post.next_submitted()?;
+            let mut item = post.next_submitted()?;
+            item.frame.fill_cache();
             Some(Parcel {
                 topic: None,
                 frame: item.frame,

@@ -156,21 +156,19 @@ impl Push {
             high_water: self.high_water,
             watched: self.crowd.is_some(),
         };
-        let mut crowd = self.crowd;
+        let crowd = self.crowd;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let (attached, bound) = Attached::open(plan, &bell)?;
             let unseen = bound.as_ref().is_some_and(|at| at.starts_with("inproc:"));
-            if let Some(crowd) = crowd.as_mut().filter(|_| unseen) {
-                crowd(1, false);
-            }
             context.ready(bound)?;
             let mut pushing = Pushing {
                 context,
                 attached,
                 ends_when_idle: self.ends_when_idle,
                 bell: &bell,
+                unseen: unseen && crowd.is_some(),
                 crowd,
             };
             pushing.run(&inlet)
@@ -184,16 +182,25 @@ struct Pushing<'a> {
     ends_when_idle: bool,
     bell: &'a Bell,
     crowd: Option<Crowd>,
+    /// Whether there is no news of its peers, and none has been seen yet.
+    unseen: bool,
 }
 
 impl Pushing<'_> {
     /// Tells who is there.
-    fn tell_crowd(&mut self) {
+    fn tell_crowd(&mut self) -> Result<()> {
+        if self.unseen && self.attached.socket.is_writable()? {
+            self.unseen = false;
+            if let Some(crowd) = &mut self.crowd {
+                crowd(1, false);
+            }
+        }
         if let Some(crowd) = &mut self.crowd
             && let Some((peers, gone)) = self.attached.socket.peers()
         {
             crowd(peers, gone);
         }
+        Ok(())
     }
 
     /// Sends what comes, to the end. What does not get out by then is told as lost.
@@ -207,7 +214,7 @@ impl Pushing<'_> {
     fn send_all(&mut self, inlet: &Inlet, lost: &mut usize) -> Result<()> {
         loop {
             self.attached.follow(self.context);
-            self.tell_crowd();
+            self.tell_crowd()?;
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     *lost = batch.len();
@@ -224,9 +231,10 @@ impl Pushing<'_> {
                         return Ok(());
                     }
                     let ready = || inlet.is_ready() || self.news() || self.shall_end();
-                    self.bell.sleep(ready, || {
-                        self.attached.socket.wait(Want::Read, self.bell, None)
-                    })?;
+                    // Somebody to write to is news, until there is one.
+                    let want = if self.unseen { Want::Write } else { Want::Read };
+                    self.bell
+                        .sleep(ready, || self.attached.socket.wait(want, self.bell, None))?;
                 }
             }
         }
@@ -240,7 +248,7 @@ impl Pushing<'_> {
         loop {
             // Before each attempt: what is given to the old connection is lost with it.
             self.attached.follow(self.context);
-            self.tell_crowd();
+            self.tell_crowd()?;
             if self.attached.socket.try_send(frame.as_bytes())? {
                 return Ok(true);
             }

@@ -153,7 +153,7 @@ impl<'a> Subscription<'a> {
                 bell.sleep(|| self.context.hard.is_raised(), wait)?;
                 continue;
             }
-            if self.parts.len() == 1 && self.parts[0] == WELCOME.as_bytes() {
+            if self.parts.len() == 1 && self.parts[0].starts_with(WELCOME.as_bytes()) {
                 continue; // After a reconnection.
             }
             match self.accept() {

@@ -36,6 +36,7 @@ impl TaskLink {
                 session: session.clone(),
                 tell,
                 soft: crew.soft().clone(),
+                max_message: self.max_message,
             },
             find: self.find,
             max_message: self.max_message,
@@ -82,11 +83,15 @@ struct Tasks {
     /// Says that there are tasks.
     tell: Sender<()>,
     soft: Signal,
+    max_message: usize,
 }
 
 impl Party for Tasks {
     fn hello(&mut self) -> Hello {
-        self.session.lock().hello()
+        Hello {
+            max_message: self.max_message as u64,
+            ..self.session.lock().hello()
+        }
     }
 
     fn welcomed(&mut self, welcome: Welcome, out: &mut Outgoing, now: Instant) {

@@ -57,6 +57,9 @@ impl Party for Over {
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         self.0.borrow_mut().speak(self.1, out);
     }
+    fn is_broken(&self) -> bool {
+        self.0.borrow().is_broken(self.1)
+    }
 }
 
 pub(super) struct Client {
@@ -107,7 +110,7 @@ impl Client {
     pub(super) fn new(id: Id, plan: &Rc<Plan>, env: &mut Env) -> Self {
         let name = env.name("client");
         let places: Vec<Id> = std::iter::once(0).chain(plan.last()).collect();
-        let mut session = Session::new(&name, places.len());
+        let mut session = Session::new(&name, places.len(), 1 << 20);
         session.set_credit_messages(plan.credit);
         let session = Rc::new(RefCell::new(session));
         let lines = places

@@ -39,6 +39,7 @@ impl Component {
             subscribers: step.to.len().max(1),
             patience: plan.patience,
             submits: step.from.is_empty(),
+            max_message: 1 << 20,
             workers: step.has_workers.then(|| Settings {
                 max_attempts: plan.max_attempts,
                 ..Settings::default()

@@ -126,7 +126,7 @@ fn whoever_waits_for_a_server_ends() {
 fn a_call_that_waits_for_its_result_ends() {
     let master = Palm::master(&[]);
     let call = Palm::start(&["call", "-i", "--db", master.db(), "server.foo"]);
-    call.line_with("starting part Sub");
+    call.line_with("starting part Link");
     assert_eq!(ends(call, "INT"), Some(128 + 2));
 }
 

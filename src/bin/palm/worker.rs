@@ -14,7 +14,9 @@ use command::Command;
 
 /// Run a worker that starts a command for each message: the payload is its standard input, its
 /// standard output is the result, an exit code other than 0 is the error of the call, with the
-/// end of its standard error. The command finds the name of the function in PALM_FUNCTION.
+/// end of its standard error. The command finds the name of the function in PALM_FUNCTION. At
+/// SIGINT or SIGTERM the worker finishes the command that runs, hands back what it has not begun,
+/// and ends; at a second one it ends the command, and itself, at once.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "worker", help_triggers("-h", "--help"))]
 pub struct Worker {

@@ -16,6 +16,9 @@ const EXTRA: u64 = 1 << 32;
 /// the pylm wire listens to a beginning of it.
 const PROBATION: Duration = Duration::from_secs(1);
 
+/// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
+const MOST_PUBLISHED: u64 = 1 << 20;
+
 /// How many clients that have left are remembered, and how many that were away for too long.
 const GONE: usize = 256;
 
@@ -47,6 +50,7 @@ pub(crate) struct Outlets {
     ready: Vec<(String, usize)>,
     /// What is to be published on the pylm wire, by topic.
     published: VecDeque<(String, Kept)>,
+    published_bytes: u64,
     /// Pieces that could be given to nobody.
     undelivered: u64,
     /// How many subscribe to what on the pylm wire.
@@ -85,6 +89,8 @@ struct Slot {
     heard: Instant,
     run: u64,
     giver: Giver<Kept>,
+    /// The largest payload that its taker takes.
+    max_message: usize,
     /// Whether it is among those that may have something to say.
     is_ready: bool,
 }
@@ -95,6 +101,7 @@ struct Newcomer {
     conn: Conn,
     arrived: Instant,
     credit: Credit,
+    max_message: usize,
 }
 
 /// The place of somebody who has connected.
@@ -114,6 +121,8 @@ pub(crate) struct Subscriber<'a> {
     pub(crate) name: &'a str,
     pub(crate) conn: Conn,
     pub(crate) credit: Credit,
+    /// The largest payload that it takes.
+    pub(crate) max_message: usize,
     /// What it has of this run of the server, if it has any.
     pub(crate) position: Option<&'a Position>,
 }
@@ -152,6 +161,7 @@ impl Outlets {
             next_run: 0,
             ready: Vec::new(),
             published: VecDeque::new(),
+            published_bytes: 0,
             undelivered: 0,
             subscriptions: BTreeMap::new(),
             gone: VecDeque::new(),
@@ -192,12 +202,15 @@ impl Outlets {
     }
 
     fn publish(&mut self, topic: String, item: Kept) {
+        self.published_bytes += item.size();
         self.published.push_back((topic, item));
     }
 
     /// The next message that is to be published on the pylm wire, and its topic.
     pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
-        self.published.pop_front()
+        let (topic, item) = self.published.pop_front()?;
+        self.published_bytes -= item.size();
+        Some((topic, item))
     }
 
     fn hold(&mut self, name: &str, is_client: bool, item: Kept, now: Instant) {
@@ -233,12 +246,16 @@ impl Outlets {
         self.bytes -= std::mem::take(&mut topic.held_bytes);
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
+                let size = copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
                     Some(slot) => {
-                        self.bytes += copy.size();
-                        slot.giver.push(copy.size(), copy);
+                        self.bytes += size;
+                        slot.giver.push(size, copy);
                     }
-                    None => self.published.push_back((name.to_owned(), copy)),
+                    None => {
+                        self.published_bytes += size;
+                        self.published.push_back((name.to_owned(), copy));
+                    }
                 }
             }
         }
@@ -292,6 +309,7 @@ impl Outlets {
             heard,
             run,
             giver: Giver::new(),
+            max_message: usize::MAX,
             is_ready: false,
         });
         let known = who
@@ -311,6 +329,7 @@ impl Outlets {
         slot.conn = Some(who.conn);
         slot.heard = heard;
         slot.giver.set_credit(who.credit);
+        slot.max_message = who.max_message;
         let run = slot.run;
         slot.note_ready(who.topic, index, &mut self.ready);
         for item in done {
@@ -341,6 +360,7 @@ impl Outlets {
                     name: &newcomer.name,
                     conn: newcomer.conn,
                     credit: newcomer.credit,
+                    max_message: newcomer.max_message,
                     position: None,
                 };
                 // Since it came, nothing was heard of it.
@@ -429,16 +449,28 @@ impl Outlets {
     /// Has everybody who may get something new get it.
     pub(crate) fn speak(&mut self, peers: &mut Peers) {
         for (name, index) in std::mem::take(&mut self.ready) {
-            let topic = self.topics.get_mut(&name);
-            let Some(slot) = topic.and_then(|topic| topic.slots.get_mut(&index)) else {
+            let Some(topic) = self.topics.get_mut(&name) else {
+                continue;
+            };
+            let is_client = topic.is_client;
+            let Some(slot) = topic.slots.get_mut(&index) else {
                 continue;
             };
             slot.is_ready = false;
             let Some(out) = slot.conn.and_then(|conn| peers.to(conn)) else {
                 continue;
             };
+            let limit = slot.max_message;
+            let taker = if is_client { "client" } else { "step" };
             while let Some((number, item)) = slot.giver.give() {
-                out.item(number, item.frame.clone());
+                let frame = match item.frame.payload().len() <= limit {
+                    true => item.frame.clone(),
+                    false => {
+                        let at = format!("{taker} {}", slot.session);
+                        Arc::new(item.frame.as_too_large(limit, &at))
+                    }
+                };
+                out.item(number, frame);
             }
         }
     }
@@ -586,7 +618,8 @@ impl Outlets {
 
     /// Whether it wants to take no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= self.most_bytes
+        // One message always may be kept.
+        self.bytes >= self.most_bytes.max(1) || self.published_bytes >= MOST_PUBLISHED
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -704,6 +737,7 @@ impl Topic {
                 conn: who.conn,
                 arrived: now,
                 credit: who.credit,
+                max_message: who.max_message,
             }),
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::outlets::{Seat, Subscriber};
 use super::peers::Who;
+use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
@@ -24,6 +25,8 @@ pub(crate) struct PostSettings {
     pub(crate) patience: Duration,
     /// Whether clients may submit messages.
     pub(crate) submits: bool,
+    /// The largest payload that it takes, in bytes.
+    pub(crate) max_message: usize,
     /// If it has workers: how it treats them.
     pub(crate) workers: Option<Settings>,
 }
@@ -35,6 +38,7 @@ pub(crate) struct PostSettings {
 /// and what it has to say by [`take`](Self::take).
 pub(crate) struct Post {
     epoch: String,
+    max_message: usize,
     ledger: Arc<Ledger>,
     peers: Peers,
     clients: Option<Clients>,
@@ -55,10 +59,12 @@ impl Post {
             subscribers,
             patience,
             submits,
+            max_message,
             workers,
         } = settings;
         Self {
             epoch,
+            max_message,
             peers: Peers::default(),
             clients: submits.then(|| Clients::new(ledger.clone(), hold, patience)),
             outlets: Outlets::new(subscribers, hold, patience),
@@ -148,6 +154,7 @@ impl Post {
     fn welcome(&mut self, conn: Conn, welcome: Welcome) {
         let nonce = self.peers.nonce(conn);
         let epoch = self.epoch.clone();
+        let max_message = self.max_message as u64;
         if let Some(out) = self.peers.to(conn) {
             out.clear();
             out.note(|head| {
@@ -155,6 +162,7 @@ impl Post {
                     version: VERSION,
                     nonce,
                     epoch,
+                    max_message,
                     ..welcome
                 });
             });
@@ -290,6 +298,11 @@ impl Post {
             tasks.drain(&who.session, now);
         }
         self.leave_if(head.bye, conn, who, now);
+    }
+
+    /// Whether somebody at this connection has said who it is.
+    pub(crate) fn knows(&self, conn: Conn) -> bool {
+        self.peers.knows(conn)
     }
 
     /// A peer cannot be reached any more.
@@ -501,6 +514,7 @@ fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {
         name: &hello.name,
         conn,
         credit: hello.credit.unwrap_or_default(),
+        max_message: limit_of(hello.max_message),
         position: hello.position.as_ref().filter(|_| same_epoch),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::wire::Wire;
-use super::{Conn, Kept, Made, Peers};
+use super::{Conn, Kept, Made, OVERHEAD, Peers};
 use crate::core::custody::share;
 use crate::core::queue::{Leave, Order, Queue, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
@@ -18,6 +18,9 @@ const BACK: Duration = Duration::from_millis(400);
 /// How many messages wait for workers, or are with them, before no more are taken.
 const MOST_TASKS: usize = 65_536;
 
+/// How many bytes of results may wait for the component before no more tasks are given.
+const MOST_RESULTS: u64 = 1 << 20;
+
 /// The tasks of a master, and the workers that it gives them to.
 pub(crate) struct Tasks {
     queue: Queue<Kept>,
@@ -28,8 +31,9 @@ pub(crate) struct Tasks {
     orders: Vec<Order<Kept>>,
     /// What has come of them.
     results: VecDeque<Made>,
-    /// Those of them of which more is to come.
-    parts: HashMap<TaskId, Vec<Frame>>,
+    result_bytes: u64,
+    /// What has come of tasks of which more is to come, by their workers' sessions.
+    parts: HashMap<String, (link::TaskId, Vec<Frame>)>,
     /// The workers on the pylm wire, if there may be any.
     wire: Wire,
 }
@@ -38,6 +42,8 @@ struct Worker {
     id: WorkerId,
     name: String,
     conn: Option<Conn>,
+    /// The largest payload that it takes.
+    max_message: usize,
     /// Since when it has no connection.
     away: Instant,
 }
@@ -66,6 +72,7 @@ impl Tasks {
             next_worker: Wire::ID + 1,
             orders: Vec::new(),
             results: VecDeque::new(),
+            result_bytes: 0,
             parts: HashMap::new(),
             wire: Wire::default(),
         }
@@ -88,6 +95,8 @@ impl Tasks {
 
     /// A worker has connected.
     pub(crate) fn join(&mut self, hello: &Hello, same_epoch: bool, conn: Conn, now: Instant) {
+        // What it had begun to tell, it tells again.
+        self.parts.remove(&hello.session);
         let functions = Some(&hello.functions).filter(|names| !names.is_empty());
         if let Some(known) = self.workers.get_mut(&hello.session) {
             known.conn = Some(conn);
@@ -102,6 +111,7 @@ impl Tasks {
             id,
             name: hello.name.clone(),
             conn: Some(conn),
+            max_message: limit_of(hello.max_message),
             away: now,
         };
         self.workers.insert(hello.session.clone(), worker);
@@ -127,10 +137,12 @@ impl Tasks {
         let (Some(worker), Some(of)) = (self.workers.get(session), result.id) else {
             return;
         };
-        let mut all = self.parts.remove(&of.id).unwrap_or_default();
+        let before = self.parts.remove(session);
+        let before = before.filter(|(begun, _)| *begun == of);
+        let mut all = before.map_or(Vec::new(), |(_, frames)| frames);
         all.extend(frames);
         if result.more {
-            self.parts.insert(of.id, all);
+            self.parts.insert(session.to_owned(), (of, all));
             return;
         }
         if let Some(out) = out {
@@ -149,7 +161,14 @@ impl Tasks {
         });
         let mut made: Vec<_> = made.collect();
         share(kept.ticket, made.iter_mut());
-        self.results.extend(made);
+        self.add_results(made);
+    }
+
+    fn add_results(&mut self, made: impl IntoIterator<Item = Made>) {
+        for made in made {
+            self.result_bytes += size_of(&made);
+            self.results.push_back(made);
+        }
     }
 
     /// A worker hands tasks back that it has not begun.
@@ -168,6 +187,7 @@ impl Tasks {
 
     /// A worker has left, or died.
     pub(crate) fn leave(&mut self, session: &str, leave: Leave, now: Instant) {
+        self.parts.remove(session);
         if let Some(worker) = self.workers.remove(session) {
             self.sessions.remove(&worker.id);
             self.queue.leave(worker.id, leave, now);
@@ -220,6 +240,9 @@ impl Tasks {
     ) {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
+        // What comes of more could be put nowhere, while results wait for the component.
+        let has_room = self.result_bytes < MOST_RESULTS;
+        let may_run = |session: &str| has_room && may_run(session);
         self.queue.assign(now, may_run, &mut orders);
         for order in orders.drain(..) {
             match order {
@@ -237,10 +260,7 @@ impl Tasks {
                     id,
                     attempt,
                 } => {
-                    let out = self.conn_of(worker).and_then(|conn| peers.to(conn));
-                    if let (Some(out), Some(kept)) = (out, self.queue.item(id)) {
-                        out.task(link::TaskId { id, attempt }, kept.frame.clone());
-                    }
+                    self.give(worker, link::TaskId { id, attempt }, peers, now);
                 }
                 Order::Recall { worker, ids } => {
                     if let Some(out) = self.conn_of(worker).and_then(|conn| peers.to(conn)) {
@@ -261,6 +281,24 @@ impl Tasks {
             }
         }
         self.orders = orders;
+    }
+
+    fn give(&mut self, worker: WorkerId, id: link::TaskId, peers: &mut Peers, now: Instant) {
+        let session = self.sessions.get(&worker);
+        let known = session.and_then(|session| self.workers.get(session));
+        let (Some(known), Some(kept)) = (known, self.queue.item(id.id)) else {
+            return;
+        };
+        let limit = known.max_message;
+        if kept.frame.payload().len() > limit {
+            let failed = kept.frame.as_too_large(limit, &known.name);
+            let (id, attempt) = (id.id, id.attempt);
+            if let Some(kept) = self.queue.finish(worker, id, attempt, Duration::ZERO, now) {
+                self.results_of(kept, vec![failed]);
+            }
+        } else if let Some(out) = known.conn.and_then(|conn| peers.to(conn)) {
+            out.task(id, kept.frame.clone());
+        }
     }
 
     fn conn_of(&self, worker: WorkerId) -> Option<Conn> {
@@ -317,7 +355,7 @@ impl Tasks {
     /// What a worker on the pylm wire has done. What is no task of ours goes on as it is.
     pub(crate) fn wired(&mut self, frame: Frame, now: Instant) {
         let made = self.wire.finished(frame, &mut self.queue, now);
-        self.results.extend(made);
+        self.add_results(made);
     }
 
     /// So many workers are connected on the pylm wire; some may have gone since the last time.
@@ -327,12 +365,14 @@ impl Tasks {
 
     /// The next message that has come of a task.
     pub(crate) fn next_result(&mut self) -> Option<Made> {
-        self.results.pop_front()
+        let made = self.results.pop_front()?;
+        self.result_bytes -= size_of(&made);
+        Some(made)
     }
 
     /// Whether it wants to take no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.bytes() as u64 >= self.most_bytes || self.queue.len() >= MOST_TASKS
+        self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -367,6 +407,19 @@ fn cancelled(kept: Kept) {
     if let Some(ticket) = kept.ticket {
         ticket.done();
     }
+}
+
+/// The largest payload that a peer takes, as it has told.
+pub(super) fn limit_of(told: u64) -> usize {
+    match told {
+        0 => usize::MAX,
+        told => usize::try_from(told).unwrap_or(usize::MAX),
+    }
+}
+
+/// What a result takes while it waits for the component.
+fn size_of(made: &Made) -> u64 {
+    made.frame.len() as u64 + OVERHEAD
 }
 
 /// The function that a worker is to run.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Party;
+use super::tasks::limit_of;
 use crate::message::Frame;
 use crate::message::link::{
     Head, Hello, Kind, Outgoing, Position, TaskId, Tasks as TaskIds, Welcome,
@@ -33,6 +34,8 @@ pub(crate) struct WorkerSession {
     functions: Vec<String>,
     /// The run of the master that its tasks are of.
     epoch: String,
+    /// The largest payload that it takes.
+    limit: usize,
     waiting: VecDeque<(TaskId, Frame)>,
     running: Option<TaskId>,
     /// Results that the master has not said it has, in the order in which they were finished.
@@ -68,6 +71,7 @@ impl WorkerSession {
             name: name.into(),
             functions,
             epoch: String::new(),
+            limit: usize::MAX,
             waiting: VecDeque::new(),
             running: None,
             finished: VecDeque::new(),
@@ -86,14 +90,21 @@ impl WorkerSession {
         Some((id, frame))
     }
 
-    /// The task that was running has ended, with these results.
+    /// The task that was running has ended, with these results. In place of one that is too
+    /// large for the master goes its failure.
     pub(crate) fn finished(&mut self, id: TaskId, ran: Duration, results: Vec<Frame>) {
         // If not, its master is gone.
         if self.running.take_if(|running| *running == id).is_some() {
+            let results = results.into_iter().map(|result| {
+                Arc::new(match result.payload().len() <= self.limit {
+                    true => result,
+                    false => result.as_too_large(self.limit, &self.name),
+                })
+            });
             self.finished.push_back(Finished {
                 id,
                 ran,
-                results: results.into_iter().map(Arc::new).collect(),
+                results: results.collect(),
             });
         }
     }
@@ -170,6 +181,7 @@ impl Party for WorkerSession {
             self.waiting.clear();
             self.running = None;
             self.finished.clear();
+            self.limit = limit_of(welcome.max_message);
         }
         self.said = 0;
         self.said_drain = false;
@@ -343,10 +355,30 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_the_master_would_not_take_is_a_failure() {
+        let mut peer = Peer::new();
+        let welcome = Welcome {
+            epoch: "other".to_owned(),
+            max_message: 100,
+            ..Welcome::default()
+        };
+        peer.worker.welcomed(welcome, &mut peer.out, peer.now);
+        peer.give([1]);
+        let (task, _) = peer.worker.next().unwrap();
+        let results = vec![frame(&"x".repeat(101)), frame(&"x".repeat(100))];
+        peer.worker.finished(task, Duration::ZERO, results);
+        peer.worker.speak(&mut peer.out, peer.now);
+        let said = peer.out.take().remove(0).frames;
+        let failure = said[0].failure().unwrap();
+        assert!(failure.cause.contains("101 bytes"), "{}", failure.cause);
+        assert_eq!(said[1].payload().len(), 100);
+    }
+
+    #[test]
     fn a_result_is_kept_until_the_master_says_that_it_is_done() {
         let mut peer = Peer::new();
         peer.give([1, 2, 3, 4]);
-        (peer.run(), peer.run());
+        assert_eq!([peer.run(), peer.run()], [1, 2]);
         assert_eq!(peer.results(), ids([1, 2]));
         peer.done(1);
         peer.run();

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::order::Order;
 use super::{Origin, Room};
 use crate::error::Error;
 use crate::message::{Failure, Frame, positions};
 
 /// How many outputs the average of their sizes looks back, about.
 const MEMORY: usize = 16;
+
+/// The most bytes that a reader takes at once, beside those of one output.
+const MOST_BYTES: usize = 64 << 10;
 
 /// How a job is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +105,8 @@ struct Message {
 enum Seen {
     #[default]
     Nothing,
-    /// The empty path. There cannot be another: outputs stand at the ends of what has forked.
-    Whole,
+    /// The empty path: as a rule that is all.
+    First,
     Paths(BTreeSet<Vec<u8>>),
 }
 
@@ -110,17 +114,13 @@ impl Seen {
     /// Adds a path. False when it is there.
     fn add(&mut self, path: &[u8]) -> bool {
         match self {
-            Self::Whole => false,
-            Self::Paths(paths) => paths.insert(path.to_vec()),
-            Self::Nothing if path.is_empty() => {
-                *self = Self::Whole;
-                true
-            }
-            Self::Nothing => {
-                *self = Self::Paths(BTreeSet::from([path.to_vec()]));
-                true
-            }
+            Self::Paths(paths) => return paths.insert(path.to_vec()),
+            Self::First if path.is_empty() => return false,
+            Self::First => *self = Self::Paths(BTreeSet::from([Vec::new(), path.to_vec()])),
+            Self::Nothing if path.is_empty() => *self = Self::First,
+            Self::Nothing => *self = Self::Paths(BTreeSet::from([path.to_vec()])),
         }
+        true
     }
 }
 
@@ -133,8 +133,12 @@ pub(super) struct Job {
     last: u64,
     /// How many of them the giver still has.
     kept: usize,
-    /// The outputs to read, in order.
+    /// The outputs to read, in order. The first few of them are acknowledged.
     ready: VecDeque<Output>,
+    acknowledged: usize,
+    /// Of those that the reader has taken, where they are to be acknowledged when it has read
+    /// them, if they were not before.
+    taken: VecDeque<Option<Origin>>,
     order: Order,
     /// Outputs of no message that is known, each of which may be that of an untracked one.
     loose: usize,
@@ -157,6 +161,8 @@ impl Job {
             last: 0,
             kept: 0,
             ready: VecDeque::new(),
+            acknowledged: 0,
+            taken: VecDeque::new(),
             order: Order::default(),
             loose: 0,
             unread: 0,
@@ -270,27 +276,34 @@ impl Job {
     }
 
     /// Puts an output where it belongs.
-    fn line_up(&mut self, output: Output) -> Option<Origin> {
+    fn line_up(&mut self, mut output: Output) -> Option<Origin> {
         if !self.settings.ordered {
+            // As long as there is room for more here, nobody else needs to keep it.
+            let room = self.unread <= self.settings.messages / 2
+                && self.unread_bytes <= self.settings.bytes / 2;
+            let now = output.origin.take_if(|_| room);
             self.ready.push_back(output);
+            return now;
+        }
+        if self.order.is_due(&output) {
+            self.order.pass(output, &mut self.ready);
             return None;
         }
-        let Err(mut output) = self.order.next(output, &mut self.ready) else {
-            return None;
-        };
         let now = output.origin.take();
         self.order.hold(output);
         now
     }
 
-    /// All that came of a message has come.
+    /// The server says that all which came of a message has come.
     pub(super) fn done(&mut self, number: u64) {
         self.kept = self.kept.saturating_sub(1);
         self.close(number);
     }
 
+    /// Nothing more will come of a message.
     fn close(&mut self, number: u64) {
-        if let Some(message) = self.open.get_mut(&number) {
+        let open = self.open.get_mut(&number);
+        if let Some(message) = open.filter(|message| !message.is_done) {
             message.is_done = true;
             self.steps += 1;
             self.forget_if_over(number);
@@ -350,7 +363,7 @@ impl Job {
         stopped: bool,
     ) -> Option<Standing> {
         if !self.ready.is_empty() {
-            into.extend(self.ready.drain(..most.clamp(1, self.ready.len())));
+            self.move_to(most, into);
             return None;
         }
         Some(match (self.is_fed && self.open.is_empty(), stopped) {
@@ -360,7 +373,25 @@ impl Job {
         })
     }
 
-    pub(super) fn read(&mut self, output: &Output) {
+    /// Moves outputs to the reader: so many, but no more bytes than are good at once.
+    fn move_to(&mut self, most: usize, into: &mut VecDeque<Output>) {
+        let mut bytes = 0;
+        for _ in 0..most.max(1) {
+            let Some(mut output) = self.ready.pop_front() else {
+                return;
+            };
+            self.acknowledged = self.acknowledged.saturating_sub(1);
+            self.taken.push_back(output.origin.take());
+            bytes += output.size;
+            into.push_back(output);
+            if bytes >= MOST_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// The next of those that were taken has been read. Gives back where to acknowledge it.
+    pub(super) fn read(&mut self, output: &Output) -> Option<Origin> {
         self.unread -= 1;
         self.unread_bytes -= output.size;
         if let Some(number) = output.number {
@@ -370,6 +401,7 @@ impl Job {
             self.forget_if_over(number);
         }
         self.wake(News::Room);
+        self.taken.pop_front().flatten()
     }
 
     fn forget_if_over(&mut self, number: u64) {
@@ -390,106 +422,22 @@ impl Job {
         self.unread == 0 && !self.open.is_empty()
     }
 
-    /// Whether something may still come of its messages.
+    /// Whether much may still come of its messages: more than what is on its way anyhow.
     pub(super) fn awaits_outputs(&self) -> bool {
         let mut open = self.open.values();
-        open.any(|message| !message.is_done && message.seen != Seen::Whole)
+        open.any(|message| !message.is_done && message.seen != Seen::First)
     }
 
-    /// What nobody will read.
-    pub(super) fn unread(&mut self) -> impl Iterator<Item = Output> + '_ {
-        let held = std::mem::take(&mut self.order.held).into_values();
-        self.ready.drain(..).chain(held)
-    }
-}
-
-/// Outputs that are to be read in the order of their messages, and those of a message in that of
-/// their positions.
-#[derive(Debug)]
-struct Order {
-    /// The first message that is not done.
-    head: u64,
-    /// The path of its output that was let through last.
-    last: Option<Vec<u64>>,
-    /// What has to wait. Numbered, as malformed paths may look alike.
-    held: BTreeMap<(u64, Vec<u64>, u64), Output>,
-    count: u64,
-}
-
-impl Default for Order {
-    fn default() -> Self {
-        Self {
-            head: 1,
-            last: None,
-            held: BTreeMap::new(),
-            count: 0,
-        }
-    }
-}
-
-impl Order {
-    /// Lets an output through if it is its turn, and those that only waited for it. Else gives it
-    /// back. One of no known message has no turn to wait for.
-    fn next(&mut self, output: Output, ready: &mut VecDeque<Output>) -> Result<(), Output> {
-        match output.number {
-            Some(number) if number > self.head => return Err(output),
-            Some(number) if number == self.head => {
-                if !self.follows(&output.path) {
-                    return Err(output);
-                }
-                self.last = Some(output.path.clone());
-            }
-            _ => {}
-        }
-        ready.push_back(output);
-        self.release(ready);
-        Ok(())
-    }
-
-    fn hold(&mut self, output: Output) {
-        self.count += 1;
-        let number = output.number.unwrap_or_default();
-        let key = (number, output.path.clone(), self.count);
-        self.held.insert(key, output);
-    }
-
-    /// Messages up to `last` are there, some of which are not open any more.
-    fn advance(&mut self, last: u64, is_open: impl Fn(u64) -> bool, ready: &mut VecDeque<Output>) {
-        while self.head <= last && !is_open(self.head) {
-            self.head += 1;
-            self.last = None;
-        }
-        self.release(ready);
-    }
-
-    fn release(&mut self, ready: &mut VecDeque<Output>) {
-        while let Some(first) = self.held.first_entry() {
-            let (number, path, _) = first.key();
-            if *number > self.head || *number == self.head && !follows(&self.last, path) {
-                return;
-            }
-            if *number == self.head {
-                self.last = Some(path.clone());
-            }
-            ready.push_back(first.remove());
-        }
-    }
-
-    fn follows(&self, path: &[u64]) -> bool {
-        follows(&self.last, path)
-    }
-}
-
-/// Whether nothing can stand between two paths: the second is the very first, or the next at the
-/// same fork. (Where one ends and another begins is known only when all have come.)
-fn follows(last: &Option<Vec<u64>>, path: &[u64]) -> bool {
-    let Some(last) = last else {
-        return path.iter().all(|position| *position == 0);
-    };
-    match (last.split_last(), path.split_last()) {
-        (Some((last, before)), Some((next, now))) => {
-            before == now && last.checked_add(1) == Some(*next)
-        }
-        _ => false,
+    /// Has all acknowledged that is not.
+    pub(super) fn unacknowledged(&mut self, mut acknowledge: impl FnMut(Origin)) {
+        let taken = self.taken.iter_mut();
+        let ready = self.ready.iter_mut().skip(self.acknowledged);
+        let ready = ready.map(|output| &mut output.origin);
+        // What waits for its turn was acknowledged before.
+        taken
+            .chain(ready)
+            .filter_map(Option::take)
+            .for_each(&mut acknowledge);
+        self.acknowledged = self.ready.len();
     }
 }

@@ -14,17 +14,18 @@
 //! double, or one of a job that is over. What a job knows of its messages is in [`job`].
 
 mod job;
+mod lines;
+mod order;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::message::link::{Credit, Head, Hello, Kind, Outgoing, Position, Welcome};
-use crate::message::link::{differences, sums};
-use crate::message::{Failure, Frame, number_under};
+use crate::message::link::Credit;
+use crate::message::{Frame, number_under};
 
 pub(crate) use job::{JobSettings, News, Output, Standing, Wake, What};
 
-use super::{Giver, Taken, Taker};
+use super::{Giver, Taker};
 use crate::core::custody;
 use crate::error::Error;
 use job::Job;
@@ -34,6 +35,10 @@ const CREDIT: Credit = Credit {
     messages: 4_096,
     bytes: 16 << 20,
 };
+
+/// So much may be left unread by one job while another waits: a server bears with that.
+const PRESSING_MESSAGES: usize = 64;
+const PRESSING_BYTES: u64 = 32 << 10;
 
 /// A job submits no more while so many messages of all jobs wait to be given: what the server
 /// has no room for yet would only stand in the way of other jobs.
@@ -79,7 +84,7 @@ pub(crate) struct Session {
     last_job: u64,
     giver: Giver<Submitted>,
     lines: Vec<Incoming>,
-    /// How much of each server's stream may be open, as a rule.
+    /// How much of each server's stream may be open.
     credit: Credit,
     /// Jobs that have ended before their messages have, and how many of those the server has.
     cancelled: BTreeMap<u64, usize>,
@@ -88,6 +93,9 @@ pub(crate) struct Session {
     /// Jobs that would submit more if less were waiting.
     blocked: Vec<u64>,
     over: bool,
+    /// The largest payload that it takes, and that the first server does.
+    max_message: usize,
+    server_limit: usize,
 }
 
 /// The stream of one server, as it comes in.
@@ -102,15 +110,15 @@ struct Incoming {
     bytes: u64,
     /// What is to be acknowledged.
     done: Vec<u64>,
-    /// The credit that the server was told.
-    told: Credit,
     welcome: bool,
+    /// Whether something is missing in it.
+    broken: bool,
 }
 
 impl Session {
     /// A session of this id with so many servers: the first, to which it submits, and perhaps
-    /// the last of a chain.
-    pub(crate) fn new(id: &str, servers: usize) -> Self {
+    /// the last of a chain. It takes payloads of up to so many bytes.
+    pub(crate) fn new(id: &str, servers: usize, max_message: usize) -> Self {
         Self {
             id: id.to_owned(),
             jobs: HashMap::new(),
@@ -122,6 +130,8 @@ impl Session {
             untold: Vec::new(),
             blocked: Vec::new(),
             over: false,
+            max_message,
+            server_limit: usize::MAX,
         }
     }
 
@@ -186,14 +196,14 @@ impl Session {
         }
     }
 
-    /// Outputs of a job have been read.
+    /// Outputs of a job have been read, in the order in which they were taken.
     pub(crate) fn read(&mut self, job: u64, outputs: impl IntoIterator<Item = Output>) {
+        let Some(job) = self.jobs.get_mut(&job) else {
+            return;
+        };
         for output in outputs {
-            if let Some(origin) = output.origin {
-                self.acknowledge(origin);
-            }
-            if let Some(job) = self.jobs.get_mut(&job) {
-                job.read(&output);
+            if let Some(at) = job.read(&output) {
+                acknowledge(&mut self.lines, at);
             }
         }
     }
@@ -209,12 +219,7 @@ impl Session {
         let Some(mut job) = self.jobs.remove(&number) else {
             return;
         };
-        for output in job.unread() {
-            output
-                .origin
-                .into_iter()
-                .for_each(|at| self.acknowledge(at));
-        }
+        job.unacknowledged(|at| acknowledge(&mut self.lines, at));
         if job.kept() > 0 {
             let withdrawn = self.giver.withdraw(|message| message.job == number);
             let given = job.kept() - withdrawn.len();
@@ -235,15 +240,6 @@ impl Session {
     /// Whether all servers know the session at present.
     pub(crate) fn is_welcome(&self) -> bool {
         self.lines.iter().all(|line| line.welcome)
-    }
-
-    fn acknowledge(&mut self, at: Origin) {
-        let line = &mut self.lines[at.line];
-        if line.run == at.run {
-            line.bytes -= at.size;
-            line.taker.ended(at.number, custody::Outcome::default());
-            line.done.push(at.number);
-        }
     }
 
     /// A message is done, by its giver's word.
@@ -273,204 +269,25 @@ impl Session {
             let path = place.map_or(Vec::new(), |place| place.path.to_vec());
             job.output(number, path, What::Frame(frame), Some(origin))
         });
-        now.into_iter().for_each(|at| self.acknowledge(at));
-    }
-}
-
-/// What is said to, and heard from, the server of each line.
-impl Session {
-    pub(crate) fn hello(&mut self, line: usize) -> Hello {
-        let id = self.id.clone();
-        let line = &mut self.lines[line];
-        // The position tells it.
-        line.done.clear();
-        line.told = self.credit;
-        let (received, open) = line.taker.position();
-        let position = line.position.as_ref().map(|(epoch, run)| Position {
-            epoch: epoch.clone(),
-            run: *run,
-            received,
-            open: differences(open),
-        });
-        Hello {
-            kind: Kind::Client.into(),
-            session: id.clone(),
-            name: id.clone(),
-            topic: id,
-            credit: Some(self.credit),
-            position,
-            ..Hello::default()
+        if let Some(at) = now {
+            acknowledge(&mut self.lines, at);
         }
-    }
-
-    pub(crate) fn welcomed(&mut self, line: usize, welcome: Welcome) {
-        let incoming = &mut self.lines[line];
-        incoming.welcome = true;
-        if !welcome.resumed {
-            *incoming = Incoming {
-                run: incoming.run + 1,
-                told: incoming.told,
-                welcome: true,
-                ..Incoming::default()
-            };
-        }
-        incoming.position = Some((welcome.epoch, welcome.run));
-        if line == 0 {
-            self.resume(welcome.credit, welcome.position);
-        }
-        self.jobs.values().for_each(Job::wake_all);
-    }
-
-    /// The first server is there again, with what it has of our stream.
-    fn resume(&mut self, credit: Option<Credit>, position: Option<Position>) {
-        self.giver.set_credit(credit.unwrap_or_default());
-        match position {
-            None => self.giver.restart(),
-            Some(at) => {
-                for message in self.giver.resume(at.received, sums(&at.open)) {
-                    self.done(&message);
-                }
-            }
-        }
-        let jobs = &self.jobs;
-        let over = |message: &Submitted| !jobs.contains_key(&message.job);
-        for message in self.giver.withdraw(over) {
-            self.less_cancelled(message.job);
-        }
-        self.untold = self.cancelled.keys().copied().collect();
-    }
-
-    pub(crate) fn lost(&mut self, line: usize) {
-        self.lines[line].welcome = false;
-    }
-
-    pub(crate) fn heard(
-        &mut self,
-        line: usize,
-        head: Head,
-        frames: Vec<Frame>,
-        out: &mut Outgoing,
-    ) {
-        for (number, frame) in (head.first..=u64::MAX).zip(frames) {
-            self.item(line, number, frame);
-        }
-        if line > 0 {
-            return;
-        }
-        if let Some(credit) = head.credit {
-            self.giver.set_credit(credit);
-        }
-        for number in head.done {
-            if let Some(message) = self.giver.done(number) {
-                self.done(&message);
-            }
-        }
-        for outcome in head.outcomes {
-            out.note(|head| head.heard.push(outcome.number));
-            let Some(message) = self.giver.done(outcome.number) else {
-                continue;
-            };
-            for failed in outcome.failed {
-                let failure = failed.failure.unwrap_or_default();
-                self.failed(&message, failed.path, failure);
-            }
-            match self.jobs.get_mut(&message.job) {
-                Some(job) if outcome.untracked => job.untracked(message.number),
-                _ => self.done(&message),
-            }
-        }
-    }
-
-    fn item(&mut self, line: usize, number: u64, frame: Frame) {
-        let incoming = &mut self.lines[line];
-        match incoming.taker.take(number) {
-            Taken::New => {}
-            Taken::Double => return,
-            Taken::Gap => {
-                log::warn!(target: &self.id, "messages are missing before number {number}");
-                return;
-            }
-        }
-        let size = frame.len() as u64;
-        incoming.bytes += size;
-        let origin = Origin {
-            line,
-            run: incoming.run,
-            number,
-            size,
-        };
-        self.output(frame, origin);
-    }
-
-    /// What came of a message could be given to nobody.
-    fn failed(&mut self, message: &Submitted, path: Vec<u8>, failure: Failure) {
-        if let Some(job) = self.jobs.get_mut(&message.job) {
-            job.output(Some(message.number), path, What::Failure(failure), None);
-        }
-    }
-
-    pub(crate) fn speak(&mut self, line: usize, out: &mut Outgoing) {
-        if line == 0 {
-            self.give(out);
-        }
-        let hungry = self.is_pressing(line) && self.jobs.values().any(Job::is_hungry);
-        let incoming = &mut self.lines[line];
-        for done in incoming.done.chunks(MOST_DONE) {
-            out.note(|head| head.done.extend(done));
-        }
-        incoming.done.clear();
-        let credit = incoming.credit(self.credit, hungry);
-        if credit != incoming.told {
-            incoming.told = credit;
-            out.note(|head| head.credit = Some(credit));
-        }
-    }
-
-    fn give(&mut self, out: &mut Outgoing) {
-        let waiting = self.giver.waiting();
-        while let Some((number, message)) = self.giver.give() {
-            out.item(number, message.frame.clone());
-        }
-        for job in self.untold.drain(..) {
-            out.note(|head| head.cancel.push(job));
-        }
-        if self.giver.waiting() < waiting && self.giver.waiting() < MOST_WAITING {
-            for job in std::mem::take(&mut self.blocked) {
-                if let Some(job) = self.jobs.get(&job) {
-                    job.wake(News::Room);
-                }
-            }
-        }
-    }
-
-    /// Whether much of the credit of a server is taken by what nobody reads.
-    fn is_pressing(&self, line: usize) -> bool {
-        let line = &self.lines[line];
-        2 * line.taker.open() as u64 > self.credit.messages || 2 * line.bytes > self.credit.bytes
     }
 }
 
 impl Incoming {
-    /// How much may be open. More than usual when a job waits, while others leave unread what
-    /// stands before its outputs in the stream: its reader may be the one who has to read those.
-    fn credit(&self, usual: Credit, hungry: bool) -> Credit {
-        let open = Credit {
-            messages: self.taker.open() as u64,
-            bytes: self.bytes,
-        };
-        let more = Credit {
-            messages: open.messages + usual.messages,
-            bytes: open.bytes + usual.bytes,
-        };
-        let is_short = |told: u64, open: u64, usual: u64| told < open + usual / 2;
-        if hungry
-            && (is_short(self.told.messages, open.messages, usual.messages)
-                || is_short(self.told.bytes, open.bytes, usual.bytes))
-        {
-            return more;
-        }
-        let is_usual = 2 * open.messages <= usual.messages && 2 * open.bytes <= usual.bytes;
-        if is_usual { usual } else { self.told }
+    /// Whether so much is not acknowledged that the server might hold back what else there is.
+    fn is_pressing(&self) -> bool {
+        self.taker.open() > PRESSING_MESSAGES || self.bytes > PRESSING_BYTES
+    }
+}
+
+fn acknowledge(lines: &mut [Incoming], at: Origin) {
+    let line = &mut lines[at.line];
+    if line.run == at.run {
+        line.bytes -= at.size;
+        line.taker.ended(at.number, custody::Outcome::default());
+        line.done.push(at.number);
     }
 }
 

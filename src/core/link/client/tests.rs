@@ -1,31 +1,33 @@
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use super::*;
-use crate::core::link::{Line, Party};
-use crate::message::link::{Envelope, Failed, Outcome};
-use crate::message::{FailureKind, PlaceRef};
+use crate::core::link::{Line, Party, Taken};
+use crate::message::link::{
+    Envelope, Failed, Head, Hello, Outcome, Outgoing, Position, Welcome, differences, sums,
+};
+use crate::message::{Failure, FailureKind, PlaceRef};
 
 /// One line of a session, as whoever drives it sees it.
-struct Over(Arc<Mutex<Session>>, usize);
+struct Over(Rc<RefCell<Session>>, usize);
 
 impl Party for Over {
     fn hello(&mut self) -> Hello {
-        self.0.lock().hello(self.1)
+        self.0.borrow_mut().hello(self.1)
     }
     fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
-        self.0.lock().welcomed(self.1, welcome);
+        self.0.borrow_mut().welcomed(self.1, welcome);
     }
     fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
-        self.0.lock().heard(self.1, head, frames, out);
+        self.0.borrow_mut().heard(self.1, head, frames, out);
     }
     fn lost(&mut self, _: Instant) {
-        self.0.lock().lost(self.1);
+        self.0.borrow_mut().lost(self.1);
     }
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
-        self.0.lock().speak(self.1, out);
+        self.0.borrow_mut().speak(self.1, out);
     }
 }
 
@@ -97,6 +99,7 @@ impl Server {
                 position: self.known.then_some(position),
                 run: self.run,
                 resumed,
+                max_message: 1_000,
             };
             self.known = true;
             self.out.note(|head| head.welcome = Some(welcome));
@@ -175,7 +178,7 @@ fn told(number: u64, outcome: &custody::Outcome) -> Outcome {
 
 /// A session, its lines and servers, and what carries messages between them.
 struct World {
-    session: Arc<Mutex<Session>>,
+    session: Rc<RefCell<Session>>,
     lines: Vec<Line<Over>>,
     servers: Vec<Server>,
     now: Instant,
@@ -196,7 +199,7 @@ fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
 
 impl World {
     fn new(servers: usize) -> Self {
-        let session = Arc::new(Mutex::new(Session::new("me", servers)));
+        let session = Rc::new(RefCell::new(Session::new("me", servers, 1_000)));
         let now = Instant::now();
         let mut world = Self {
             lines: (0..servers)
@@ -215,21 +218,24 @@ impl World {
     }
 
     fn open(&self, ordered: bool, one_each: bool) -> u64 {
-        let settings = JobSettings {
+        self.open_with(JobSettings {
             ordered,
             one_each,
             messages: 100,
             bytes: 1 << 20,
-        };
+        })
+    }
+
+    fn open_with(&self, settings: JobSettings) -> u64 {
         self.session
-            .lock()
+            .borrow_mut()
             .open(settings, Box::new(|_| {}))
             .unwrap()
     }
 
     /// Submits messages `1..=count`, and no more.
     fn submit(&self, job: u64, count: u64) {
-        let mut session = self.session.lock();
+        let mut session = self.session.borrow_mut();
         for number in 1..=count {
             let topic = session.topic(job);
             let mut frame = Frame::new("", &topic, "s.f", "", number.to_string().as_bytes());
@@ -316,7 +322,7 @@ impl World {
 
     fn read(&mut self, job: u64) -> Option<Standing> {
         let mut outputs = VecDeque::new();
-        let mut session = self.session.lock();
+        let mut session = self.session.borrow_mut();
         let standing = session.take(job, 3, &mut outputs);
         for output in &outputs {
             let text = match &output.what {
@@ -337,7 +343,7 @@ impl World {
             self.work(paths);
             self.carry();
             if let Some(Standing::Complete(None)) = self.read(job) {
-                self.session.lock().end(job);
+                self.session.borrow_mut().end(job);
                 self.carry();
                 return;
             }
@@ -347,7 +353,7 @@ impl World {
 
     fn assert_empty(&mut self) {
         self.carry();
-        let session = self.session.lock();
+        let session = self.session.borrow_mut();
         assert!(session.giver.is_empty() && session.jobs.is_empty());
         assert!(session.cancelled.is_empty());
         let open = session
@@ -387,7 +393,7 @@ fn messages_of_which_nothing_or_several_things_come_need_no_count() {
     assert_eq!(world.results, []);
     let several = world.open(false, true);
     world.submit(several, 3);
-    world.finish(several, &[&[0], &[1], &[2, 5]]);
+    world.finish(several, &[&[], &[1], &[2, 5]]);
     assert_eq!(world.numbers(), [1, 1, 1, 2, 2, 2, 3, 3, 3]);
     let paths = world.results.iter().map(|(_, path, _)| path.clone());
     assert_eq!(paths.filter(|path| *path == [2, 5]).count(), 3);
@@ -461,13 +467,23 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
     world.submit(job, 2);
     world.carry();
     let (_, frame) = world.servers[0].work[0].clone();
+    world.servers[0].reply(None, &frame, &[&[0]]);
     world.servers[0].done(1);
     world.carry();
+    // It is not read yet, but there is no other.
+    world.servers[0].reply(None, &frame, &[&[1]]);
+    world.carry();
+    assert_eq!(world.servers[0].acknowledged, [None, None]);
+    assert!(world.read(job).is_none());
+    world.carry();
+    assert!(matches!(world.read(job), Some(Standing::Open)));
+    world.results.clear();
+    world.servers[0].acknowledged.clear();
     world.servers[0].reply(None, &frame, WHOLE);
     world.carry();
     assert_eq!(world.servers[0].acknowledged, [None]);
     assert!(matches!(world.read(job), Some(Standing::Open)));
-    world.session.lock().end(job);
+    world.session.borrow_mut().end(job);
     world.servers[0].reply(None, &frame, &[&[7]]);
     world.carry();
     assert_eq!(world.servers[0].acknowledged, [None, None]);
@@ -475,17 +491,23 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
 }
 
 #[test]
-fn an_output_is_acknowledged_when_it_has_been_read() {
+fn an_output_is_acknowledged_at_once_while_there_is_room_and_else_when_it_is_read() {
     let mut world = World::new(1);
-    let job = world.open(false, true);
-    world.submit(job, 1);
+    let job = world.open_with(JobSettings {
+        ordered: false,
+        one_each: true,
+        messages: 4,
+        bytes: 1 << 20,
+    });
+    world.submit(job, 3);
     world.carry();
     world.work(WHOLE);
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, []);
-    world.read(job);
+    // Half of the window is room.
+    assert_eq!(world.servers[0].acknowledged.len(), 2);
+    while world.read(job).is_none() {}
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, [Some(1)]);
+    assert_eq!(world.servers[0].acknowledged.len(), 3);
 }
 
 #[test]
@@ -495,8 +517,8 @@ fn a_cancelled_job_is_withdrawn_and_its_server_told_again_after_a_break() {
     world.submit(job, 10);
     world.carry();
     assert_eq!(world.servers[0].work.len(), 4);
-    world.session.lock().end(job);
-    assert_eq!(world.session.lock().giver.len(), 4);
+    world.session.borrow_mut().end(job);
+    assert_eq!(world.session.borrow_mut().giver.len(), 4);
     world.cut = Some((0, 0));
     world.carry();
     assert_eq!(world.servers[0].cancelled, BTreeSet::from([job]));
@@ -507,7 +529,7 @@ fn a_cancelled_job_is_withdrawn_and_its_server_told_again_after_a_break() {
     let job = world.open(false, true);
     world.submit(job, 10);
     world.carry();
-    world.session.lock().end(job);
+    world.session.borrow_mut().end(job);
     world.servers[0] = Server::new("another");
     world.lines[0].opened(world.now);
     world.carry();
@@ -524,7 +546,7 @@ fn a_job_that_has_all_it_can_get_is_ended_without_a_word() {
     world.work(WHOLE);
     world.carry();
     world.read(job);
-    world.session.lock().end(job);
+    world.session.borrow_mut().end(job);
     world.carry();
     world.work(WHOLE);
     assert!(world.servers[0].cancelled.is_empty());
@@ -635,7 +657,7 @@ fn a_message_that_nobody_follows_is_open_until_something_has_come_of_it() {
 
 #[test]
 fn a_job_keeps_to_its_window_and_one_message_always_goes() {
-    let mut session = Session::new("me", 1);
+    let mut session = Session::new("me", 1, 1_000);
     let settings = JobSettings {
         ordered: false,
         one_each: true,
@@ -681,7 +703,7 @@ fn a_job_that_nobody_reads_does_not_hold_up_another() {
 
 #[test]
 fn what_a_server_makes_up_does_no_harm() {
-    let mut session = Session::new("me", 2);
+    let mut session = Session::new("me", 2, 1_000);
     let mut out = Outgoing::default();
     let frame = Frame::new("", "me/7", "s.f", "", b"");
     let place = |frame: &Frame| frame.place().map(|PlaceRef { number, .. }| number);
@@ -708,4 +730,21 @@ fn what_a_server_makes_up_does_no_harm() {
     );
     session.speak(0, &mut out);
     assert_eq!(session.lines[0].taker.open(), 0);
+}
+
+#[test]
+fn what_is_too_large_for_the_server_goes_as_its_failure() {
+    let mut world = World::new(1);
+    let job = world.open(false, true);
+    let mut session = world.session.borrow_mut();
+    let frame = Arc::new(Frame::new("", &session.topic(job), "s.f", "", &[7; 1_001]));
+    session.submit(Submitted {
+        job,
+        number: 1,
+        frame,
+    });
+    drop(session);
+    world.carry();
+    let (_, frame) = &world.servers[0].work[0];
+    assert!(frame.is_failure() && frame.payload().len() < 1_000);
 }

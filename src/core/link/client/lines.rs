@@ -1,0 +1,197 @@
+//! What a session says to the server of each line, and hears from it.
+
+use std::sync::Arc;
+
+use super::job::{Job, News, What};
+use super::{Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use crate::core::link::tasks::limit_of;
+use crate::core::link::{Credit, Taken};
+use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
+use crate::message::{Failure, Frame};
+
+impl Session {
+    pub(crate) fn hello(&mut self, line: usize) -> Hello {
+        let id = self.id.clone();
+        let line = &mut self.lines[line];
+        // The position tells it.
+        line.done.clear();
+        let (received, open) = line.taker.position();
+        let position = line.position.as_ref().map(|(epoch, run)| Position {
+            epoch: epoch.clone(),
+            run: *run,
+            received,
+            open: differences(open),
+        });
+        Hello {
+            kind: Kind::Client.into(),
+            session: id.clone(),
+            name: id.clone(),
+            topic: id,
+            credit: Some(self.credit),
+            position,
+            max_message: self.max_message as u64,
+            ..Hello::default()
+        }
+    }
+
+    pub(crate) fn welcomed(&mut self, line: usize, welcome: Welcome) {
+        let incoming = &mut self.lines[line];
+        incoming.welcome = true;
+        if !welcome.resumed {
+            *incoming = Incoming {
+                run: incoming.run + 1,
+                welcome: true,
+                ..Incoming::default()
+            };
+        }
+        incoming.position = Some((welcome.epoch, welcome.run));
+        if line == 0 {
+            self.server_limit = limit_of(welcome.max_message);
+            self.resume(welcome.credit, welcome.position);
+        }
+        self.jobs.values().for_each(Job::wake_all);
+    }
+
+    /// The first server is there again, with what it has of our stream.
+    fn resume(&mut self, credit: Option<Credit>, position: Option<Position>) {
+        self.giver.set_credit(credit.unwrap_or_default());
+        match position {
+            None => self.giver.restart(),
+            Some(at) => {
+                for message in self.giver.resume(at.received, sums(&at.open)) {
+                    self.done(&message);
+                }
+            }
+        }
+        let jobs = &self.jobs;
+        let is_over = |message: &Submitted| !jobs.contains_key(&message.job);
+        for message in self.giver.withdraw(is_over) {
+            self.less_cancelled(message.job);
+        }
+        self.untold = self.cancelled.keys().copied().collect();
+    }
+
+    pub(crate) fn lost(&mut self, line: usize) {
+        self.lines[line].welcome = false;
+        self.lines[line].broken = false;
+    }
+
+    /// Whether something is missing in the stream of a server.
+    pub(crate) fn is_broken(&self, line: usize) -> bool {
+        self.lines[line].broken
+    }
+
+    pub(crate) fn heard(
+        &mut self,
+        line: usize,
+        head: Head,
+        frames: Vec<Frame>,
+        out: &mut Outgoing,
+    ) {
+        for (number, frame) in (head.first..=u64::MAX).zip(frames) {
+            self.item(line, number, frame);
+        }
+        if line > 0 {
+            return;
+        }
+        if let Some(credit) = head.credit {
+            self.giver.set_credit(credit);
+        }
+        for number in head.done {
+            if let Some(message) = self.giver.done(number) {
+                self.done(&message);
+            }
+        }
+        for outcome in head.outcomes {
+            out.note(|head| head.heard.push(outcome.number));
+            let Some(message) = self.giver.done(outcome.number) else {
+                continue;
+            };
+            for failed in outcome.failed {
+                let failure = failed.failure.unwrap_or_default();
+                self.failed(&message, failed.path, failure);
+            }
+            match self.jobs.get_mut(&message.job) {
+                Some(job) if outcome.untracked => job.untracked(message.number),
+                _ => self.done(&message),
+            }
+        }
+    }
+
+    fn item(&mut self, line: usize, number: u64, frame: Frame) {
+        let incoming = &mut self.lines[line];
+        match incoming.taker.take(number) {
+            Taken::New => {}
+            Taken::Double => return,
+            Taken::Gap => {
+                // Nothing can be made of what follows: the connection is to be made anew.
+                incoming.broken = true;
+                return;
+            }
+        }
+        let size = frame.len() as u64;
+        incoming.bytes += size;
+        let origin = Origin {
+            line,
+            run: incoming.run,
+            number,
+            size,
+        };
+        self.output(frame, origin);
+    }
+
+    /// What came of a message could be given to nobody.
+    fn failed(&mut self, message: &Submitted, path: Vec<u8>, failure: Failure) {
+        if let Some(job) = self.jobs.get_mut(&message.job) {
+            job.output(Some(message.number), path, What::Failure(failure), None);
+        }
+    }
+
+    pub(crate) fn speak(&mut self, line: usize, out: &mut Outgoing) {
+        if line == 0 {
+            self.give(out);
+        }
+        if self.lines[line].is_pressing() && self.jobs.values().any(Job::is_hungry) {
+            self.acknowledge_early();
+        }
+        let incoming = &mut self.lines[line];
+        for done in incoming.done.chunks(MOST_DONE) {
+            out.note(|head| head.done.extend(done));
+        }
+        incoming.done.clear();
+    }
+
+    /// A job waits, while others leave their outputs unread: whoever has to read those may be the
+    /// one who waits. So they are acknowledged before they are read, and no server holds back
+    /// what is waited for because of them.
+    fn acknowledge_early(&mut self) {
+        for job in self.jobs.values_mut() {
+            job.unacknowledged(|at| acknowledge(&mut self.lines, at));
+        }
+    }
+
+    fn give(&mut self, out: &mut Outgoing) {
+        let waiting = self.giver.waiting();
+        let limit = self.server_limit;
+        while let Some((number, Submitted { frame, .. })) = self.giver.give() {
+            let fits = frame.payload().len() <= limit;
+            out.item(
+                number,
+                match fits {
+                    true => frame.clone(),
+                    false => Arc::new(frame.as_too_large(limit, "the server")),
+                },
+            );
+        }
+        for job in self.untold.drain(..) {
+            out.note(|head| head.cancel.push(job));
+        }
+        if self.giver.waiting() < waiting && self.giver.waiting() < MOST_WAITING {
+            for job in std::mem::take(&mut self.blocked) {
+                if let Some(job) = self.jobs.get(&job) {
+                    job.wake(News::Room);
+                }
+            }
+        }
+    }
+}
