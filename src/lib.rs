@@ -150,6 +150,8 @@ pub mod logging;
 pub mod message;
 pub mod part;
 pub mod reduce;
+#[cfg(test)]
+mod sim;
 mod socket;
 pub mod store;
 mod template;

@@ -438,3 +438,29 @@ pub(super) fn placed_as(mut frame: Frame, task: &Frame) -> Frame {
     }
     frame
 }
+
+#[cfg(test)]
+impl Tasks {
+    /// What is kept, for a test that there is nothing.
+    pub(super) fn left(&self) -> Vec<String> {
+        let stats = self.queue.stats();
+        let mut left = Vec::new();
+        let kept = [
+            ("tasks", self.queue.len()),
+            ("bytes of tasks", self.queue.bytes()),
+            ("sessions with tasks", stats.sessions.len()),
+            ("results", self.results.len()),
+            ("results of which more is to come", self.parts.len()),
+            ("orders", self.orders.len()),
+        ];
+        let kept = kept.into_iter().filter(|(_, count)| *count > 0);
+        left.extend(kept.map(|(what, count)| format!("{count} {what}")));
+        if self.sessions.len() != self.workers.len() || stats.workers.len() != self.workers.len() {
+            left.push(format!(
+                "{} workers, by other counts others",
+                self.workers.len()
+            ));
+        }
+        left
+    }
+}
