@@ -35,11 +35,18 @@ use crate::error::{Error, Result};
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::socket::{Kind, Routed, Socket, Want};
 
-/// How many messages are read from the socket before others have their turn.
+/// How many envelopes are read from the socket before others have their turn, and when they have
+/// it before that: when so many messages were in them.
 const AT_ONCE: usize = 64;
+const MESSAGES_AT_ONCE: usize = 512;
 
 /// How many connections that are no peers may be remembered.
 const STRANGERS: usize = 1_024;
+
+/// How many batches are taken from the component before others have their turn: all that a
+/// channel holds. What clients submit is handed on one batch at a time: so what is between the
+/// clients' turns and those of the queue, in the order in which it came, stays little.
+const BATCHES: usize = 8;
 
 /// The palm link of a component (a ROUTER socket that binds): what palm peers use in place of
 /// the five sockets of the pylm wire, and what gives them palm's guarantee.
@@ -452,14 +459,18 @@ impl Exit {
         }
     }
 
-    /// Hands on what `next` gives, while there is room. Whether anything was; an error if
-    /// nobody takes it.
-    fn feed(&mut self, mut next: impl FnMut() -> Option<Parcel>) -> Result<bool, ()> {
+    /// Hands on what `next` gives, so many batches at the most, while there is room. Whether
+    /// anything was; an error if nobody takes it.
+    fn feed(
+        &mut self,
+        batches: usize,
+        mut next: impl FnMut() -> Option<Parcel>,
+    ) -> Result<bool, ()> {
         let Some(outlet) = &self.outlet else {
             return Ok(false);
         };
         let mut moved = false;
-        loop {
+        for _ in 0..batches {
             while !self.waiting.is_full() {
                 let Some(parcel) = next() else { break };
                 self.waiting.push(parcel);
@@ -480,6 +491,7 @@ impl Exit {
                 }
             }
         }
+        Ok(moved)
     }
 
     fn has_room(&self) -> bool {
@@ -555,7 +567,11 @@ impl Linking<'_> {
 
     /// Reads what peers have said. Whether there may be more.
     fn receive(&mut self) -> Result<bool> {
+        let mut messages = 0;
         for _ in 0..AT_ONCE {
+            if messages >= MESSAGES_AT_ONCE {
+                break;
+            }
             if !self.socket.try_recv(&mut self.parts)? {
                 return Ok(false);
             }
@@ -564,7 +580,10 @@ impl Linking<'_> {
             };
             let conn = self.peers.number(name, |conn| self.post.knows(conn));
             match accept(parts, self.max_message, &self.context.component) {
-                Ok((head, frames)) => self.post.receive(conn, head, frames, Instant::now()),
+                Ok((head, frames)) => {
+                    messages += frames.len();
+                    self.post.receive(conn, head, frames, Instant::now());
+                }
                 Err(error) => {
                     self.peers.remove(conn);
                     let peer = self.socket.peer();
@@ -591,20 +610,28 @@ impl Linking<'_> {
             self.post.set_wire_subscribers(&prefix, count);
             moved = true;
         }
-        if !self.post.is_busy() {
-            moved |= take_from(&mut self.tasks, |parcel| {
-                let Parcel { frame, ticket, .. } = parcel;
-                self.post.work(Made { frame, ticket }, now);
-            });
+        for _ in 0..BATCHES {
+            let taken = !self.post.is_busy()
+                && take_from(&mut self.tasks, |parcel| {
+                    let Parcel { frame, ticket, .. } = parcel;
+                    self.post.work(Made { frame, ticket }, now);
+                });
+            moved |= taken;
+            if !taken {
+                break;
+            }
         }
         if let Some(tasks) = self.post.tasks() {
             moved |= take_from(&mut self.from_workers, |parcel| {
                 tasks.wired(parcel.frame, now);
             });
         }
-        if !self.post.is_full() {
+        for _ in 0..BATCHES {
+            if self.post.is_full() {
+                break;
+            }
             let (post, topics, name) = (&mut self.post, &mut self.topics, &self.context.component);
-            moved |= take_from(&mut self.messages, |mut parcel| {
+            let taken = take_from(&mut self.messages, |mut parcel| {
                 let ticket = parcel.ticket.take();
                 let (topic, frame) = topics.address(name, parcel);
                 let made = Made { frame, ticket };
@@ -614,6 +641,10 @@ impl Linking<'_> {
                     Topic::Chosen(topic) => post.give_step(&topic, made, now),
                 }
             });
+            moved |= taken;
+            if !taken {
+                break;
+            }
         }
         moved
     }
@@ -623,7 +654,7 @@ impl Linking<'_> {
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
         let mut moved = false;
-        moved |= self.results.feed(|| {
+        moved |= self.results.feed(BATCHES, || {
             let Made { frame, ticket } = post.next_result()?;
             Some(Parcel {
                 topic: None,
@@ -631,7 +662,7 @@ impl Linking<'_> {
                 ticket,
             })
         })?;
-        moved |= self.submitted.feed(|| {
+        moved |= self.submitted.feed(1, || {
             let mut item = post.next_submitted()?;
             item.frame.fill_cache();
             Some(Parcel {
@@ -640,11 +671,11 @@ impl Linking<'_> {
                 ticket: Some(item.ticket),
             })
         })?;
-        moved |= self.to_workers.feed(|| {
+        moved |= self.to_workers.feed(BATCHES, || {
             let frame = post.tasks()?.next_wired()?;
             Some(frame.into())
         })?;
-        moved |= self.to_publisher.feed(|| {
+        moved |= self.to_publisher.feed(BATCHES, || {
             let (topic, frame) = post.next_published()?;
             Some(Parcel::new(Some(topic), frame))
         })?;

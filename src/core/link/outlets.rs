@@ -595,7 +595,7 @@ impl Outlets {
         let path = item.frame.place().map(|place| place.path.to_vec());
         ticket.failed(
             &path.unwrap_or_default(),
-            Failure::new(FailureKind::Unfinished, cause),
+            Failure::new(FailureKind::Undelivered, cause),
         );
     }
 
