@@ -153,6 +153,7 @@ pub mod reduce;
 #[cfg(test)]
 mod sim;
 mod socket;
+pub mod status;
 pub mod store;
 mod template;
 mod time;
@@ -166,6 +167,7 @@ pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
+pub use status::Status;
 pub use store::Store;
 pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
 pub use wire::Wire;

@@ -82,7 +82,12 @@ fn every_second() -> f64 {
         long(1)
     );
     // 50 each is ideal; one that waits behind another at the end is 51.
-    assert!(long(0).abs_diff(long(1)) <= 2, "{} and {}", long(0), long(1));
+    assert!(
+        long(0).abs_diff(long(1)) <= 2,
+        "{} and {}",
+        long(0),
+        long(1)
+    );
     ratio
 }
 
@@ -165,7 +170,10 @@ fn beside(many: u64, micros: u64) -> (Duration, Duration, usize) {
     let before = pair.journal.runs().len();
     let sent = now();
     let shared = run();
-    assert!(other.told("tally").is_none(), "the large job is over already");
+    assert!(
+        other.told("tally").is_none(),
+        "the large job is over already"
+    );
     let runs = pair.journal.runs().split_off(before);
     let is_few = |run: &Run| run.number >= many;
     let first = runs.iter().position(is_few).unwrap();

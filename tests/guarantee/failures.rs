@@ -68,7 +68,12 @@ fn a_message_that_fails_and_one_that_kills_its_workers_are_errors_and_the_rest_c
         assert_eq!(outcomes.len() as u64, MESSAGES);
         for (message, outcome) in outcomes {
             match (message, outcome) {
-                (FATAL, Err(Error::GivenUp { attempts, cause, .. })) => {
+                (
+                    FATAL,
+                    Err(Error::GivenUp {
+                        attempts, cause, ..
+                    }),
+                ) => {
                     println!("{message}: {attempts} attempts: {cause}");
                     assert_eq!(attempts as usize, ATTEMPTS);
                     assert!(cause.contains("'mixed'"), "{cause}");
@@ -130,7 +135,10 @@ fn functions_that_always_fail_that_always_kill_and_that_nobody_has_are_each_an_e
         let fatal = errors("m.die", 2);
         assert_eq!(fatal.len(), 2);
         for error in fatal {
-            let Error::GivenUp { attempts, cause, .. } = &error else {
+            let Error::GivenUp {
+                attempts, cause, ..
+            } = &error
+            else {
                 panic!("{error}");
             };
             assert_eq!(*attempts as usize, ATTEMPTS);

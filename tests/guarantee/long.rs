@@ -30,6 +30,10 @@ fn a_task_of_30_s_runs_once() {
     let tally = Tally::of(job, 1, 8, 1, |_| {});
     tally.is_whole();
     assert!(tally.took >= LONG);
-    println!("a task of {:?} ran {} time", tally.took, journal.runs().len());
+    println!(
+        "a task of {:?} ran {} time",
+        tally.took,
+        journal.runs().len()
+    );
     assert_eq!(journal.runs().len(), 1);
 }

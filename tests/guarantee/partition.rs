@@ -33,7 +33,9 @@ impl Machines {
             ip(&format!(
                 "link add eth{subnet} netns {master} type veth peer name eth0 netns {other}"
             ))?;
-            ip(&format!("-n {master} addr add 10.77.{subnet}.1/24 dev eth{subnet}"))?;
+            ip(&format!(
+                "-n {master} addr add 10.77.{subnet}.1/24 dev eth{subnet}"
+            ))?;
             ip(&format!("-n {other} addr add 10.77.{subnet}.2/24 dev eth0"))?;
             ip(&format!("-n {other} link set eth0 up"))?;
             ip(&format!("-n {master} link set eth{subnet} up"))?;

@@ -191,7 +191,9 @@ fn worker(settings: &Settings) -> palm::Result<Running> {
         ("long_once", Work::long_once),
         ("mixed", Work::mixed),
         ("die", |_, _| std::process::exit(3)),
-        ("fail", |_, number| Err(format!("{number} always fails").into())),
+        ("fail", |_, number| {
+            Err(format!("{number} always fails").into())
+        }),
     ];
     let mut worker = Worker::new(settings.text("db").unwrap()).timeout(READY);
     for (name, function) in functions {
@@ -230,7 +232,9 @@ fn client(settings: &Settings) {
     tell("ready", "");
     let job = client
         .request(steps.as_slice())
-        .timeout(Duration::from_secs(settings.number("patience").unwrap_or(40)))
+        .timeout(Duration::from_secs(
+            settings.number("patience").unwrap_or(40),
+        ))
         .job((0..messages).map(move |number| payload(number, size)))
         .unwrap();
     let steps = steps.len() as u32;

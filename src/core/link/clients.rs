@@ -33,6 +33,16 @@ pub(crate) struct Clients {
     reckoned: usize,
     ledger: Arc<Ledger>,
     patience: Duration,
+    counters: ClientCounters,
+}
+
+/// What has happened since the start, in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientCounters {
+    /// Taken from clients.
+    pub(crate) submitted: u64,
+    /// Done with.
+    pub(crate) settled: u64,
 }
 
 struct Session {
@@ -71,6 +81,7 @@ impl Clients {
             reckoned: 1,
             ledger,
             patience,
+            counters: ClientCounters::default(),
         }
     }
 
@@ -137,6 +148,7 @@ impl Clients {
         for (number, frame) in (first..).zip(frames) {
             match known.taker.take(number) {
                 Taken::New => {
+                    self.counters.submitted += 1;
                     known.inbox_bytes += frame.len() as u64;
                     known.inbox.push_back((number, frame));
                 }
@@ -194,6 +206,7 @@ impl Clients {
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
         };
+        self.counters.settled += 1;
         if let Some(conn) = session.conn {
             tell(conn, told);
         }
@@ -288,6 +301,10 @@ impl Clients {
             .values()
             .map(|session| session.inbox_bytes)
             .sum()
+    }
+
+    pub(crate) fn counters(&self) -> ClientCounters {
+        self.counters
     }
 
     pub(crate) fn stats(&self) -> Vec<ClientStats> {

@@ -51,6 +51,8 @@ pub(crate) struct Outlets {
     /// What is to be published on the pylm wire, by topic.
     published: VecDeque<(String, Kept)>,
     published_bytes: u64,
+    /// Pieces that their takers were done with.
+    delivered: u64,
     /// Pieces that could be given to nobody.
     undelivered: u64,
     /// How many subscribe to what on the pylm wire.
@@ -131,6 +133,7 @@ pub(crate) struct Subscriber<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OutletStats {
     pub(crate) topic: String,
+    pub(crate) is_client: bool,
     pub(crate) session: String,
     pub(crate) connected: bool,
     pub(crate) kept: usize,
@@ -142,6 +145,7 @@ pub(crate) struct OutletStats {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeldStats {
     pub(crate) topic: String,
+    pub(crate) is_client: bool,
     pub(crate) held: usize,
     pub(crate) bytes: u64,
     pub(crate) missing: usize,
@@ -162,6 +166,7 @@ impl Outlets {
             ready: Vec::new(),
             published: VecDeque::new(),
             published_bytes: 0,
+            delivered: 0,
             undelivered: 0,
             subscriptions: BTreeMap::new(),
             gone: VecDeque::new(),
@@ -427,6 +432,7 @@ impl Outlets {
     pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
         let item = self.change(name, session, |giver| giver.done(number));
         if let Some(item) = item.flatten() {
+            self.delivered += 1;
             self.bytes -= item.size();
             if let Some(ticket) = item.ticket {
                 ticket.ended(outcome);
@@ -439,7 +445,14 @@ impl Outlets {
         self.change(name, session, |giver| giver.set_credit(credit));
     }
 
+    /// A taker is done with something.
     fn end(&mut self, item: Kept) {
+        self.delivered += 1;
+        self.drop_unwanted(item);
+    }
+
+    /// Nobody is to get it any more.
+    fn drop_unwanted(&mut self, item: Kept) {
         self.bytes -= item.size();
         if let Some(ticket) = item.ticket {
             ticket.done();
@@ -527,7 +540,7 @@ impl Outlets {
             .into_values()
             .flat_map(|mut slot| slot.giver.drain());
         let kept: Vec<_> = kept.chain(topic.held).collect();
-        kept.into_iter().for_each(|item| self.end(item));
+        kept.into_iter().for_each(|item| self.drop_unwanted(item));
     }
 
     /// Gives up what nobody took for too long.
@@ -631,6 +644,16 @@ impl Outlets {
         self.bytes
     }
 
+    /// How many bytes wait for the publisher of the pylm wire.
+    pub(crate) fn published_bytes(&self) -> u64 {
+        self.published_bytes
+    }
+
+    /// How many pieces their takers were done with.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// How many pieces could be given to nobody.
     pub(crate) fn undelivered(&self) -> u64 {
         self.undelivered
@@ -653,6 +676,7 @@ impl Outlets {
         for (name, topic) in &self.topics {
             outlets.extend(topic.slots.values().map(|slot| OutletStats {
                 topic: name.clone(),
+                is_client: topic.is_client,
                 session: slot.session.clone(),
                 connected: slot.conn.is_some(),
                 kept: slot.giver.len(),
@@ -662,6 +686,7 @@ impl Outlets {
             if !topic.held.is_empty() {
                 held.push(HeldStats {
                     topic: name.clone(),
+                    is_client: topic.is_client,
                     held: topic.held.len(),
                     bytes: topic.held_bytes,
                     missing: topic.missing(self.subscribers),

@@ -44,6 +44,8 @@ pub(crate) struct Post {
     clients: Option<Clients>,
     outlets: Outlets,
     tasks: Option<Tasks>,
+    /// How much that came from peers was malformed.
+    refused: u64,
     /// When to look next who is late with something.
     look: Option<Instant>,
 }
@@ -70,6 +72,7 @@ impl Post {
             outlets: Outlets::new(subscribers, hold, patience),
             tasks: workers.map(|settings| Tasks::new(settings, hold)),
             ledger,
+            refused: 0,
             look: None,
         }
     }
@@ -351,6 +354,10 @@ impl Post {
         self.tasks.as_mut()?.next_result()
     }
 
+    pub(super) fn work_queue(&self) -> Option<&Tasks> {
+        self.tasks.as_ref()
+    }
+
     /// The tasks, if it has workers.
     pub(crate) fn tasks(&mut self) -> Option<&mut Tasks> {
         self.tasks.as_mut()
@@ -448,6 +455,19 @@ impl Post {
                 }
             });
         }
+    }
+
+    /// Something malformed has come from a peer.
+    pub(crate) fn note_refused(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// All that is to be said now.

@@ -245,7 +245,7 @@ impl Tasks {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
         // What comes of more could be put nowhere, while results wait for the component.
-        let has_room = self.result_bytes < MOST_RESULTS;
+        let has_room = !self.is_choked();
         let may_run = |session: &str| has_room && may_run(session);
         self.queue.assign(now, may_run, &mut orders);
         for order in orders.drain(..) {
@@ -381,6 +381,21 @@ impl Tasks {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.len() == 0 && self.results.is_empty()
+    }
+
+    /// How many workers are connected on the pylm wire.
+    pub(crate) fn wired_workers(&self) -> usize {
+        self.wire.peers()
+    }
+
+    /// How many bytes of results wait for the component.
+    pub(crate) fn result_bytes(&self) -> u64 {
+        self.result_bytes
+    }
+
+    /// Whether so much waits for the component that no more is run.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.result_bytes >= MOST_RESULTS
     }
 
     pub(crate) fn queue(&self) -> &Queue<Kept> {

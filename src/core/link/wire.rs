@@ -93,6 +93,11 @@ impl Wire {
         self.to_send.push_back(frame);
     }
 
+    /// How many of them are connected.
+    pub(super) fn peers(&self) -> usize {
+        self.peers
+    }
+
     pub(super) fn next(&mut self) -> Option<Frame> {
         self.to_send.pop_front()
     }
@@ -112,6 +117,7 @@ impl Wire {
         };
         if let Some(answered) = self.answered.get_mut(&id) {
             if answered.attempt != attempt {
+                queue.note_late();
                 return None;
             }
             answered.results += 1;
