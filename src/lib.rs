@@ -109,18 +109,33 @@
 //!
 //! # What is promised
 //!
-//! The pylm wire is five ZeroMQ sockets and one message, and promises what ZeroMQ does. As far
-//! as one side alone can, palm does better:
+//! Kill any process, cut any connection, at any time: as long as the client lives, every message
+//! that it submitted yields its results at the client exactly once, or an error that names the
+//! cause.
+//!
+//! That holds between palm peers, which speak the *palm link* ([`Addresses::link`]): they find it
+//! by themselves. Whoever gives a message to another keeps it until that one says that it is
+//! done, and it says so only when all that came of the message is done in turn. So a job ends by
+//! itself, whatever becomes of its messages on the way; a killed worker's tasks run elsewhere; a
+//! step may be restarted at will; and each result comes once, though after a crash a function may
+//! run twice.
+//!
+//! - Every queue has a bound, and every wait an end. A client that does not read stops itself
+//!   and nobody else.
+//! - A worker is given what keeps it busy, and no more: what waits at a busy one while another is
+//!   idle is called back. Clients are served in turn.
+//! - An error tells its cause: see [`Error`].
+//!
+//! With pylm peers, or where [`Wire::Pylm`] is asked for, the pylm wire is spoken: five ZeroMQ
+//! sockets and one message, of which nobody says what has become of it. As far as one side alone
+//! can, palm does better there than ZeroMQ does:
 //!
 //! - A client's subscription stands before its first call, and a publisher holds each result
 //!   until its client has subscribed: no answer is missed for being early.
 //! - Nothing is dropped at a high-water mark. A reader that is slow holds up, in the end, the
 //!   one who sends; only one that takes nothing for 30 s is not waited for any more, which is
 //!   counted and logged.
-//! - Every queue has a bound, and every wait an end.
-//! - Between palm peers an error tells its cause. (pylm's is the payload `0`.)
-//!
-//! Not yet: what a worker had been sent when it was killed is lost, as it is with pylm.
+//! - What a master gives to pylm workers it gives again when one of them vanishes.
 //!
 //! # Features
 //!
