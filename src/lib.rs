@@ -122,6 +122,11 @@
 //!
 //! Not yet: what a worker had been sent when it was killed is lost, as it is with pylm.
 //!
+//! # What is going on
+//!
+//! [`Status::of`] asks any component that has a link how it is: its totals, its workers, its
+//! clients and its next steps, and why messages wait. `palm status` prints that.
+//!
 //! # Features
 //!
 //! - `cli` (default): the binary `palm`, and [`logging`].

@@ -21,8 +21,8 @@ mod proto {
 pub use frame::Frame;
 pub(crate) use frame::{HEADROOM, PlaceRef};
 pub use path::{Path, Step, Steps};
-pub(crate) use proto::status;
 pub use proto::failure::Kind as FailureKind;
+pub(crate) use proto::status;
 pub use proto::{End, Failure, Giving, Pair, PalmMessage, Place};
 
 use crate::error::{Error, Result};

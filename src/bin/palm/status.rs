@@ -53,7 +53,8 @@ impl Status {
     fn ask(&self, timeout: Duration) -> Result<palm::Status, Failure> {
         palm::Status::of(&self.db, timeout).map_err(|error| match error {
             palm::Error::NotConfigured { .. } => {
-                format!("{error}: only palm peers with a link have a status, and no reducers").into()
+                format!("{error}: only palm peers with a link have a status, and no reducers")
+                    .into()
             }
             error => error.into(),
         })

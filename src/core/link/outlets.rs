@@ -126,6 +126,8 @@ pub(crate) struct OutletStats {
     pub(crate) connected: bool,
     pub(crate) kept: usize,
     pub(crate) waiting: usize,
+    /// Whether what waits is more than it takes at present.
+    pub(crate) held_up: bool,
     pub(crate) bytes: u64,
 }
 
@@ -657,6 +659,7 @@ impl Outlets {
                 connected: slot.conn.is_some(),
                 kept: slot.giver.len(),
                 waiting: slot.giver.waiting(),
+                held_up: slot.giver.is_held_up(),
                 bytes: slot.giver.bytes(),
             }));
             if !topic.held.is_empty() {

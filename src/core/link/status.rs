@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::outlets::{HeldStats, OutletStats};
 use super::{Clients, Outlets, Post, Tasks};
 use crate::core::queue::{self, Stats};
-use crate::message::status::{Client, Outlet, Status, Totals, Wait, Worker, Why};
+use crate::message::status::{Client, Outlet, Status, Totals, Wait, Why, Worker};
 
 /// How many entries of each list are told.
 const MOST: usize = 1_000;
@@ -43,6 +43,7 @@ impl Post {
             name: String::new(),
             epoch: self.epoch().to_owned(),
             uptime: 0,
+            has_clients: view.clients.is_some(),
             has_workers: view.tasks.is_some(),
             totals: Some(totals),
             clients,
@@ -227,7 +228,7 @@ impl View<'_> {
         let stalled = outlet.is_client && self.outlets.is_stalled(&outlet.session);
         let (why, messages) = match outlet.connected {
             false if outlet.kept > 0 => (Why::Away, outlet.kept),
-            true if outlet.waiting > 0 || stalled => (Why::NotReading, outlet.kept),
+            true if outlet.held_up || stalled => (Why::NotReading, outlet.kept),
             _ => return None,
         };
         Some(Wait {
