@@ -145,6 +145,9 @@ mod cache;
 mod client;
 mod core;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "cli")]
@@ -152,6 +155,8 @@ pub mod logging;
 pub mod message;
 pub mod part;
 pub mod reduce;
+#[cfg(test)]
+mod sim;
 mod socket;
 pub mod status;
 pub mod store;

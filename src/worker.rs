@@ -142,7 +142,10 @@ impl Worker {
         if given || self.wire == Wire::Pylm {
             return Ok(None);
         }
-        match find_link(&self.remote_cache(), self.timeout, &|| false) {
+        let cache = self.remote_cache();
+        // A server has a link, too, but no workers.
+        cache.preset("worker_push_address", self.timeout, &|| false)?;
+        match find_link(&cache, self.timeout, &|| false) {
             Err(Error::NotConfigured { .. }) => Ok(None),
             link => link.map(Some),
         }

@@ -164,9 +164,12 @@ fn the_state_machines_know_no_socket_and_no_part() {
             "crossbeam_channel",
             "parking_lot",
         ] {
-            assert!(!source.code.contains(io), "src/{} uses {io}", source.path);
+            // Tickets go through the threads of a component.
+            let allowed = source.path == "core/custody.rs" && io == "parking_lot";
+            let uses = source.code.contains(io);
+            assert!(allowed || !uses, "src/{} uses {io}", source.path);
         }
-        if source.path.ends_with("/tests.rs") {
+        if source.path.ends_with("/tests.rs") || source.path.contains("/tests/") {
             continue;
         }
         // Time is told to them.

@@ -196,6 +196,10 @@ impl Party for Over {
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         self.link.lock().speak(self.line, out);
     }
+
+    fn is_broken(&self) -> bool {
+        self.link.lock().is_broken(self.line)
+    }
 }
 
 impl Drop for Over {

@@ -37,8 +37,18 @@ use crate::message::link::{Envelope, Head};
 use crate::message::status::Status;
 use crate::socket::{Kind, Routed, Socket, Want};
 
-/// How many messages are read from the socket before others have their turn.
+/// How many envelopes are read from the socket before others have their turn, and when they have
+/// it before that: when so many messages were in them.
 const AT_ONCE: usize = 64;
+const MESSAGES_AT_ONCE: usize = 512;
+
+/// How many connections that are no peers may be remembered.
+const STRANGERS: usize = 1_024;
+
+/// How many batches are taken from the component before others have their turn: all that a
+/// channel holds. What clients submit is handed on one batch at a time: so what is between the
+/// clients' turns and those of the queue, in the order in which it came, stays little.
+const BATCHES: usize = 8;
 
 /// How often one peer is told the status, and how many are in that time: answers are long, and
 /// nobody may have them pile up.
@@ -415,17 +425,32 @@ struct Connections {
     numbers: HashMap<Vec<u8>, Conn>,
     names: HashMap<Conn, Vec<u8>>,
     next: Conn,
+    /// So many may be remembered before those are looked for that are gone.
+    most: usize,
 }
 
 impl Connections {
-    fn number(&mut self, name: &[u8]) -> Conn {
+    /// The number of a connection. Those of which `is_known` is not true are forgotten when there
+    /// are many: they get another if they say something more.
+    fn number(&mut self, name: &[u8], is_known: impl Fn(Conn) -> bool) -> Conn {
         if let Some(number) = self.numbers.get(name) {
             return *number;
+        }
+        if self.names.len() >= self.most {
+            self.names.retain(|number, _| is_known(*number));
+            self.numbers.retain(|_, number| is_known(*number));
+            self.most = STRANGERS + 2 * self.names.len();
         }
         self.next += 1;
         self.numbers.insert(name.to_vec(), self.next);
         self.names.insert(self.next, name.to_vec());
         self.next
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(number) = self.numbers.remove(name) {
+            self.names.remove(&number);
+        }
     }
 
     fn remove(&mut self, number: Conn) {
@@ -449,14 +474,18 @@ impl Exit {
         }
     }
 
-    /// Hands on what `next` gives, while there is room. Whether anything was; an error if
-    /// nobody takes it.
-    fn feed(&mut self, mut next: impl FnMut() -> Option<Parcel>) -> Result<bool, ()> {
+    /// Hands on what `next` gives, so many batches at the most, while there is room. Whether
+    /// anything was; an error if nobody takes it.
+    fn feed(
+        &mut self,
+        batches: usize,
+        mut next: impl FnMut() -> Option<Parcel>,
+    ) -> Result<bool, ()> {
         let Some(outlet) = &self.outlet else {
             return Ok(false);
         };
         let mut moved = false;
-        loop {
+        for _ in 0..batches {
             while !self.waiting.is_full() {
                 let Some(parcel) = next() else { break };
                 self.waiting.push(parcel);
@@ -477,6 +506,7 @@ impl Exit {
                 }
             }
         }
+        Ok(moved)
     }
 
     fn has_room(&self) -> bool {
@@ -555,7 +585,11 @@ impl Linking<'_> {
 
     /// Reads what peers have said. Whether there may be more.
     fn receive(&mut self) -> Result<bool> {
+        let mut messages = 0;
         for _ in 0..AT_ONCE {
+            if messages >= MESSAGES_AT_ONCE {
+                break;
+            }
             if !self.socket.try_recv(&mut self.parts)? {
                 return Ok(false);
             }
@@ -566,12 +600,12 @@ impl Linking<'_> {
             match accept(parts, self.max_message, &self.context.component) {
                 Ok((head, _)) if head.ask_status => self.tell_status(name)?,
                 Ok((head, frames)) => {
-                    let conn = self.peers.number(&name);
+                    let conn = self.peers.number(&name, |conn| self.post.knows(conn));
+                    messages += frames.len();
                     self.post.receive(conn, head, frames, Instant::now());
                 }
                 Err(error) => {
-                    let conn = self.peers.number(&name);
-                    self.peers.remove(conn);
+                    self.peers.forget(&name);
                     self.post.note_refused();
                     let peer = self.socket.peer();
                     self.context.refuse(&mut self.complaints, &peer, error);
@@ -622,20 +656,28 @@ impl Linking<'_> {
             self.post.set_wire_subscribers(&prefix, count);
             moved = true;
         }
-        if !self.post.is_busy() {
-            moved |= take_from(&mut self.tasks, |parcel| {
-                let Parcel { frame, ticket, .. } = parcel;
-                self.post.work(Made { frame, ticket }, now);
-            });
+        for _ in 0..BATCHES {
+            let taken = !self.post.is_busy()
+                && take_from(&mut self.tasks, |parcel| {
+                    let Parcel { frame, ticket, .. } = parcel;
+                    self.post.work(Made { frame, ticket }, now);
+                });
+            moved |= taken;
+            if !taken {
+                break;
+            }
         }
         if let Some(tasks) = self.post.tasks() {
             moved |= take_from(&mut self.from_workers, |parcel| {
                 tasks.wired(parcel.frame, now);
             });
         }
-        if !self.post.is_full() {
+        for _ in 0..BATCHES {
+            if self.post.is_full() {
+                break;
+            }
             let (post, topics, name) = (&mut self.post, &mut self.topics, &self.context.component);
-            moved |= take_from(&mut self.messages, |mut parcel| {
+            let taken = take_from(&mut self.messages, |mut parcel| {
                 let ticket = parcel.ticket.take();
                 let (topic, frame) = topics.address(name, parcel);
                 let made = Made { frame, ticket };
@@ -645,6 +687,10 @@ impl Linking<'_> {
                     Topic::Chosen(topic) => post.give_step(&topic, made, now),
                 }
             });
+            moved |= taken;
+            if !taken {
+                break;
+            }
         }
         moved
     }
@@ -654,7 +700,7 @@ impl Linking<'_> {
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
         let mut moved = false;
-        moved |= self.results.feed(|| {
+        moved |= self.results.feed(BATCHES, || {
             let Made { frame, ticket } = post.next_result()?;
             Some(Parcel {
                 topic: None,
@@ -662,7 +708,7 @@ impl Linking<'_> {
                 ticket,
             })
         })?;
-        moved |= self.submitted.feed(|| {
+        moved |= self.submitted.feed(1, || {
             let mut item = post.next_submitted()?;
             item.frame.fill_cache();
             Some(Parcel {
@@ -671,11 +717,11 @@ impl Linking<'_> {
                 ticket: Some(item.ticket),
             })
         })?;
-        moved |= self.to_workers.feed(|| {
+        moved |= self.to_workers.feed(BATCHES, || {
             let frame = post.tasks()?.next_wired()?;
             Some(frame.into())
         })?;
-        moved |= self.to_publisher.feed(|| {
+        moved |= self.to_publisher.feed(BATCHES, || {
             let (topic, frame) = post.next_published()?;
             Some(Parcel::new(Some(topic), frame))
         })?;

@@ -175,7 +175,7 @@ fn every_command_explains_itself() {
 fn the_log_has_pylms_form_and_names_the_parts() {
     let master = Palm::master(&[]);
     let log = master.stop();
-    for part in ["Pull", "WorkerPush", "WorkerPull", "Pub", "Cache"] {
+    for part in ["Pull", "WorkerPush", "WorkerPull", "Pub", "Cache", "Link"] {
         let line = log
             .lines()
             .find(|line| line.contains(&format!("starting part {part} at tcp://127.0.0.1:")))
@@ -186,6 +186,6 @@ fn the_log_has_pylms_form_and_names_the_parts() {
         assert_eq!((name, level), ("server", "INFO"));
         assert_eq!(time.len(), "2017-02-01 10:11:41,485".len());
     }
-    assert!(log.contains("Pull connects to WorkerPush"), "{log}");
-    assert!(log.contains("WorkerPull connects to Pub"), "{log}");
+    assert!(log.contains("Clients connects to Workers"), "{log}");
+    assert!(log.contains("Workers connects to Pub"), "{log}");
 }

@@ -45,10 +45,10 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use clients::{ClientStats, Clients, Told};
+pub(crate) use clients::{Clients, Told};
 pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
-pub(crate) use outlets::{HeldStats, OutletStats, Outlets, Seat, Subscriber};
+pub(crate) use outlets::Outlets;
 pub(crate) use peers::Peers;
 pub(crate) use post::{Post, PostSettings};
 pub(crate) use step::StepSession;

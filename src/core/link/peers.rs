@@ -70,6 +70,10 @@ impl Peers {
         Some(&peer.who)
     }
 
+    pub(crate) fn knows(&self, conn: Conn) -> bool {
+        self.known.contains_key(&conn)
+    }
+
     /// The nonce of a connection's hello.
     pub(crate) fn nonce(&self, conn: Conn) -> u64 {
         self.known.get(&conn).map_or(0, |peer| peer.nonce)

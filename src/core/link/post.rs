@@ -303,6 +303,11 @@ impl Post {
         self.leave_if(head.bye, conn, who, now);
     }
 
+    /// Whether somebody at this connection has said who it is.
+    pub(crate) fn knows(&self, conn: Conn) -> bool {
+        self.peers.knows(conn)
+    }
+
     /// A peer cannot be reached any more.
     pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
         if let Some(who) = self.peers.remove(conn) {
@@ -429,7 +434,7 @@ impl Post {
             self.forget_client(&session);
         }
         self.outlets.expire(now);
-        for seat in self.outlets.seat(now) {
+        for seat in self.outlets.seat() {
             self.seat(seat);
         }
     }
@@ -526,9 +531,30 @@ fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {
         topic: &hello.topic,
         is_client: hello.kind() == Kind::Client,
         session: &hello.session,
+        name: &hello.name,
         conn,
         credit: hello.credit.unwrap_or_default(),
         max_message: limit_of(hello.max_message),
         position: hello.position.as_ref().filter(|_| same_epoch),
+    }
+}
+
+#[cfg(test)]
+impl Post {
+    pub(crate) fn set_client_credit(&mut self, messages: u64) {
+        if let Some(clients) = &mut self.clients {
+            clients.set_credit_messages(messages);
+        }
+    }
+
+    /// What is kept, for a test that there is nothing.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = self.clients.as_ref().map_or(Vec::new(), Clients::left);
+        left.extend(self.outlets.left());
+        left.extend(self.tasks.iter().flat_map(Tasks::left));
+        if !self.ledger.is_empty() {
+            left.push("what is settled is not told".to_owned());
+        }
+        left
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Tasks {
     most_bytes: u64,
     workers: BTreeMap<String, Worker>,
     sessions: HashMap<WorkerId, String>,
+    /// The names of those that have left since work was given out last.
+    gone: HashMap<WorkerId, String>,
     next_worker: WorkerId,
     orders: Vec<Order<Kept>>,
     /// What has come of them.
@@ -69,6 +71,7 @@ impl Tasks {
             most_bytes: bytes as u64,
             workers: BTreeMap::new(),
             sessions: HashMap::new(),
+            gone: HashMap::new(),
             next_worker: Wire::ID + 1,
             orders: Vec::new(),
             results: VecDeque::new(),
@@ -190,6 +193,7 @@ impl Tasks {
         self.parts.remove(session);
         if let Some(worker) = self.workers.remove(session) {
             self.sessions.remove(&worker.id);
+            self.gone.insert(worker.id, worker.name);
             self.queue.leave(worker.id, leave, now);
             self.wire
                 .set_alone(self.workers.is_empty(), &mut self.queue);
@@ -281,6 +285,7 @@ impl Tasks {
             }
         }
         self.orders = orders;
+        self.gone.clear();
     }
 
     fn give(&mut self, worker: WorkerId, id: link::TaskId, peers: &mut Peers, now: Instant) {
@@ -307,25 +312,24 @@ impl Tasks {
     }
 
     fn give_up(&mut self, kept: Kept, attempts: u32, worker: WorkerId) {
-        let session = self.sessions.get(&worker);
-        let name = session.and_then(|session| self.workers.get(session));
-        let last = name
-            .map(|worker| format!(", '{}' last", worker.name))
+        let last = self.gone.get(&worker);
+        let last = last
+            .map(|name| format!(", '{name}' last"))
             .unwrap_or_default();
         let function = function_of(&kept.frame);
-        let cause = format!("given up: {attempts} workers ended while they ran '{function}'{last}");
-        self.fail(kept, FailureKind::Unfinished, cause);
+        let cause = format!("{attempts} workers ended while they ran '{function}'{last}");
+        self.fail(kept, Failure::given_up(attempts, cause));
     }
 
     fn no_function(&mut self, kept: Kept) {
         let function = function_of(&kept.frame);
         let cause = format!("no worker has a function '{function}'");
-        self.fail(kept, FailureKind::UnknownFunction, cause);
+        self.fail(kept, Failure::new(FailureKind::UnknownFunction, cause));
     }
 
     /// A failure goes the way of the result.
-    fn fail(&mut self, kept: Kept, kind: FailureKind, cause: String) {
-        let frame = kept.frame.with_failure(&Failure::new(kind, cause));
+    fn fail(&mut self, kept: Kept, failure: Failure) {
+        let frame = kept.frame.with_failure(&failure);
         self.results_of(kept, vec![frame]);
     }
 
@@ -452,4 +456,30 @@ pub(super) fn placed_as(mut frame: Frame, task: &Frame) -> Frame {
         _ => {}
     }
     frame
+}
+
+#[cfg(test)]
+impl Tasks {
+    /// What is kept, for a test that there is nothing.
+    pub(super) fn left(&self) -> Vec<String> {
+        let stats = self.queue.stats();
+        let mut left = Vec::new();
+        let kept = [
+            ("tasks", self.queue.len()),
+            ("bytes of tasks", self.queue.bytes()),
+            ("sessions with tasks", stats.sessions.len()),
+            ("results", self.results.len()),
+            ("results of which more is to come", self.parts.len()),
+            ("orders", self.orders.len()),
+        ];
+        let kept = kept.into_iter().filter(|(_, count)| *count > 0);
+        left.extend(kept.map(|(what, count)| format!("{count} {what}")));
+        if self.sessions.len() != self.workers.len() || stats.workers.len() != self.workers.len() {
+            left.push(format!(
+                "{} workers, by other counts others",
+                self.workers.len()
+            ));
+        }
+        left
+    }
 }

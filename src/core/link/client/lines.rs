@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::job::{Job, News, What};
-use super::{CREDIT, Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use super::{Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
 use crate::core::link::tasks::limit_of;
 use crate::core::link::{Credit, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
@@ -27,7 +27,7 @@ impl Session {
             session: id.clone(),
             name: id.clone(),
             topic: id,
-            credit: Some(CREDIT),
+            credit: Some(self.credit),
             position,
             max_message: self.max_message as u64,
             ..Hello::default()
@@ -73,6 +73,12 @@ impl Session {
 
     pub(crate) fn lost(&mut self, line: usize) {
         self.lines[line].welcome = false;
+        self.lines[line].broken = false;
+    }
+
+    /// Whether something is missing in the stream of a server.
+    pub(crate) fn is_broken(&self, line: usize) -> bool {
+        self.lines[line].broken
     }
 
     pub(crate) fn heard(
@@ -118,7 +124,8 @@ impl Session {
             Taken::New => {}
             Taken::Double => return,
             Taken::Gap => {
-                log::warn!(target: &self.id, "messages are missing before number {number}");
+                // Nothing can be made of what follows: the connection is to be made anew.
+                incoming.broken = true;
                 return;
             }
         }

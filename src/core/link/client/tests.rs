@@ -218,12 +218,15 @@ impl World {
     }
 
     fn open(&self, ordered: bool, one_each: bool) -> u64 {
-        let settings = JobSettings {
+        self.open_with(JobSettings {
             ordered,
             one_each,
             messages: 100,
             bytes: 1 << 20,
-        };
+        })
+    }
+
+    fn open_with(&self, settings: JobSettings) -> u64 {
         self.session
             .borrow_mut()
             .open(settings, Box::new(|_| {}))
@@ -470,7 +473,7 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
     // It is not read yet, but there is no other.
     world.servers[0].reply(None, &frame, &[&[1]]);
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, [None]);
+    assert_eq!(world.servers[0].acknowledged, [None, None]);
     assert!(world.read(job).is_none());
     world.carry();
     assert!(matches!(world.read(job), Some(Standing::Open)));
@@ -488,17 +491,23 @@ fn what_comes_for_a_message_that_is_done_or_a_job_that_is_over_is_a_late_double(
 }
 
 #[test]
-fn an_output_is_acknowledged_when_it_has_been_read() {
+fn an_output_is_acknowledged_at_once_while_there_is_room_and_else_when_it_is_read() {
     let mut world = World::new(1);
-    let job = world.open(false, true);
-    world.submit(job, 1);
+    let job = world.open_with(JobSettings {
+        ordered: false,
+        one_each: true,
+        messages: 4,
+        bytes: 1 << 20,
+    });
+    world.submit(job, 3);
     world.carry();
     world.work(WHOLE);
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, []);
-    world.read(job);
+    // Half of the window is room.
+    assert_eq!(world.servers[0].acknowledged.len(), 2);
+    while world.read(job).is_none() {}
     world.carry();
-    assert_eq!(world.servers[0].acknowledged, [Some(1)]);
+    assert_eq!(world.servers[0].acknowledged.len(), 3);
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! Workers that are killed.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{Random, limit};
+use crate::journal::Journal;
+use crate::process::{Process, Role, alone, master};
+use crate::tally::Tally;
+
+const WORKERS: usize = 4;
+const MESSAGES: u64 = 200_000;
+const EACH: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_worker_killed_every_200_ms_costs_no_result_and_doubles_none() {
+    let _alone = alone();
+    let _limit = limit(240, "workers that are killed");
+    let mut random = Random::new("workers that are killed");
+    let journal = Journal::new();
+    let (master, db) = master();
+    let _master = master.start();
+    let worker = Role::new("worker")
+        .with("db", &db)
+        .with("journal", journal.path());
+    let mut workers: Vec<Process> = (0..WORKERS).map(|_| worker.start()).collect();
+    let client = Role::new("client")
+        .with("db", &db)
+        .with("messages", MESSAGES);
+    let mut client = client.start();
+    let mut killed = 0;
+    let mut next = Instant::now() + EACH;
+    while client.ended().is_none() {
+        if Instant::now() >= next {
+            next += EACH;
+            let victim = &mut workers[random.below(WORKERS)];
+            victim.kill();
+            *victim = worker.spawn();
+            killed += 1;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let tally: Tally = client.wait_for("tally", EACH).parse().unwrap();
+    let (again, most) = journal.again();
+    println!(
+        "{MESSAGES} messages, {killed} workers killed, {again} messages run again, one {most} \
+         times, in {:?}",
+        tally.took
+    );
+    tally.is_whole();
+    assert!(killed >= 5, "only {killed} were killed");
+}
