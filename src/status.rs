@@ -177,6 +177,8 @@ pub struct Outlet {
     pub topic: String,
     /// Its id.
     pub session: String,
+    /// Its name.
+    pub name: String,
     /// Whether it is a client.
     pub is_client: bool,
     /// Whether it is connected. If not, what is kept for it waits for it to come back.
@@ -382,6 +384,7 @@ impl From<proto::Outlet> for Outlet {
         Self {
             topic: told.topic,
             session: told.session,
+            name: told.name,
             is_client: told.is_client,
             connected: told.connected,
             kept: told.kept,

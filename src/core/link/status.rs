@@ -245,6 +245,7 @@ fn outlet(stats: OutletStats) -> Outlet {
     Outlet {
         topic: cut(stats.topic),
         session: cut(stats.session),
+        name: cut(stats.name),
         is_client: stats.is_client,
         connected: stats.connected,
         kept: stats.kept as u64,

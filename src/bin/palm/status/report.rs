@@ -149,7 +149,7 @@ fn outlets(status: &Status) -> String {
     let rows = status.outlets.iter().map(|outlet: &Outlet| {
         let taker = match outlet.is_client {
             true => format!("client {}", outlet.session),
-            false => format!("a step after {}", outlet.topic),
+            false => format!("{}, topic {}", outlet.name, outlet.topic),
         };
         vec![
             taker,
@@ -280,9 +280,9 @@ fn age(time: Duration) -> String {
 fn size(bytes: u64) -> String {
     let of = |unit: u64| bytes as f64 / unit as f64;
     match bytes {
-        0..1_024 => format!("{bytes} B"),
-        0..1_048_576 => format!("{:.1} KiB", of(1 << 10)),
-        0..1_073_741_824 => format!("{:.1} MiB", of(1 << 20)),
+        ..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", of(1 << 10)),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", of(1 << 20)),
         _ => format!("{:.1} GiB", of(1 << 30)),
     }
 }
