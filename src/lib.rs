@@ -137,6 +137,11 @@
 //!   counted and logged.
 //! - What a master gives to pylm workers it gives again when one of them vanishes.
 //!
+//! # What is going on
+//!
+//! [`Status::of`] asks any component that has a link how it is: its totals, its workers, its
+//! clients and its next steps, and why messages wait. `palm status` prints that.
+//!
 //! # Features
 //!
 //! - `cli` (default): the binary `palm`, and [`logging`].

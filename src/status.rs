@@ -48,6 +48,8 @@ pub struct Status {
     /// How long it has been running. (As JSON, in seconds.)
     #[cfg_attr(feature = "cli", serde(serialize_with = "as_seconds"))]
     pub uptime: Duration,
+    /// Whether clients submit to it: a server or a master, and not a later step.
+    pub has_clients: bool,
     /// Whether it gives its work to workers: a master or a hub.
     pub has_workers: bool,
     /// What has happened since its start, and what there is now.
@@ -132,7 +134,7 @@ pub struct Client {
     /// Whether it is connected to this component. One that calls a chain is connected to the
     /// first and the last step of it only.
     pub connected: bool,
-    /// How many of its messages are not done.
+    /// How many of those that it has submitted here are not done.
     pub open: u64,
     /// How many of those the component has not taken yet.
     pub inbox: u64,
@@ -175,6 +177,8 @@ pub struct Outlet {
     pub topic: String,
     /// Its id.
     pub session: String,
+    /// Its name.
+    pub name: String,
     /// Whether it is a client.
     pub is_client: bool,
     /// Whether it is connected. If not, what is kept for it waits for it to come back.
@@ -302,6 +306,7 @@ impl From<proto::Status> for Status {
             name: told.name,
             epoch: told.epoch,
             uptime: Duration::from_millis(told.uptime),
+            has_clients: told.has_clients,
             has_workers: told.has_workers,
             totals: told.totals.unwrap_or_default().into(),
             clients: all(told.clients),
@@ -379,6 +384,7 @@ impl From<proto::Outlet> for Outlet {
         Self {
             topic: told.topic,
             session: told.session,
+            name: told.name,
             is_client: told.is_client,
             connected: told.connected,
             kept: told.kept,

@@ -135,9 +135,12 @@ pub(crate) struct OutletStats {
     pub(crate) topic: String,
     pub(crate) is_client: bool,
     pub(crate) session: String,
+    pub(crate) name: String,
     pub(crate) connected: bool,
     pub(crate) kept: usize,
     pub(crate) waiting: usize,
+    /// Whether what waits is more than it takes at present.
+    pub(crate) held_up: bool,
     pub(crate) bytes: u64,
 }
 
@@ -678,9 +681,11 @@ impl Outlets {
                 topic: name.clone(),
                 is_client: topic.is_client,
                 session: slot.session.clone(),
+                name: slot.name.clone(),
                 connected: slot.conn.is_some(),
                 kept: slot.giver.len(),
                 waiting: slot.giver.waiting(),
+                held_up: slot.giver.is_held_up(),
                 bytes: slot.giver.bytes(),
             }));
             if !topic.held.is_empty() {

@@ -43,6 +43,7 @@ impl Post {
             name: String::new(),
             epoch: self.epoch().to_owned(),
             uptime: 0,
+            has_clients: view.clients.is_some(),
             has_workers: view.tasks.is_some(),
             totals: Some(totals),
             clients,
@@ -227,7 +228,7 @@ impl View<'_> {
         let stalled = outlet.is_client && self.outlets.is_stalled(&outlet.session);
         let (why, messages) = match outlet.connected {
             false if outlet.kept > 0 => (Why::Away, outlet.kept),
-            true if outlet.waiting > 0 || stalled => (Why::NotReading, outlet.kept),
+            true if outlet.held_up || stalled => (Why::NotReading, outlet.kept),
             _ => return None,
         };
         Some(Wait {
@@ -244,6 +245,7 @@ fn outlet(stats: OutletStats) -> Outlet {
     Outlet {
         topic: cut(stats.topic),
         session: cut(stats.session),
+        name: cut(stats.name),
         is_client: stats.is_client,
         connected: stats.connected,
         kept: stats.kept as u64,

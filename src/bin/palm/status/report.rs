@@ -35,14 +35,6 @@ fn head(status: &Status) -> String {
 
 fn totals(status: &Status) -> String {
     let of = &status.totals;
-    let bytes = format!(
-        "{} held: {} of clients, {} of tasks, {} of results, {} on the way out",
-        size(of.bytes()),
-        size(of.inbox_bytes),
-        size(of.task_bytes),
-        size(of.result_bytes),
-        size(of.outlet_bytes)
-    );
     let Totals {
         submitted,
         settled,
@@ -52,30 +44,51 @@ fn totals(status: &Status) -> String {
         completed,
         ..
     } = *of;
-    let mut lines = vec![format!(
-        "clients   {submitted} submitted, {settled} done with"
-    )];
-    let work = format!(
-        "tasks     {accepted} accepted, {waiting} waiting, {running} running, {completed} completed"
-    );
+    let mut lines = Vec::new();
+    if status.has_clients {
+        lines.push(format!(
+            "clients   {submitted} submitted, {settled} done with"
+        ));
+    }
     if status.has_workers {
-        lines.push(work);
-        let redelivered = [
+        lines.push(format!(
+            "tasks     {accepted} accepted, {waiting} waiting, {running} running, {completed} completed"
+        ));
+        let others = [
             (of.redelivered, "redelivered"),
             (of.doubles, "doubles dropped"),
             (of.given_up, "given up"),
             (of.no_function, "without a function"),
             (of.cancelled, "cancelled"),
         ];
-        lines.push(format!("          {}", counts(&redelivered)));
+        lines.push(format!("          {}", counts(&others)));
     }
     lines.push(format!(
         "way out   {} delivered, {} undelivered",
         of.delivered, of.undelivered
     ));
     lines.push(format!("refused   {} malformed", of.refused));
-    lines.push(format!("memory    {bytes}"));
+    lines.push(format!("memory    {}", memory(of)));
     lines.join("\n")
+}
+
+/// How much is held, and where.
+fn memory(of: &Totals) -> String {
+    let places = [
+        (of.inbox_bytes, "of clients"),
+        (of.task_bytes, "of tasks"),
+        (of.result_bytes, "of results"),
+        (of.outlet_bytes, "on the way out"),
+    ];
+    let places: Vec<_> = places
+        .into_iter()
+        .filter(|(bytes, _)| *bytes > 0)
+        .map(|(bytes, place)| format!("{} {place}", size(bytes)))
+        .collect();
+    match places[..] {
+        [] => "nothing held".to_owned(),
+        _ => format!("{} held: {}", size(of.bytes()), places.join(", ")),
+    }
 }
 
 fn counts(all: &[(u64, &str)]) -> String {
@@ -114,11 +127,16 @@ fn state(worker: &Worker) -> &'static str {
 }
 
 fn clients(status: &Status) -> String {
-    let rows = status.clients.iter().map(|client: &Client| {
+    // Of what it has submitted to others nothing is known.
+    let open = |client: &Client| match status.has_clients {
+        true => client.open.to_string(),
+        false => String::new(),
+    };
+    let rows = status.clients.iter().map(|client| {
         vec![
             client.session.clone(),
             here(client.connected).to_owned(),
-            client.open.to_string(),
+            open(client),
             (client.inbox + client.waiting).to_string(),
             client.running.to_string(),
         ]
@@ -131,7 +149,7 @@ fn outlets(status: &Status) -> String {
     let rows = status.outlets.iter().map(|outlet: &Outlet| {
         let taker = match outlet.is_client {
             true => format!("client {}", outlet.session),
-            false => format!("a step after {}", outlet.topic),
+            false => format!("{}, topic {}", outlet.name, outlet.topic),
         };
         vec![
             taker,
@@ -187,8 +205,8 @@ fn sentence(wait: &Wait) -> String {
         Why::NoSubscriber { missing } => {
             format!("{missing} next steps that subscribe to it are missing")
         }
-        Why::NotReading if wait.is_client => "the client does not read its results".to_owned(),
-        Why::NotReading => "the next step is busy".to_owned(),
+        Why::NotReading if wait.is_client => "the client has not read what it was given".to_owned(),
+        Why::NotReading => "the next step is busy with what it was given".to_owned(),
         Why::Away if wait.is_client => "the client is not connected".to_owned(),
         Why::Away => "the next step is not connected".to_owned(),
         Why::NoRoom => "what goes out is full, as it is not taken".to_owned(),
@@ -262,9 +280,9 @@ fn age(time: Duration) -> String {
 fn size(bytes: u64) -> String {
     let of = |unit: u64| bytes as f64 / unit as f64;
     match bytes {
-        0..1_024 => format!("{bytes} B"),
-        0..1_048_576 => format!("{:.1} KiB", of(1 << 10)),
-        0..1_073_741_824 => format!("{:.1} MiB", of(1 << 20)),
+        ..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", of(1 << 10)),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", of(1 << 20)),
         _ => format!("{:.1} GiB", of(1 << 30)),
     }
 }
