@@ -16,7 +16,9 @@
 //!
 //! A worker runs its tasks in the order in which it was given them, one at a time. So when it
 //! dies, it was the oldest one that ran, and that may be what killed it: it becomes a suspect,
-//! which is run only by a worker that holds nothing else.
+//! which is run only by a worker that holds nothing else. It may also have been a later one, and
+//! the results of those before it were lost with the worker: so whatever two workers held when
+//! they died is a suspect, too.
 //!
 //! Each giving of a task has a number, its attempt. A result counts only when it comes from
 //! the worker that has the task now, and with its attempt: so each task has one result.
@@ -152,8 +154,20 @@ struct Task<T> {
     attempt: u32,
     /// How many workers died when they ran it.
     deaths: u32,
+    /// How many workers died that had it.
+    losses: u32,
     cancelled: bool,
     given: Option<Given>,
+}
+
+/// What as many workers held when they died is a suspect.
+const SUSPECT: u32 = 2;
+
+impl<T> Task<T> {
+    /// Whether it may be what workers died of.
+    fn is_suspect(&self) -> bool {
+        self.deaths > 0 || self.losses >= SUSPECT
+    }
 }
 
 /// Where a task is.
@@ -210,6 +224,7 @@ impl<T> Queue<T> {
             pushed: now,
             attempt: 0,
             deaths: 0,
+            losses: 0,
             cancelled: false,
             given: None,
         };

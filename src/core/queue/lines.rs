@@ -17,7 +17,7 @@ impl<T> Queue<T> {
     /// A task waits, at the place that it has by its age.
     pub(super) fn enqueue(&mut self, id: TaskId) {
         let task = &self.tasks[&id];
-        let (number, function, is_suspect) = (task.session, task.function, task.deaths > 0);
+        let (number, function, is_suspect) = (task.session, task.function, task.is_suspect());
         let session = &mut self.sessions[number];
         session.waiting += 1;
         let stopped = session.stopped;

@@ -38,7 +38,10 @@ impl<T> Queue<T> {
         for (place, id) in lost.given.into_values().enumerate() {
             let task = self.task(id);
             task.given = None;
-            task.deaths += u32::from(leave == Leave::Died && place == 0);
+            if leave == Leave::Died {
+                task.losses += 1;
+                task.deaths += u32::from(place == 0);
+            }
             self.redeliver(id, worker);
         }
     }

@@ -56,6 +56,35 @@ fn a_task_that_kills_is_given_up_and_takes_no_innocent_with_it() {
 }
 
 #[test]
+fn a_task_that_kills_when_the_results_before_it_are_not_out_yet_is_found_all_the_same() {
+    let mut world = World::new();
+    world.join([1]);
+    let ids = [0, 1, 2, 3].map(|item| world.push("session", item));
+    let mut died = 0;
+    // It is the second one that kills, and what has come of the first is lost with the worker.
+    loop {
+        let orders = world.assign();
+        if let Some(Order::GiveUp { item, attempts, .. }) = orders
+            .iter()
+            .find(|order| matches!(order, Order::GiveUp { .. }))
+        {
+            assert_eq!((*item, *attempts), (1, 5));
+            break;
+        }
+        let held: Vec<_> = world.held(1).iter().map(|(id, _)| *id).collect();
+        if held.contains(&ids[1]) {
+            world.leave(1, Leave::Died);
+            world.join([1]);
+            died += 1;
+        } else {
+            world.finish(1, MS);
+        }
+        assert!(died < 20);
+    }
+    assert!(died <= 5 + SUSPECT, "{died} workers died of it");
+}
+
+#[test]
 fn a_suspect_gets_a_worker_although_all_have_always_something_to_do() {
     let mut world = World::new();
     world.join([1, 2, 3]);
