@@ -2,7 +2,11 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["proto/palm.proto", "proto/link.proto"], ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    let files = ["proto/palm.proto", "proto/link.proto", "proto/status.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
+    prost_build::Config::new()
+        // Every message has a head, and hardly any of them this.
+        .boxed(".palm.link.Head.status")
+        .compile_fds(descriptors)?;
     Ok(())
 }

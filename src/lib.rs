@@ -109,18 +109,38 @@
 //!
 //! # What is promised
 //!
-//! The pylm wire is five ZeroMQ sockets and one message, and promises what ZeroMQ does. As far
-//! as one side alone can, palm does better:
+//! Kill any process, cut any connection, at any time: as long as the client lives, every message
+//! that it submitted yields its results at the client exactly once, or an error that names the
+//! cause.
+//!
+//! That holds between palm peers, which speak the *palm link* ([`Addresses::link`]): they find it
+//! by themselves. Whoever gives a message to another keeps it until that one says that it is
+//! done, and it says so only when all that came of the message is done in turn. So a job ends by
+//! itself, whatever becomes of its messages on the way; a killed worker's tasks run elsewhere; a
+//! step may be restarted at will; and each result comes once, though after a crash a function may
+//! run twice.
+//!
+//! - Every queue has a bound, and every wait an end. A client that does not read stops itself
+//!   and nobody else.
+//! - A worker is given what keeps it busy, and no more: what waits at a busy one while another is
+//!   idle is called back. Clients are served in turn.
+//! - An error tells its cause: see [`Error`].
+//!
+//! With pylm peers, or where [`Wire::Pylm`] is asked for, the pylm wire is spoken: five ZeroMQ
+//! sockets and one message, of which nobody says what has become of it. As far as one side alone
+//! can, palm does better there than ZeroMQ does:
 //!
 //! - A client's subscription stands before its first call, and a publisher holds each result
 //!   until its client has subscribed: no answer is missed for being early.
 //! - Nothing is dropped at a high-water mark. A reader that is slow holds up, in the end, the
 //!   one who sends; only one that takes nothing for 30 s is not waited for any more, which is
 //!   counted and logged.
-//! - Every queue has a bound, and every wait an end.
-//! - Between palm peers an error tells its cause. (pylm's is the payload `0`.)
+//! - What a master gives to pylm workers it gives again when one of them vanishes.
 //!
-//! Not yet: what a worker had been sent when it was killed is lost, as it is with pylm.
+//! # What is going on
+//!
+//! [`Status::of`] asks any component that has a link how it is: its totals, its workers, its
+//! clients and its next steps, and why messages wait. `palm status` prints that.
 //!
 //! # Features
 //!
@@ -140,6 +160,9 @@ mod cache;
 mod client;
 mod core;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "cli")]
@@ -147,7 +170,10 @@ pub mod logging;
 pub mod message;
 pub mod part;
 pub mod reduce;
+#[cfg(test)]
+mod sim;
 mod socket;
+pub mod status;
 pub mod store;
 mod template;
 mod time;
@@ -161,6 +187,7 @@ pub use error::{BoxError, Error, Result};
 pub use handler::{Cache, Call, Functions, Handler, Reply};
 pub use message::{Frame, PalmMessage, Steps};
 pub use part::{Assembly, Running, Stopper};
+pub use status::Status;
 pub use store::Store;
 pub use template::{Hub, Master, Pipeline, Reducer, Server, Sink};
 pub use wire::Wire;

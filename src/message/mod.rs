@@ -12,12 +12,17 @@ mod proto {
     pub(crate) mod link {
         include!(concat!(env!("OUT_DIR"), "/palm.link.rs"));
     }
+
+    pub(crate) mod status {
+        include!(concat!(env!("OUT_DIR"), "/palm.status.rs"));
+    }
 }
 
 pub use frame::Frame;
 pub(crate) use frame::{HEADROOM, PlaceRef};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
+pub(crate) use proto::status;
 pub use proto::{End, Failure, Giving, Pair, PalmMessage, Place};
 
 use crate::error::{Error, Result};

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
@@ -33,6 +33,8 @@ use crate::core::outbox::{Bounds, Topic};
 use crate::core::queue::Settings;
 use crate::error::{Error, Result};
 use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::message::link::{Envelope, Head};
+use crate::message::status::Status;
 use crate::socket::{Kind, Routed, Socket, Want};
 
 /// How many envelopes are read from the socket before others have their turn, and when they have
@@ -47,6 +49,11 @@ const STRANGERS: usize = 1_024;
 /// channel holds. What clients submit is handed on one batch at a time: so what is between the
 /// clients' turns and those of the queue, in the order in which it came, stays little.
 const BATCHES: usize = 8;
+
+/// How often one peer is told the status, and how many are in that time: answers are long, and
+/// nobody may have them pile up.
+const ASKED: Duration = Duration::from_millis(100);
+const ASKERS: usize = 16;
 
 /// The palm link of a component (a ROUTER socket that binds): what palm peers use in place of
 /// the five sockets of the pylm wire, and what gives them palm's guarantee.
@@ -389,6 +396,8 @@ impl Part for LinkService {
                 max_message: self.max_message,
                 post: Post::new(settings, ledger),
                 peers: Connections::default(),
+                since: Instant::now(),
+                asked: Vec::new(),
                 complaints: Complaints::default(),
                 parts: Vec::new(),
                 submitted: Exit::new(submitted),
@@ -436,6 +445,12 @@ impl Connections {
         self.numbers.insert(name.to_vec(), self.next);
         self.names.insert(self.next, name.to_vec());
         self.next
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(number) = self.numbers.remove(name) {
+            self.names.remove(&number);
+        }
     }
 
     fn remove(&mut self, number: Conn) {
@@ -509,6 +524,9 @@ struct Linking<'a> {
     max_message: usize,
     post: Post,
     peers: Connections,
+    since: Instant,
+    /// Who was told the status of late.
+    asked: Vec<(Vec<u8>, Instant)>,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
     submitted: Exit,
@@ -578,20 +596,48 @@ impl Linking<'_> {
             let Some((name, parts)) = self.parts.split_first_mut() else {
                 continue;
             };
-            let conn = self.peers.number(name, |conn| self.post.knows(conn));
+            let name = std::mem::take(name);
             match accept(parts, self.max_message, &self.context.component) {
+                Ok((head, _)) if head.ask_status => self.tell_status(name)?,
                 Ok((head, frames)) => {
+                    let conn = self.peers.number(&name, |conn| self.post.knows(conn));
                     messages += frames.len();
                     self.post.receive(conn, head, frames, Instant::now());
                 }
                 Err(error) => {
-                    self.peers.remove(conn);
+                    self.peers.forget(&name);
+                    self.post.note_refused();
                     let peer = self.socket.peer();
                     self.context.refuse(&mut self.complaints, &peer, error);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Tells somebody how the component is, unless it was told just now.
+    fn tell_status(&mut self, name: Vec<u8>) -> Result<()> {
+        let now = Instant::now();
+        self.asked
+            .retain(|(_, at)| now.saturating_duration_since(*at) < ASKED);
+        if self.asked.len() >= ASKERS || self.asked.iter().any(|(asker, _)| *asker == name) {
+            return Ok(());
+        }
+        let status = Status {
+            name: self.context.component.clone(),
+            uptime: now.saturating_duration_since(self.since).as_millis() as u64,
+            ..self.post.status()
+        };
+        let head = Head {
+            status: Some(Box::new(status)),
+            ..Head::default()
+        };
+        let frames = Vec::new();
+        // One who is gone by now needs no answer.
+        self.socket
+            .say_to(&name, Envelope { head, frames }.encode())?;
+        self.asked.push((name, now));
+        Ok(())
     }
 
     /// Takes what the component and the parts of the pylm wire have. Whether there was any.

@@ -27,8 +27,9 @@ use crate::part::Running;
 ///
 /// # Lifecycle
 /// [`start`](Self::start) returns when all its parts are ready. It runs until
-/// [`Running::stop`], or until the [`Running`] is dropped, or until a part dies. On a stop,
-/// results that have not come back from the workers are lost.
+/// [`Running::stop`], or until the [`Running`] is dropped, or until a part dies. What is not done
+/// by then is still with its clients, if they are palm clients: they give it to the master that is
+/// started next at the same addresses. Of clients on the pylm wire it is lost.
 ///
 /// ```
 /// use palm::{Addresses, Client, Master, Worker};

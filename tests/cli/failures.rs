@@ -47,6 +47,7 @@ fn an_unreachable_db_is_one_line() {
         [&["job"], &db[..], &["server.foo"]].concat(),
         [&["cache"], &db[..], &["get", "key"]].concat(),
         [&["worker"], &db[..], &["--", "cat"]].concat(),
+        [&["status"], &db[..]].concat(),
     ] {
         let output = palm(&command, b"");
         one_line(&output, 1, &["no answer", &address, "0.3 s"]);
@@ -150,6 +151,8 @@ fn a_wrong_command_line_is_usage() {
         &["cache"],
         &["cache", "get"],
         &["cache", "steal", "key"],
+        &["status", "--timeout", "-1"],
+        &["status", "more"],
     ] {
         let output = palm(command, b"");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

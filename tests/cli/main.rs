@@ -5,6 +5,7 @@ mod failures;
 mod gateway;
 mod kit;
 mod signals;
+mod status;
 
 use kit::{Palm, lines, palm};
 
@@ -157,6 +158,7 @@ fn every_command_explains_itself() {
         &["job", "-h"],
         &["cache", "-h"],
         &["cache", "set", "-h"],
+        &["status", "-h"],
     ] {
         let output = palm(command, b"");
         assert!(output.status.success(), "{command:?}: {output:?}");

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 import zlib
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -51,6 +52,11 @@ class Functions:
     def large(self, payload):
         """The number, and a filling up to 10,000 bytes."""
         return (payload + b" ").ljust(10000, b"x")
+
+    def slow(self, payload):
+        """Takes its time."""
+        time.sleep(0.005)
+        return payload
 
     def fail(self, payload):
         raise ValueError("no luck")

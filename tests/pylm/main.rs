@@ -11,6 +11,7 @@ mod errors;
 #[cfg(feature = "http")]
 mod http;
 mod jobs;
+mod lost;
 mod many;
 mod matrix;
 mod parts;

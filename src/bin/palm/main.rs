@@ -8,6 +8,7 @@ mod hub;
 mod job;
 mod master;
 mod signals;
+mod status;
 mod worker;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Command {
     Job(job::Job),
     Cache(cache::Cache),
     Gateway(gateway::Gateway),
+    Status(status::Status),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +92,7 @@ fn run(command: Command) -> ExitCode {
         Command::Job(job) => job.run(),
         Command::Cache(cache) => cache.run(),
         Command::Gateway(gateway) => gateway.run(),
+        Command::Status(status) => status.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

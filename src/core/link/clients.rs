@@ -26,12 +26,23 @@ pub(crate) struct Clients {
     next_stream: u64,
     /// Those with messages that the component has not taken yet, in turn.
     turn: VecDeque<String>,
-    /// How many bytes all of them may have open.
+    /// How many messages each of them may have open, and how many bytes all of them.
+    messages: u64,
     bytes: u64,
     /// For how many sessions the credit was reckoned.
     reckoned: usize,
     ledger: Arc<Ledger>,
     patience: Duration,
+    counters: ClientCounters,
+}
+
+/// What has happened since the start, in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientCounters {
+    /// Taken from clients.
+    pub(crate) submitted: u64,
+    /// Done with.
+    pub(crate) settled: u64,
 }
 
 struct Session {
@@ -65,10 +76,12 @@ impl Clients {
             streams: HashMap::new(),
             next_stream: 0,
             turn: VecDeque::new(),
+            messages: MESSAGES,
             bytes: bytes as u64,
             reckoned: 1,
             ledger,
             patience,
+            counters: ClientCounters::default(),
         }
     }
 
@@ -116,7 +129,7 @@ impl Clients {
     pub(crate) fn credit(&self) -> Credit {
         let share = self.bytes / self.reckoned.max(1) as u64;
         Credit {
-            messages: MESSAGES,
+            messages: self.messages,
             bytes: share.max(LEAST_BYTES),
         }
     }
@@ -135,6 +148,7 @@ impl Clients {
         for (number, frame) in (first..).zip(frames) {
             match known.taker.take(number) {
                 Taken::New => {
+                    self.counters.submitted += 1;
                     known.inbox_bytes += frame.len() as u64;
                     known.inbox.push_back((number, frame));
                 }
@@ -192,6 +206,7 @@ impl Clients {
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
         };
+        self.counters.settled += 1;
         if let Some(conn) = session.conn {
             tell(conn, told);
         }
@@ -288,6 +303,10 @@ impl Clients {
             .sum()
     }
 
+    pub(crate) fn counters(&self) -> ClientCounters {
+        self.counters
+    }
+
     pub(crate) fn stats(&self) -> Vec<ClientStats> {
         let stats = self.sessions.iter().map(|(name, session)| ClientStats {
             session: name.clone(),
@@ -303,4 +322,32 @@ impl Clients {
 pub(crate) enum Told {
     Done(u64),
     Outcome(u64, Outcome),
+}
+
+#[cfg(test)]
+impl Clients {
+    pub(super) fn set_credit_messages(&mut self, messages: u64) {
+        self.messages = messages;
+    }
+
+    /// What is kept, for a test that there is nothing.
+    pub(super) fn left(&self) -> Vec<String> {
+        let sessions = self.sessions.iter();
+        let left = sessions.map(|(name, session)| {
+            let inbox = (session.inbox.len(), session.inbox_bytes);
+            format!(
+                "client {name} has {} open, inbox {inbox:?}",
+                session.taker.open()
+            )
+        });
+        let mut left: Vec<_> = left.collect();
+        if self.streams.len() != self.sessions.len() || !self.turn.is_empty() {
+            left.push(format!(
+                "{} streams, {} in turn",
+                self.streams.len(),
+                self.turn.len()
+            ));
+        }
+        left
+    }
 }

@@ -59,20 +59,27 @@ impl<T> Giver<T> {
     /// The next message to send, with its number, if the taker lets it be given. It counts as
     /// sent.
     pub(crate) fn give(&mut self) -> Option<(u64, &T)> {
-        let size = self.waiting.front()?.size;
-        let open = self.given.len() as u64;
-        let room = open < self.credit.messages
-            && self.given_bytes.saturating_add(size) <= self.credit.bytes;
-        if open > 0 && !room {
+        if self.is_held_up() {
             return None;
         }
         let kept = self.waiting.pop_front()?;
-        self.waiting_bytes -= size;
-        self.given_bytes += size;
+        self.waiting_bytes -= kept.size;
+        self.given_bytes += kept.size;
         let number = self.next;
         self.next += 1;
         let kept = self.given.entry(number).or_insert(kept);
         Some((number, &kept.item))
+    }
+
+    /// Whether something waits that the taker does not let be given yet.
+    pub(crate) fn is_held_up(&self) -> bool {
+        let Some(next) = self.waiting.front() else {
+            return false;
+        };
+        let open = self.given.len() as u64;
+        let room = open < self.credit.messages
+            && self.given_bytes.saturating_add(next.size) <= self.credit.bytes;
+        open > 0 && !room
     }
 
     /// One is done: gives back what was kept of it. `None` when it is not known.

@@ -34,6 +34,7 @@ mod line;
 mod outlets;
 mod peers;
 mod post;
+mod status;
 mod step;
 mod taker;
 mod tasks;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Conn, Credit, Giver, Kept, Peers};
+use super::{Conn, Credit, Giver, Kept, Peers, SILENCE};
 use crate::core::custody::Outcome;
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
@@ -19,18 +19,24 @@ const PROBATION: Duration = Duration::from_secs(1);
 /// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
 const MOST_PUBLISHED: u64 = 1 << 20;
 
-/// How many clients that have left are remembered.
+/// How many clients that have left are remembered, and how many that were away for too long.
 const GONE: usize = 256;
 
 /// What goes out, by who is to get it.
 ///
 /// Each topic has a slot for each of those who get a copy: a client's has one, a step's as many
-/// as are awaited, and more if more come. Who connects takes the slot that it had, or one whose
-/// taker is gone: so a step that is restarted finds the copies that it had not done.
+/// as are awaited, and more if more come. Who connects takes the slot that it had, or that of
+/// one of its name who is gone: so a step that is restarted finds the copies that it had not
+/// done, and of two that are, each finds its own. Where there is only one slot, the name does
+/// not matter.
 ///
 /// One more than is awaited may be the successor of one of the others, whose end has not been
-/// noticed yet. So it gets a slot of its own only when all others have been heard of since it
-/// came.
+/// noticed yet; so may one of the same name. So it gets a slot of its own only when all those
+/// have been heard of long after it came: what they said before their end may come late.
+///
+/// The position of a copy is that of its taker's name among those that are awaited. It must not
+/// depend on who comes first: after a restart of this server, what comes of a copy is known as
+/// a double by its position.
 pub(crate) struct Outlets {
     topics: BTreeMap<String, Topic>,
     /// How many subscribers a step's message waits for.
@@ -45,12 +51,17 @@ pub(crate) struct Outlets {
     /// What is to be published on the pylm wire, by topic.
     published: VecDeque<(String, Kept)>,
     published_bytes: u64,
+    /// Pieces that their takers were done with.
+    delivered: u64,
     /// Pieces that could be given to nobody.
     undelivered: u64,
     /// How many subscribe to what on the pylm wire.
     subscriptions: BTreeMap<String, usize>,
     /// Clients that have left of late, the oldest first: nobody wants what still comes for them.
     gone: VecDeque<String>,
+    /// Clients that were away for too long, the same way: what still comes for them has failed,
+    /// and does not stand in the way of others for as long again.
+    away: VecDeque<String>,
 }
 
 #[derive(Default)]
@@ -72,6 +83,7 @@ struct Topic {
 
 struct Slot {
     session: String,
+    name: String,
     conn: Option<Conn>,
     /// Since when it has no connection.
     away: Instant,
@@ -87,6 +99,7 @@ struct Slot {
 
 struct Newcomer {
     session: String,
+    name: String,
     conn: Conn,
     arrived: Instant,
     credit: Credit,
@@ -107,6 +120,7 @@ pub(crate) struct Subscriber<'a> {
     pub(crate) topic: &'a str,
     pub(crate) is_client: bool,
     pub(crate) session: &'a str,
+    pub(crate) name: &'a str,
     pub(crate) conn: Conn,
     pub(crate) credit: Credit,
     /// The largest payload that it takes.
@@ -119,10 +133,14 @@ pub(crate) struct Subscriber<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OutletStats {
     pub(crate) topic: String,
+    pub(crate) is_client: bool,
     pub(crate) session: String,
+    pub(crate) name: String,
     pub(crate) connected: bool,
     pub(crate) kept: usize,
     pub(crate) waiting: usize,
+    /// Whether what waits is more than it takes at present.
+    pub(crate) held_up: bool,
     pub(crate) bytes: u64,
 }
 
@@ -130,6 +148,7 @@ pub(crate) struct OutletStats {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeldStats {
     pub(crate) topic: String,
+    pub(crate) is_client: bool,
     pub(crate) held: usize,
     pub(crate) bytes: u64,
     pub(crate) missing: usize,
@@ -150,9 +169,11 @@ impl Outlets {
             ready: Vec::new(),
             published: VecDeque::new(),
             published_bytes: 0,
+            delivered: 0,
             undelivered: 0,
             subscriptions: BTreeMap::new(),
             gone: VecDeque::new(),
+            away: VecDeque::new(),
         }
     }
 
@@ -168,6 +189,11 @@ impl Outlets {
             if let Some(ticket) = item.ticket {
                 ticket.done();
             }
+        } else if !is_here && item.ticket.is_some() && self.away.iter().any(|away| away == session)
+        {
+            let session = session.to_owned();
+            self.bytes += item.size();
+            self.give_up(&session, true, item);
         } else if is_here || item.frame.place().is_some() {
             let session = session.to_owned();
             self.hold(&session, true, item, now);
@@ -260,14 +286,15 @@ impl Outlets {
         }
         let topic = self.topics.entry(who.topic.to_owned()).or_default();
         self.gone.retain(|gone| gone != who.session);
+        self.away.retain(|away| away != who.session);
         let own = topic
             .slots
             .iter()
             .find(|(_, slot)| slot.session == who.session);
-        let free = topic.slots.iter().find(|(_, slot)| slot.conn.is_none());
-        let index = match own.or(free) {
-            Some((index, _)) => *index,
-            None if topic.slots.len() < wanted => topic.free_index(),
+        let own = own.map(|(index, _)| *index);
+        let index = match own.or_else(|| topic.vacant(who.name)) {
+            Some(index) => index,
+            None if topic.rivals(who.name, wanted).next().is_none() => topic.free_index(),
             None => {
                 topic.wait(who, now);
                 return None;
@@ -277,16 +304,17 @@ impl Outlets {
     }
 
     /// Gives somebody a slot.
-    fn sit(&mut self, index: usize, who: Subscriber<'_>, now: Instant) -> Seat {
+    fn sit(&mut self, index: usize, who: Subscriber<'_>, heard: Instant) -> Seat {
         self.next_run += 1;
         let run = self.next_run;
         let topic = self.topics.entry(who.topic.to_owned()).or_default();
         topic.newcomers.retain(|waits| waits.session != who.session);
         let slot = topic.slots.entry(index).or_insert_with(|| Slot {
             session: String::new(),
+            name: String::new(),
             conn: None,
-            away: now,
-            heard: now,
+            away: heard,
+            heard,
             run,
             giver: Giver::new(),
             max_message: usize::MAX,
@@ -305,8 +333,9 @@ impl Outlets {
             }
         }
         slot.session = who.session.to_owned();
+        slot.name = who.name.to_owned();
         slot.conn = Some(who.conn);
-        slot.heard = now;
+        slot.heard = heard;
         slot.giver.set_credit(who.credit);
         slot.max_message = who.max_message;
         let run = slot.run;
@@ -323,7 +352,7 @@ impl Outlets {
     }
 
     /// Those who waited for a slot and have got one.
-    pub(crate) fn seat(&mut self, now: Instant) -> Vec<Seat> {
+    pub(crate) fn seat(&mut self) -> Vec<Seat> {
         let mut seats = Vec::new();
         let waiting = self
             .topics
@@ -336,29 +365,32 @@ impl Outlets {
                     topic: &name,
                     is_client: false,
                     session: &newcomer.session,
+                    name: &newcomer.name,
                     conn: newcomer.conn,
                     credit: newcomer.credit,
                     max_message: newcomer.max_message,
                     position: None,
                 };
-                seats.push(self.sit(index, who, now));
+                // Since it came, nothing was heard of it.
+                seats.push(self.sit(index, who, newcomer.arrived));
             }
         }
         seats
     }
 
     fn next_newcomer(&mut self, name: &str) -> Option<(usize, Newcomer)> {
+        let wanted = self.subscribers;
         let topic = self.topics.get_mut(name)?;
-        let free = topic.slots.iter().find(|(_, slot)| slot.conn.is_none());
-        let free = free.map(|(index, _)| *index);
-        let arrived = topic.newcomers.first()?.arrived;
-        let all_alive = topic.slots.values().all(|slot| slot.heard > arrived);
-        let index = match free {
-            Some(index) => index,
-            None if all_alive => topic.free_index(),
-            None => return None,
+        let seat = |newcomer: &Newcomer| {
+            let mut rivals = topic.rivals(&newcomer.name, wanted);
+            let is_more =
+                rivals.all(|slot| slot.conn.is_some() && slot.heard >= newcomer.arrived + SILENCE);
+            let vacant = topic.vacant(&newcomer.name);
+            vacant.or_else(|| is_more.then(|| topic.free_index()))
         };
-        Some((index, topic.newcomers.remove(0)))
+        let mut seats = topic.newcomers.iter().map(seat).enumerate();
+        let (place, index) = seats.find_map(|(place, index)| Some((place, index?)))?;
+        Some((index, topic.newcomers.remove(place)))
     }
 
     /// Somebody who takes something was heard of.
@@ -403,6 +435,7 @@ impl Outlets {
     pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
         let item = self.change(name, session, |giver| giver.done(number));
         if let Some(item) = item.flatten() {
+            self.delivered += 1;
             self.bytes -= item.size();
             if let Some(ticket) = item.ticket {
                 ticket.ended(outcome);
@@ -415,7 +448,14 @@ impl Outlets {
         self.change(name, session, |giver| giver.set_credit(credit));
     }
 
+    /// A taker is done with something.
     fn end(&mut self, item: Kept) {
+        self.delivered += 1;
+        self.drop_unwanted(item);
+    }
+
+    /// Nobody is to get it any more.
+    fn drop_unwanted(&mut self, item: Kept) {
         self.bytes -= item.size();
         if let Some(ticket) = item.ticket {
             ticket.done();
@@ -494,10 +534,7 @@ impl Outlets {
 
     /// A client has left, and wants nothing any more.
     pub(crate) fn leave(&mut self, session: &str) {
-        self.gone.push_back(session.to_owned());
-        if self.gone.len() > GONE {
-            self.gone.pop_front();
-        }
+        remember(&mut self.gone, session);
         let Some(topic) = self.topics.remove(session) else {
             return;
         };
@@ -506,7 +543,7 @@ impl Outlets {
             .into_values()
             .flat_map(|mut slot| slot.giver.drain());
         let kept: Vec<_> = kept.chain(topic.held).collect();
-        kept.into_iter().for_each(|item| self.end(item));
+        kept.into_iter().for_each(|item| self.drop_unwanted(item));
     }
 
     /// Gives up what nobody took for too long.
@@ -539,6 +576,9 @@ impl Outlets {
                 self.release(&name, true);
             } else if !of_use && topic.newcomers.is_empty() {
                 self.topics.remove(&name);
+                if is_client {
+                    remember(&mut self.away, &name);
+                }
             }
             late.into_iter()
                 .for_each(|item| self.give_up(&name, is_client, item));
@@ -607,6 +647,16 @@ impl Outlets {
         self.bytes
     }
 
+    /// How many bytes wait for the publisher of the pylm wire.
+    pub(crate) fn published_bytes(&self) -> u64 {
+        self.published_bytes
+    }
+
+    /// How many pieces their takers were done with.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// How many pieces could be given to nobody.
     pub(crate) fn undelivered(&self) -> u64 {
         self.undelivered
@@ -629,15 +679,19 @@ impl Outlets {
         for (name, topic) in &self.topics {
             outlets.extend(topic.slots.values().map(|slot| OutletStats {
                 topic: name.clone(),
+                is_client: topic.is_client,
                 session: slot.session.clone(),
+                name: slot.name.clone(),
                 connected: slot.conn.is_some(),
                 kept: slot.giver.len(),
                 waiting: slot.giver.waiting(),
+                held_up: slot.giver.is_held_up(),
                 bytes: slot.giver.bytes(),
             }));
             if !topic.held.is_empty() {
                 held.push(HeldStats {
                     topic: name.clone(),
+                    is_client: topic.is_client,
                     held: topic.held.len(),
                     bytes: topic.held_bytes,
                     missing: topic.missing(self.subscribers),
@@ -648,11 +702,49 @@ impl Outlets {
     }
 }
 
+fn remember(clients: &mut VecDeque<String>, session: &str) {
+    clients.push_back(session.to_owned());
+    if clients.len() > GONE {
+        clients.pop_front();
+    }
+}
+
 impl Topic {
     /// How many more subscribers a message waits for.
     fn missing(&self, wanted: usize) -> usize {
         let wanted = if self.is_client { 1 } else { wanted };
         wanted.saturating_sub(self.slots.len() + self.wire)
+    }
+
+    /// The slot of somebody of this name who is gone.
+    fn vacant(&self, name: &str) -> Option<usize> {
+        let is_only = self.slots.len() == 1;
+        let is_vacant = |slot: &Slot| slot.conn.is_none() && (is_only || slot.name == name);
+        let mut slots = self.slots.iter();
+        slots
+            .find(|(_, slot)| is_vacant(slot))
+            .map(|(index, _)| *index)
+    }
+
+    /// The slots of those whose successor somebody of this name may be.
+    fn rivals(&self, name: &str, wanted: usize) -> impl Iterator<Item = &Slot> {
+        let any = self.slots.len() >= wanted;
+        self.slots
+            .values()
+            .filter(move |slot| any || slot.name == name)
+    }
+
+    /// The slots, each with the position of its copies.
+    fn positions(&self, wanted: usize) -> Vec<(usize, u64)> {
+        let mut awaited: Vec<_> = self.slots.range(..wanted).collect();
+        awaited.sort_by_key(|(index, slot)| (&slot.name, **index));
+        let awaited = awaited.iter().zip(0..);
+        let awaited = awaited.map(|((index, _), position)| (**index, position));
+        let more = self
+            .slots
+            .range(wanted..)
+            .map(|(index, _)| (*index, EXTRA + *index as u64));
+        awaited.chain(more).collect()
     }
 
     /// The lowest number that no slot has.
@@ -671,6 +763,7 @@ impl Topic {
             Some(waits) => (waits.conn, waits.credit) = (who.conn, who.credit),
             None => self.newcomers.push(Newcomer {
                 session: who.session.to_owned(),
+                name: who.name.to_owned(),
                 conn: who.conn,
                 arrived: now,
                 credit: who.credit,
@@ -681,20 +774,16 @@ impl Topic {
 
     /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
     fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
-        let slots = self.slots.keys().copied().map(Some);
+        let slots = self.positions(wanted).into_iter();
+        let slots = slots.map(|(index, position)| (Some(index), position));
         let published = self.wire > 0 || self.listeners;
-        let wire = published.then_some(None);
-        let takers: Vec<Option<usize>> = slots.chain(wire).collect();
+        let wire = published.then_some((None, EXTRA - 1));
+        let takers: Vec<(Option<usize>, u64)> = slots.chain(wire).collect();
         let last = takers.len().saturating_sub(1);
         let mut copies = Vec::with_capacity(takers.len());
         let Kept { frame, mut ticket } = item;
-        for (turn, taker) in takers.into_iter().enumerate() {
+        for (turn, (taker, position)) in takers.into_iter().enumerate() {
             let mut copy = frame.clone();
-            let position = match taker {
-                Some(index) if index < wanted => index as u64,
-                Some(index) => EXTRA + index as u64,
-                None => EXTRA - 1,
-            };
             if !self.is_client && (wanted > 1 || position > 0) {
                 Arc::make_mut(&mut copy).add_position(position);
             }
@@ -720,5 +809,24 @@ impl Slot {
             self.is_ready = true;
             ready.push((topic.to_owned(), index));
         }
+    }
+}
+
+#[cfg(test)]
+impl Outlets {
+    /// What is kept, for a test that there is nothing.
+    pub(super) fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for (name, topic) in &self.topics {
+            let kept: usize = topic.slots.values().map(|slot| slot.giver.len()).sum();
+            if kept > 0 || !topic.held.is_empty() || topic.is_client {
+                let held = topic.held.len();
+                left.push(format!("topic {name} keeps {kept}, and holds {held}"));
+            }
+        }
+        if self.bytes > 0 || !self.published.is_empty() || self.gone.len() > GONE {
+            left.push(format!("{} bytes are kept", self.bytes));
+        }
+        left
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Post {
     clients: Option<Clients>,
     outlets: Outlets,
     tasks: Option<Tasks>,
+    /// How much that came from peers was malformed.
+    refused: u64,
     /// When to look next who is late with something.
     look: Option<Instant>,
 }
@@ -70,6 +72,7 @@ impl Post {
             outlets: Outlets::new(subscribers, hold, patience),
             tasks: workers.map(|settings| Tasks::new(settings, hold)),
             ledger,
+            refused: 0,
             look: None,
         }
     }
@@ -351,6 +354,10 @@ impl Post {
         self.tasks.as_mut()?.next_result()
     }
 
+    pub(super) fn work_queue(&self) -> Option<&Tasks> {
+        self.tasks.as_ref()
+    }
+
     /// The tasks, if it has workers.
     pub(crate) fn tasks(&mut self) -> Option<&mut Tasks> {
         self.tasks.as_mut()
@@ -427,7 +434,7 @@ impl Post {
             self.forget_client(&session);
         }
         self.outlets.expire(now);
-        for seat in self.outlets.seat(now) {
+        for seat in self.outlets.seat() {
             self.seat(seat);
         }
     }
@@ -448,6 +455,19 @@ impl Post {
                 }
             });
         }
+    }
+
+    /// Something malformed has come from a peer.
+    pub(crate) fn note_refused(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// All that is to be said now.
@@ -511,9 +531,30 @@ fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {
         topic: &hello.topic,
         is_client: hello.kind() == Kind::Client,
         session: &hello.session,
+        name: &hello.name,
         conn,
         credit: hello.credit.unwrap_or_default(),
         max_message: limit_of(hello.max_message),
         position: hello.position.as_ref().filter(|_| same_epoch),
+    }
+}
+
+#[cfg(test)]
+impl Post {
+    pub(crate) fn set_client_credit(&mut self, messages: u64) {
+        if let Some(clients) = &mut self.clients {
+            clients.set_credit_messages(messages);
+        }
+    }
+
+    /// What is kept, for a test that there is nothing.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = self.clients.as_ref().map_or(Vec::new(), Clients::left);
+        left.extend(self.outlets.left());
+        left.extend(self.tasks.iter().flat_map(Tasks::left));
+        if !self.ledger.is_empty() {
+            left.push("what is settled is not told".to_owned());
+        }
+        left
     }
 }

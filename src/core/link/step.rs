@@ -92,6 +92,23 @@ impl StepSession {
         self.taker.open()
     }
 
+    /// How many are open that have not ended.
+    #[cfg(test)]
+    pub(crate) fn unsettled(&self) -> usize {
+        self.taker.open() - self.taker.untold().len()
+    }
+
+    /// What is kept, for a test that there is nothing.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> Option<String> {
+        let (open, arrived) = (self.taker.open(), self.arrived.len());
+        let unsaid = self.done.len() + self.outcomes.len();
+        let bytes = self.arrived_bytes;
+        let something = open + arrived + unsaid > 0 || bytes > 0 || !self.ledger.is_empty();
+        something
+            .then(|| format!("{open} open, {arrived} arrived ({bytes} bytes), {unsaid} unsaid"))
+    }
+
     fn forget_arrived(&mut self) {
         self.arrived.clear();
         self.arrived_bytes = 0;
@@ -104,8 +121,10 @@ impl StepSession {
         }
         let size = frame.len() as u64;
         let bytes = self.arrived_bytes + size > LENIENCE.saturating_mul(self.credit.bytes);
-        let messages = self.taker.open() as u64 >= self.credit.messages;
-        if bytes && !self.arrived.is_empty() || messages && self.taker.open() > 0 {
+        // What was told of is open here until that was heard, and no more there.
+        let open = self.taker.open() - self.taker.untold().len();
+        let messages = open as u64 >= self.credit.messages;
+        if bytes && !self.arrived.is_empty() || messages && open > 0 {
             // It stays with the giver, who counts wrongly.
             self.broken = true;
             return;

@@ -245,7 +245,7 @@ impl Tasks {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
         // What comes of more could be put nowhere, while results wait for the component.
-        let has_room = self.result_bytes < MOST_RESULTS;
+        let has_room = !self.is_choked();
         let may_run = |session: &str| has_room && may_run(session);
         self.queue.assign(now, may_run, &mut orders);
         for order in orders.drain(..) {
@@ -383,6 +383,21 @@ impl Tasks {
         self.queue.len() == 0 && self.results.is_empty()
     }
 
+    /// How many workers are connected on the pylm wire.
+    pub(crate) fn wired_workers(&self) -> usize {
+        self.wire.peers()
+    }
+
+    /// How many bytes of results wait for the component.
+    pub(crate) fn result_bytes(&self) -> u64 {
+        self.result_bytes
+    }
+
+    /// Whether so much waits for the component that no more is run.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.result_bytes >= MOST_RESULTS
+    }
+
     pub(crate) fn queue(&self) -> &Queue<Kept> {
         &self.queue
     }
@@ -441,4 +456,30 @@ pub(super) fn placed_as(mut frame: Frame, task: &Frame) -> Frame {
         _ => {}
     }
     frame
+}
+
+#[cfg(test)]
+impl Tasks {
+    /// What is kept, for a test that there is nothing.
+    pub(super) fn left(&self) -> Vec<String> {
+        let stats = self.queue.stats();
+        let mut left = Vec::new();
+        let kept = [
+            ("tasks", self.queue.len()),
+            ("bytes of tasks", self.queue.bytes()),
+            ("sessions with tasks", stats.sessions.len()),
+            ("results", self.results.len()),
+            ("results of which more is to come", self.parts.len()),
+            ("orders", self.orders.len()),
+        ];
+        let kept = kept.into_iter().filter(|(_, count)| *count > 0);
+        left.extend(kept.map(|(what, count)| format!("{count} {what}")));
+        if self.sessions.len() != self.workers.len() || stats.workers.len() != self.workers.len() {
+            left.push(format!(
+                "{} workers, by other counts others",
+                self.workers.len()
+            ));
+        }
+        left
+    }
 }

@@ -7,7 +7,7 @@
 //! is given out again: some of it may have been with others, which costs a second run of it, and
 //! of two results the first counts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::tasks::placed_as;
@@ -30,6 +30,11 @@ const SUSPECT: Duration = Duration::from_millis(500);
 /// how many there are.
 const MORE: Duration = Duration::from_millis(100);
 
+/// After so long, what is not answered may be silent; and after so long again, nothing is
+/// expected of it.
+const SILENT: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(60);
+
 /// So many tasks may be remembered that are over.
 const TIDY: usize = 1_024;
 
@@ -48,7 +53,9 @@ pub(super) struct Wire {
     /// What a worker has answered once, and may answer again.
     answered: HashMap<TaskId, Answered>,
     /// The order in which that ends.
-    ends: VecDeque<(Instant, TaskId)>,
+    ends: BTreeSet<(Instant, TaskId)>,
+    /// When something was answered last.
+    last_answer: Option<Instant>,
     to_send: VecDeque<Frame>,
     /// When to give out again what was out at some time.
     suspects: Option<(Instant, Instant)>,
@@ -86,6 +93,11 @@ impl Wire {
         self.to_send.push_back(frame);
     }
 
+    /// How many of them are connected.
+    pub(super) fn peers(&self) -> usize {
+        self.peers
+    }
+
     pub(super) fn next(&mut self) -> Option<Frame> {
         self.to_send.pop_front()
     }
@@ -105,11 +117,13 @@ impl Wire {
         };
         if let Some(answered) = self.answered.get_mut(&id) {
             if answered.attempt != attempt {
+                queue.note_late();
                 return None;
             }
             answered.results += 1;
             let mut frame = placed_as(frame, &answered.task);
             frame.add_position(SECOND + answered.results);
+            self.last_answer = Some(now);
             return Some(Made {
                 frame,
                 ticket: answered.ticket.clone(),
@@ -130,7 +144,8 @@ impl Wire {
             results: 0,
         };
         self.answered.insert(id, answered);
-        self.ends.push_back((now + MORE, id));
+        self.ends.insert((now + MORE, id));
+        self.last_answer = Some(now);
         Some(made)
     }
 
@@ -198,6 +213,34 @@ impl Wire {
         (peers * each, peers * BYTES)
     }
 
+    /// A function that gives nothing is silent on this wire. So when all that may be out is, and
+    /// others are answered, those that have been out for long are taken to be such: nobody waits
+    /// for them any more, and if they answer after all, that goes on.
+    fn presume_silent(&mut self, now: Instant, queue: &mut Queue<Kept>) {
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= SILENT;
+        let answers = self.last_answer.is_some_and(|last| !is_old(last));
+        if self.out.len() < self.credit(self.peers).0 || !answers {
+            return;
+        }
+        let old = self.out.iter().filter(|(_, out)| is_old(out.since));
+        for id in old.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let attempt = self.out.remove(&id).map_or(0, |out| out.attempt);
+            if let Some(kept) = queue.finish_any(Self::ID, id, Duration::ZERO, now) {
+                if let Some(ticket) = kept.ticket {
+                    ticket.untracked();
+                }
+                let answered = Answered {
+                    attempt,
+                    task: kept.frame.with_payload(b""),
+                    ticket: None,
+                    results: 0,
+                };
+                self.answered.insert(id, answered);
+                self.ends.insert((now + LATE, id));
+            }
+        }
+    }
+
     /// Forgets what was out and has come to its end elsewhere, if that may be much.
     fn tidy(&mut self, queue: &Queue<Kept>) {
         if self.by_cache.len() > 2 * (queue.len() + self.answered.len()) + TIDY {
@@ -210,9 +253,11 @@ impl Wire {
 
     pub(super) fn expire(&mut self, now: Instant, queue: &mut Queue<Kept>) {
         self.tidy(queue);
-        while let Some((_, id)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+        while let Some((end, id)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
+            self.ends.remove(&(end, id));
             self.forget(id);
         }
+        self.presume_silent(now, queue);
         if let Some((_, gone)) = self.suspects.take_if(|(end, _)| *end <= now) {
             let late = self.out.iter().filter(|(_, out)| out.since <= gone);
             let late: Vec<_> = late.map(|(id, _)| *id).collect();
@@ -224,8 +269,12 @@ impl Wire {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let end = self.ends.front().map(|(end, _)| *end);
+        let end = self.ends.first().map(|(end, _)| *end);
         let suspects = self.suspects.map(|(end, _)| end);
-        end.into_iter().chain(suspects).min()
+        let is_full = self.peers > 0 && self.out.len() >= self.credit(self.peers).0;
+        let oldest = self.out.values().map(|out| out.since).next();
+        let silent = oldest.filter(|_| is_full).map(|since| since + SILENT);
+        let silent = silent.filter(|_| self.last_answer.is_some());
+        end.into_iter().chain(suspects).chain(silent).min()
     }
 }

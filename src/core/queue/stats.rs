@@ -106,6 +106,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// A result came too late, and was not even asked for.
+    pub(crate) fn note_late(&mut self) {
+        self.counters.fenced += 1;
+    }
+
     /// Why the oldest task of a session waits.
     pub(crate) fn why_session(&self, session: &str) -> Why {
         let Some(session) = self.sessions.number_of(session) else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::job::{Job, News, What};
-use super::{CREDIT, Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use super::{Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
 use crate::core::link::tasks::limit_of;
 use crate::core::link::{Credit, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
@@ -27,7 +27,7 @@ impl Session {
             session: id.clone(),
             name: id.clone(),
             topic: id,
-            credit: Some(CREDIT),
+            credit: Some(self.credit),
             position,
             max_message: self.max_message as u64,
             ..Hello::default()

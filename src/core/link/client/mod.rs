@@ -84,6 +84,8 @@ pub(crate) struct Session {
     last_job: u64,
     giver: Giver<Submitted>,
     lines: Vec<Incoming>,
+    /// How much of each server's stream may be open.
+    credit: Credit,
     /// Jobs that have ended before their messages have, and how many of those the server has.
     cancelled: BTreeMap<u64, usize>,
     /// Those of them of which it has not been told.
@@ -123,6 +125,7 @@ impl Session {
             last_job: 0,
             giver: Giver::new(),
             lines: (0..servers).map(|_| Incoming::default()).collect(),
+            credit: CREDIT,
             cancelled: BTreeMap::new(),
             untold: Vec::new(),
             blocked: Vec::new(),
@@ -285,6 +288,32 @@ fn acknowledge(lines: &mut [Incoming], at: Origin) {
         line.bytes -= at.size;
         line.taker.ended(at.number, custody::Outcome::default());
         line.done.push(at.number);
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    pub(crate) fn set_credit_messages(&mut self, messages: u64) {
+        self.credit.messages = messages;
+    }
+
+    /// What is kept, for a test that there is nothing.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let open = self.lines.iter().map(|line| line.taker.open()).sum();
+        let untold = self.lines.iter().map(|line| line.done.len()).sum();
+        let bytes = self.lines.iter().map(|line| line.bytes as usize).sum();
+        let kept = [
+            ("jobs", self.jobs.len()),
+            ("messages", self.giver.len()),
+            ("open outputs", open),
+            ("bytes of those", bytes),
+            ("acknowledgements", untold),
+            ("cancelled jobs", self.cancelled.len()),
+            ("untold ends of jobs", self.untold.len()),
+        ];
+        let kept = kept.into_iter().filter(|(_, count)| *count > 0);
+        kept.map(|(what, count)| format!("{count} {what}"))
+            .collect()
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the fuzz targets in `fuzz/` reach that nobody else does. Only there when fuzzing.
+
+use std::time::{Duration, Instant};
+
+use crate::core::custody::Ledger;
+use crate::core::link::{Made, Post, PostSettings};
+use crate::core::queue::Settings;
+use crate::message::Frame;
+use crate::message::link::{Envelope, Head};
+
+/// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths.
+pub fn link_message(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let (head, rest) = rest.split_at(rest.len() * usize::from(first >> 4) / 16);
+    let (small, large) = rest.split_at(rest.len() * usize::from(first & 15) / 16);
+    let mut parts = vec![head.to_vec(), small.to_vec(), large.to_vec()];
+    parts.retain(|part| !part.is_empty());
+    let whole = parts.clone();
+    if let Ok((_, messages)) = Envelope::decode(&mut parts) {
+        let said: usize = messages.iter().map(Vec::len).sum();
+        let had: usize = whole.iter().skip(1).map(Vec::len).sum();
+        assert_eq!(said, had, "something was made up or left out");
+    }
+}
+
+/// Has peers say whatever they like to the server's side of the link, in whatever order.
+pub fn post(bytes: &[u8]) {
+    let mut now = Instant::now();
+    let settings = PostSettings {
+        epoch: "epoch".to_owned(),
+        hold: 10_000,
+        subscribers: 1,
+        patience: Duration::from_secs(5),
+        submits: true,
+        max_message: 1_000,
+        workers: Some(Settings::default()),
+    };
+    let mut post = Post::new(settings, Ledger::new(|| {}));
+    let mut rest = bytes;
+    while let [what, length, more @ ..] = rest {
+        let (body, left) = more.split_at(more.len().min(usize::from(*length)));
+        rest = left;
+        let conn = u64::from(what & 7);
+        match what >> 3 {
+            0..16 => {
+                let Ok(head) = <Head as prost::Message>::decode(body) else {
+                    continue;
+                };
+                let given = head.sizes.len() + head.results.len();
+                let frames = (0..given.min(50)).map(|number| {
+                    let mut frame = Frame::new("", "a/1", "s.f", "", body);
+                    frame.set_place(number as u64, &[]);
+                    frame
+                });
+                post.receive(conn, head, frames.collect(), now);
+            }
+            16 => post.unreachable(conn, now),
+            17 => now += Duration::from_millis(u64::from(*length) * 20),
+            18 => give(&mut post, Frame::new("", "a/1", "s.f", "", body), now),
+            19 => post.set_wire_subscribers(&String::from_utf8_lossy(body), conn as usize),
+            20 => {
+                if let Some(tasks) = post.tasks() {
+                    tasks.set_wired(conn as usize % 3, *length > 100, now);
+                }
+            }
+            21 => {
+                if let Ok(frame) = Frame::parse(body.to_vec(), 1_000)
+                    && let Some(tasks) = post.tasks()
+                {
+                    tasks.wired(frame, now);
+                }
+            }
+            _ => {}
+        }
+        while let Some(item) = post.next_submitted() {
+            let made = Made {
+                frame: item.frame,
+                ticket: Some(item.ticket),
+            };
+            post.work(made, now);
+        }
+        while let Some(made) = post.next_result() {
+            post.give_client(made.frame.client().to_owned(), made, now);
+        }
+        while let Some(frame) = post.tasks().and_then(|tasks| tasks.next_wired()) {
+            drop(frame);
+        }
+        while post.next_published().is_some() {}
+        post.tick(now);
+        drop(post.take(now));
+    }
+}
+
+fn give(post: &mut Post, frame: Frame, now: Instant) {
+    let made = Made {
+        frame,
+        ticket: None,
+    };
+    match made.frame.payload().len() % 2 {
+        0 => post.give_step("s", made, now),
+        _ => post.give_client("a/1".to_owned(), made, now),
+    }
+}
