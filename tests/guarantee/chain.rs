@@ -78,7 +78,7 @@ fn a_server_and_pipelines_of_which_one_makes_several_results_are_killed_without_
     let _alone = alone();
     let _limit = limit(240, "a chain with several results that is killed");
     let steps = ["s.f", "p1.several", "p2.f"];
-    let (roles, client) = chain(&["pipeline"; 2], &steps, 200_000);
+    let (roles, client) = chain(&["pipeline"; 2], &steps, 50_000);
     killed(0, &with_fixed_pull(roles), &client);
 }
 
