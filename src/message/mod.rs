@@ -19,7 +19,7 @@ mod proto {
 }
 
 pub use frame::Frame;
-pub(crate) use frame::{HEADROOM, PlaceRef};
+pub(crate) use frame::HEADROOM;
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;
