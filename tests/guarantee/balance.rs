@@ -8,7 +8,7 @@ use palm::Client;
 use crate::common::{limit, until_within};
 use crate::journal::{Journal, Run, now};
 use crate::process::{Process, Role, alone, master};
-use crate::tally::{Tally, payload};
+use crate::tally::{Plan, Tally, payload};
 
 /// Two workers, each with the settings that are given for it, marked 0 and 1.
 struct Pair {
@@ -43,7 +43,8 @@ impl Pair {
     fn run(&self, function: &str, messages: u64) -> Tally {
         let client = self.client();
         let job = client.job(function, (0..messages).map(|number| payload(number, 8)));
-        let tally = Tally::of(job.unwrap(), messages, 8, 1, |_| {});
+        let plan = Plan::of(messages, 8);
+        let tally = Tally::of(job.unwrap(), plan, |_| {});
         tally.is_whole();
         tally
     }

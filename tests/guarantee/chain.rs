@@ -4,49 +4,50 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Random, fixed, limit};
 use crate::process::{Process, Role, alone};
-use crate::tally::Tally;
 
-const MESSAGES: u64 = 60_000;
 const EACH: Duration = Duration::from_millis(300);
 
-/// A server and three pipelines behind it: the roles of all, and the client's.
-pub fn chain(messages: u64) -> ([Role; 4], Role) {
+/// The roles of a server and of what comes after it, each at an address of its own, and of their
+/// client. `steps` are the functions: the first is the server's, with the name `s`.
+pub fn chain(kinds: &[&str], steps: &[&str], messages: u64) -> (Vec<Role>, Role) {
     let db = fixed();
-    let publish: Vec<String> = (0..4).map(|_| fixed()).collect();
-    let pipeline = |index: usize, before: &str| {
-        Role::new("pipeline")
-            .with("name", format!("p{index}"))
-            .with("after", format!("{before}@{}", publish[index - 1]))
-            .with("pub", &publish[index])
-    };
-    let steps = [
-        Role::new("server").with("db", &db).with("pub", &publish[0]),
-        pipeline(1, "s").with("more", true),
-        pipeline(2, "p1").with("more", true),
-        pipeline(3, "p2"),
-    ];
+    let publish: Vec<String> = steps.iter().map(|_| fixed()).collect();
+    let names: Vec<&str> = steps
+        .iter()
+        .map(|step| step.split_once('.').unwrap().0)
+        .collect();
+    let mut roles = vec![Role::new("server").with("db", &db).with("pub", &publish[0])];
+    for (index, kind) in (1..).zip(kinds) {
+        let before = format!("{}@{}", names[index - 1], publish[index - 1]);
+        let role = Role::new(kind)
+            .with("name", names[index])
+            .with("after", before)
+            .with("pub", &publish[index]);
+        roles.push(match index == kinds.len() {
+            true => role,
+            false => role.with("more", true),
+        });
+    }
     let client = Role::new("client")
         .with("server", "s")
         .with("db", &db)
-        .with("pub", &publish[3])
-        .with("steps", "s.f,p1.f,p2.f,p3.f")
+        .with("pub", publish.last().unwrap())
+        .with("steps", steps.join(","))
         .with("messages", messages);
-    (steps, client)
+    (roles, client)
 }
 
-#[test]
-fn pipelines_killed_in_a_chain_of_three_cost_no_result_and_double_none() {
-    let _alone = alone();
-    let _limit = limit(240, "pipelines that are killed");
-    let mut random = Random::new("pipelines that are killed");
-    let (roles, client) = chain(MESSAGES);
+/// Runs a job while one of these processes is killed from time to time, each but those at the
+/// front of the list.
+fn killed(front: usize, roles: &[Role], client: &Role) {
+    let mut random = Random::new("steps that are killed");
     let mut steps: Vec<Process> = roles.iter().map(Role::start).collect();
     let mut client = client.start();
     let mut killed = 0;
     let mut next = Instant::now() + EACH;
     while client.ended().is_none() {
         if Instant::now() >= next {
-            let index = 1 + random.below(3);
+            let index = front + random.below(steps.len() - front);
             steps[index].kill();
             steps[index] = roles[index].start();
             next = Instant::now() + EACH;
@@ -54,11 +55,48 @@ fn pipelines_killed_in_a_chain_of_three_cost_no_result_and_double_none() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let tally: Tally = client.wait_for("tally", EACH).parse().unwrap();
+    let tally = client.tally(Duration::from_secs(1));
     println!(
-        "{MESSAGES} messages, {killed} pipelines killed, in {:?}",
-        tally.took
+        "{} messages, {} results, {killed} processes killed, in {:?}",
+        tally.messages, tally.results, tally.took
     );
     tally.is_whole();
     assert!(killed >= 5, "only {killed} were killed");
+}
+
+#[test]
+fn pipelines_killed_in_a_chain_of_three_cost_no_result_and_double_none() {
+    let _alone = alone();
+    let _limit = limit(240, "pipelines that are killed");
+    let steps = ["s.f", "p1.f", "p2.f", "p3.f"];
+    let (roles, client) = chain(&["pipeline"; 3], &steps, 200_000);
+    killed(1, &roles, &client);
+}
+
+#[test]
+fn a_server_and_pipelines_of_which_one_makes_several_results_are_killed_without_loss() {
+    let _alone = alone();
+    let _limit = limit(240, "a chain with several results that is killed");
+    let steps = ["s.f", "p1.several", "p2.f"];
+    let (roles, client) = chain(&["pipeline"; 2], &steps, 200_000);
+    killed(0, &with_fixed_pull(roles), &client);
+}
+
+#[test]
+fn a_hub_its_workers_and_the_steps_around_it_are_killed_without_loss() {
+    let _alone = alone();
+    let _limit = limit(240, "a hub that is killed");
+    let steps = ["s.f", "h.several", "p.f"];
+    let (roles, client) = chain(&["hub", "pipeline"], &steps, 30_000);
+    let mut roles = with_fixed_pull(roles);
+    let db = fixed();
+    roles[1] = roles[1].clone().with("db", &db);
+    roles.extend([1, 2].map(|_| Role::new("worker").with("db", &db)));
+    killed(0, &roles, &client);
+}
+
+/// A server that is found again has to be where it was.
+fn with_fixed_pull(mut roles: Vec<Role>) -> Vec<Role> {
+    roles[0] = roles[0].clone().with("pull", fixed());
+    roles
 }

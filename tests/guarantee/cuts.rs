@@ -9,7 +9,6 @@ use crate::common::{Random, limit};
 use crate::journal::Journal;
 use crate::process::{Process, Role, alone, master};
 use crate::proxy::Proxy;
-use crate::tally::Tally;
 
 const MESSAGES: u64 = 100_000;
 
@@ -50,8 +49,7 @@ fn connections_of_clients_and_workers_that_are_cut_cost_no_result_and_double_non
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let tally = client.wait_for("tally", Duration::from_secs(1));
-    let tally: Tally = tally.parse().unwrap();
+    let tally = client.tally(Duration::from_secs(1));
     let (again, most) = journal.again();
     println!(
         "{MESSAGES} messages, {} connections cut, {again} messages run again, one {most} times, \
@@ -67,15 +65,15 @@ fn connections_of_clients_and_workers_that_are_cut_cost_no_result_and_double_non
 fn connections_of_steps_that_are_cut_cost_no_result_and_double_none() {
     let _alone = alone();
     let _limit = limit(240, "connections of steps that are cut");
-    let (roles, client) = chain(MESSAGES / 2);
-    let cut = |role: &Role| role.clone().with("cut", 400);
+    let steps = ["s.f", "p1.several", "p2.f", "p3.f"];
+    let (roles, client) = chain(&["pipeline"; 3], &steps, MESSAGES);
+    let cut = |role: &Role| role.clone().with("cut", 200);
     let steps: Vec<Process> = roles.iter().map(|role| cut(role).start()).collect();
     let mut client = cut(&client).start();
     while client.ended().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let tally = client.wait_for("tally", Duration::from_secs(1));
-    let tally: Tally = tally.parse().unwrap();
+    let tally = client.tally(Duration::from_secs(1));
     let cuts: u64 = steps.iter().map(|step| step.number("cut")).sum();
     println!(
         "{} messages, {cuts} connections cut, in {:?}",

@@ -143,8 +143,7 @@ fn functions_that_always_fail_that_always_kill_and_that_nobody_has_are_each_an_e
             assert_eq!(*attempts as usize, ATTEMPTS);
             assert!(cause.contains("'die'"), "{cause}");
         }
-        let tally = beside.wait_for("tally", 3 * SOON);
-        tally.parse::<crate::tally::Tally>().unwrap().is_whole();
+        beside.tally(3 * SOON).is_whole();
     });
     println!("{ended} workers died of two messages");
     assert_eq!(ended, 2 * ATTEMPTS);

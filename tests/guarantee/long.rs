@@ -7,7 +7,7 @@ use palm::Client;
 use crate::common::limit;
 use crate::journal::Journal;
 use crate::process::{Process, Role, master};
-use crate::tally::{Tally, payload};
+use crate::tally::{Plan, Tally, payload};
 
 /// Heartbeats come every 250 ms, and a silence of 2 s is an end.
 const LONG: Duration = Duration::from_secs(30);
@@ -27,7 +27,8 @@ fn a_task_of_30_s_runs_once() {
     let _workers: Vec<Process> = (0..2).map(|_| worker.start()).collect();
     let client = Client::connect("m", &db).unwrap();
     let job = client.job("m.f", [payload(0, 8)]).unwrap();
-    let tally = Tally::of(job, 1, 8, 1, |_| {});
+    let plan = Plan::of(1, 8);
+    let tally = Tally::of(job, plan, |_| {});
     tally.is_whole();
     assert!(tally.took >= LONG);
     println!(

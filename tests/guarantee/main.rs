@@ -27,6 +27,7 @@ mod process;
 mod proxy;
 mod role;
 mod saw;
+mod storm;
 mod takeover;
 mod tally;
 mod workers;

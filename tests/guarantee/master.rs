@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::common::limit;
 use crate::journal::Journal;
 use crate::process::{Process, Role, alone, master, until_number};
-use crate::tally::Tally;
 
 const WORKERS: usize = 4;
 const MESSAGES: u64 = 200_000;
@@ -32,8 +31,7 @@ fn a_master_killed_five_times_costs_no_result_and_doubles_none() {
         master.kill();
         master = role.start();
     }
-    let tally = client.wait_for("tally", Duration::from_secs(60));
-    let tally: Tally = tally.parse().unwrap();
+    let tally = client.tally(Duration::from_secs(60));
     let (again, most) = journal.again();
     println!(
         "{MESSAGES} messages, the master killed {KILLED} times, {again} messages run again, one \

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::common::{fixed, until_within};
+use crate::tally::Tally;
 
 /// The environment variable that tells a process its role: `ROLE KEY=VALUE …`.
 pub const ROLE: &str = "PALM_TEST_ROLE";
@@ -151,6 +152,11 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// What came of a client's job.
+    pub fn tally(&self, limit: Duration) -> Tally {
+        self.wait_for("tally", limit).parse().unwrap()
     }
 
     /// The last lines of its log.

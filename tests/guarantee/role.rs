@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use palm::{Addresses, BoxError, Call, Client, Master, Pipeline, Running, Server, Worker};
+use palm::{Addresses, BoxError, Call, Client, Hub, Master};
+use palm::{Pipeline, Reply, Running, Server, Worker};
 
 use crate::journal::Writer;
 use crate::process::{READY, ROLE, peak};
 use crate::saw;
-use crate::tally::{Tally, number, payload, step};
+use crate::tally::{Plan, Tally, number, payload, several, step, with_copy, with_number};
 
 /// Is what this process was started for, if it was. In the process of the tests it is nothing.
 #[test]
@@ -32,6 +33,7 @@ fn play() {
         "master" => serve(master(&settings)),
         "server" => serve(server(&settings)),
         "pipeline" => serve(pipeline(&settings)),
+        "hub" => serve(hub(&settings)),
         "worker" => serve(worker(&settings)),
         "client" => client(&settings),
         _ => panic!("there is no role {role}"),
@@ -98,6 +100,7 @@ fn master(settings: &Settings) -> palm::Result<Running> {
 fn server(settings: &Settings) -> palm::Result<Running> {
     let server = Server::new("s", settings.addresses());
     let server = server.function("f", |call| Ok(answer(call)));
+    let server = server.function("several", |call| Ok(answers(call)));
     server.pipelined(true).start()
 }
 
@@ -108,7 +111,18 @@ fn pipeline(settings: &Settings) -> palm::Result<Running> {
     Pipeline::new(settings.text("name").unwrap(), settings.addresses())
         .after(before, address)
         .function("f", |call| Ok(answer(call)))
+        .function("several", |call| Ok(answers(call)))
         .to_client(!settings.is("more"))
+        .start()
+}
+
+/// The same with workers.
+fn hub(settings: &Settings) -> palm::Result<Running> {
+    let after = settings.text("after").unwrap();
+    let (before, address) = after.split_once('@').unwrap();
+    Hub::new(settings.text("name").unwrap(), settings.addresses())
+        .after(before, address)
+        .pipelined(settings.is("more"))
         .start()
 }
 
@@ -185,8 +199,9 @@ pub const UNLUCKY: u64 = 13;
 fn worker(settings: &Settings) -> palm::Result<Running> {
     let work = Arc::new(Work::new(settings));
     type Function = fn(&Work, u64) -> Result<(), BoxError>;
-    let functions: [(&str, Function); 6] = [
+    let functions: [(&str, Function); 7] = [
         ("f", Work::f),
+        ("several", Work::f),
         ("every_second", Work::every_second),
         ("long_once", Work::long_once),
         ("mixed", Work::mixed),
@@ -201,7 +216,10 @@ fn worker(settings: &Settings) -> palm::Result<Running> {
         worker = worker.function(name, move |call| {
             let number = work.begin(call);
             function(&work, number)?;
-            Ok(answer(call))
+            Ok(match name {
+                "several" => answers(call),
+                _ => answer(call).into(),
+            })
         });
     }
     worker.start()
@@ -213,8 +231,20 @@ fn rest(time: Duration) {
     }
 }
 
+/// The next number.
 fn answer(call: &Call<'_>) -> Vec<u8> {
-    payload(step(number(call.payload())), call.payload().len())
+    let next = step(number(call.payload()));
+    with_number(call.payload().to_vec(), next)
+}
+
+/// None, one or several of it.
+fn answers(call: &Call<'_>) -> Reply {
+    let count = several(number(call.payload()));
+    Reply::Many(
+        (0..count)
+            .map(|copy| with_copy(answer(call), copy))
+            .collect(),
+    )
 }
 
 /// Runs a job of numbers and tells what came of it.
@@ -228,17 +258,20 @@ fn client(settings: &Settings) {
     let steps = settings.text("steps").unwrap_or("m.f".to_owned());
     let steps: Vec<&str> = steps.split(',').collect();
     let messages = settings.number("messages").unwrap();
-    let size = settings.number("size").unwrap_or(8) as usize;
+    let several = steps.iter().position(|step| step.ends_with(".several"));
+    let plan = Plan {
+        messages,
+        size: settings.number("size").unwrap_or(16) as usize,
+        steps: steps.len() as u32,
+        several: several.map(|step| step as u32),
+    };
     tell("ready", "");
     let job = client
-        .request(steps.as_slice())
-        .timeout(Duration::from_secs(
-            settings.number("patience").unwrap_or(40),
-        ))
-        .job((0..messages).map(move |number| payload(number, size)))
+        .request(steps)
+        .timeout(Duration::from_secs(40))
+        .job((0..messages).map(move |number| payload(number, plan.size)))
         .unwrap();
-    let steps = steps.len() as u32;
-    let tally = Tally::of(job, messages, size, steps, |come| tell("come", come));
+    let tally = Tally::of(job, plan, |come| tell("come", come));
     tell("peak", peak("self"));
     tell("tally", tally);
 }

@@ -7,7 +7,7 @@ use palm::Client;
 use crate::common::{limit, until_within};
 use crate::journal::{Journal, Run, now};
 use crate::process::{Process, Role, alone, master};
-use crate::tally::{Tally, payload};
+use crate::tally::{Plan, Tally, payload};
 
 /// How many workers are taken away, and how many are left.
 const GONE: u64 = 3;
@@ -67,7 +67,8 @@ fn taken_over_after(signal: &str) -> Vec<Duration> {
     if signal == "STOP" {
         workers.iter().for_each(|worker| worker.signal("CONT"));
     }
-    Tally::of(job, GONE, 8, 1, |_| {}).is_whole();
+    let plan = Plan::of(GONE, 8);
+    Tally::of(job, plan, |_| {}).is_whole();
     assert!(journal.again().1 == 2, "no task is run a third time");
     after
 }

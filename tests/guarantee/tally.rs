@@ -23,14 +23,82 @@ pub fn number(payload: &[u8]) -> u64 {
     u64::from_be_bytes(payload[..8].try_into().expect("a number"))
 }
 
+/// A payload with another number, and the same otherwise.
+pub fn with_number(mut payload: Vec<u8>, number: u64) -> Vec<u8> {
+    payload[..8].copy_from_slice(&number.to_be_bytes());
+    payload
+}
+
+/// How many results the function `several` makes of a number.
+pub fn several(number: u64) -> u64 {
+    number % MOST
+}
+
+/// More than `several` makes of any.
+const MOST: u64 = 4;
+
+/// A payload with another last byte, by which the results of one message are told apart.
+pub fn with_copy(mut payload: Vec<u8>, copy: u64) -> Vec<u8> {
+    *payload.last_mut().expect("a payload") = copy as u8;
+    payload
+}
+
+/// A job of the numbers from 0 on, and what should come of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub messages: u64,
+    /// The size of each payload: at least 8, and 9 if a step makes several results.
+    pub size: usize,
+    pub steps: u32,
+    /// Which of the steps is `several`, from 0, if one is.
+    pub several: Option<u32>,
+}
+
+impl Plan {
+    /// One step, which makes one result of each.
+    pub fn of(messages: u64, size: usize) -> Self {
+        Self {
+            messages,
+            size,
+            steps: 1,
+            several: None,
+        }
+    }
+
+    fn after(number: u64, steps: u32) -> u64 {
+        (0..steps).fold(number, |number, _| step(number))
+    }
+
+    /// How many results there should be of a message.
+    fn count(&self, message: u64) -> u64 {
+        self.several
+            .map_or(1, |before| several(Self::after(message, before)))
+    }
+
+    pub fn results(&self) -> u64 {
+        (0..self.messages).map(|message| self.count(message)).sum()
+    }
+
+    /// Which of the results of a message this should be, if it is one.
+    fn copy_of(&self, message: u64, result: &[u8]) -> Option<u64> {
+        let expected = payload(Self::after(message, self.steps), self.size);
+        (0..self.count(message)).find(|copy| match self.several {
+            Some(_) => with_copy(expected.clone(), *copy) == result,
+            None => expected == result,
+        })
+    }
+}
+
 /// What has come of a job of the numbers from 0 on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     pub messages: u64,
+    /// How many results should come of them.
+    pub expected: u64,
     pub results: u64,
-    /// Messages without a result or an error.
+    /// Results that should have come and have not.
     pub missing: u64,
-    /// Results and errors over one a message.
+    /// Results that have come before.
     pub doubles: u64,
     /// Results that are not what comes of the message that they say they are of.
     pub wrong: u64,
@@ -39,60 +107,53 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Reads a job of so many messages of this size to its end. Each went through some steps.
-    pub fn of(
-        mut job: Job,
-        messages: u64,
-        size: usize,
-        steps: u32,
-        mut progress: impl FnMut(u64),
-    ) -> Self {
+    /// Reads a job to its end.
+    pub fn of(mut job: Job, plan: Plan, mut progress: impl FnMut(u64)) -> Self {
         let start = Instant::now();
         let mut tally = Self {
-            messages,
+            messages: plan.messages,
+            expected: plan.results(),
             ..Self::default()
         };
-        let mut seen = vec![0_u64; messages as usize];
-        let mut come = 0;
+        let mut seen = vec![0_u32; (plan.messages * MOST) as usize];
         for result in job.results() {
-            let Some(message) = result.message else {
-                // It ends the job.
-                eprintln!("the job ended: {:?}", result.payload);
-                tally.errors += 1;
-                continue;
-            };
-            match seen.get_mut(message as usize) {
-                Some(seen) => *seen += 1,
-                None => tally.wrong += 1,
-            }
+            let message = result.message;
             match result.payload {
                 Ok(result) => {
-                    let expected = (0..steps).fold(message, |number, _| step(number));
                     tally.results += 1;
-                    tally.wrong += u64::from(result != payload(expected, size));
+                    let message = message.filter(|message| *message < plan.messages);
+                    let copy = message.and_then(|message| plan.copy_of(message, &result));
+                    match message.zip(copy) {
+                        Some((message, copy)) => seen[(message * MOST + copy) as usize] += 1,
+                        None => tally.wrong += 1,
+                    }
                 }
                 Err(error) => {
-                    eprintln!("message {message}: {error}");
+                    eprintln!("message {message:?}: {error}");
                     tally.errors += 1;
                 }
             }
-            come += 1;
-            if come % 500 == 0 {
-                progress(come);
+            if tally.results % 500 == 0 {
+                progress(tally.results);
             }
         }
-        tally.missing = seen.iter().filter(|seen| **seen == 0).count() as u64;
-        tally.doubles = seen.iter().map(|seen| seen.saturating_sub(1)).sum();
+        let different = seen.iter().filter(|seen| **seen > 0).count() as u64;
+        tally.missing = tally.expected - different;
+        tally.doubles = seen
+            .iter()
+            .map(|seen| u64::from(seen.saturating_sub(1)))
+            .sum();
         tally.took = start.elapsed();
         tally
     }
 
-    /// Each message has exactly one result, and it is the right one.
+    /// All results are there, each once, and nothing else.
     #[track_caller]
     pub fn is_whole(&self) {
         let wanted = Self {
             messages: self.messages,
-            results: self.messages,
+            expected: self.expected,
+            results: self.expected,
             took: self.took,
             ..Self::default()
         };
@@ -104,6 +165,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             messages,
+            expected,
             results,
             missing,
             doubles,
@@ -114,7 +176,7 @@ impl fmt::Display for Tally {
         let took = took.as_micros();
         write!(
             f,
-            "{messages} {results} {missing} {doubles} {wrong} {errors} {took}"
+            "{messages} {expected} {results} {missing} {doubles} {wrong} {errors} {took}"
         )
     }
 }
@@ -125,11 +187,22 @@ impl FromStr for Tally {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let numbers = text.split(' ').map(str::parse);
         let numbers = numbers.collect::<Result<Vec<u64>, _>>()?;
-        let [messages, results, missing, doubles, wrong, errors, took] = numbers[..] else {
+        let [
+            messages,
+            expected,
+            results,
+            missing,
+            doubles,
+            wrong,
+            errors,
+            took,
+        ] = numbers[..]
+        else {
             panic!("no tally: {text}");
         };
         Ok(Self {
             messages,
+            expected,
             results,
             missing,
             doubles,
@@ -144,12 +217,13 @@ impl FromStr for Tally {
 fn a_tally_is_told_whole() {
     let tally = Tally {
         messages: 1,
-        results: 2,
-        missing: 3,
-        doubles: 4,
-        wrong: 5,
-        errors: 6,
-        took: Duration::from_micros(7),
+        expected: 2,
+        results: 3,
+        missing: 4,
+        doubles: 5,
+        wrong: 6,
+        errors: 7,
+        took: Duration::from_micros(8),
     };
     assert_eq!(tally.to_string().parse(), Ok(tally));
 }

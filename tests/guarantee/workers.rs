@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use crate::common::{Random, limit};
 use crate::journal::Journal;
 use crate::process::{Process, Role, alone, master};
-use crate::tally::Tally;
 
 const WORKERS: usize = 4;
 const MESSAGES: u64 = 200_000;
@@ -39,7 +38,7 @@ fn a_worker_killed_every_200_ms_costs_no_result_and_doubles_none() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let tally: Tally = client.wait_for("tally", EACH).parse().unwrap();
+    let tally = client.tally(EACH);
     let (again, most) = journal.again();
     println!(
         "{MESSAGES} messages, {killed} workers killed, {again} messages run again, one {most} \
