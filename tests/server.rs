@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{SOON, cache_call, client, echo_server, eval, limit, message, published};
 use palm::{Addresses, BoxError, Call, Error, Functions, Handler, Reply, Server};

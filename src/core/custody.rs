@@ -80,7 +80,8 @@ impl Ledger {
         std::mem::take(&mut *self.settled.lock())
     }
 
-    /// Whether there is something to take.
+    /// Whether there is nothing to take.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.settled.lock().is_empty()
     }

@@ -3,11 +3,8 @@
 
 pub(crate) mod complaints;
 pub(crate) mod custody;
-#[allow(dead_code)]
 pub(crate) mod link;
 pub(crate) mod outbox;
-// The master is built on it next.
-#[allow(dead_code, unused_imports)]
 pub(crate) mod queue;
 pub(crate) mod reduction;
 pub(crate) mod requests;

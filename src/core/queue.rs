@@ -46,7 +46,7 @@ use functions::Function;
 use names::Named;
 use pool::Pool;
 use session::Session;
-pub(crate) use stats::{Counters, SessionStats, Stats, Why, WorkerStats};
+pub(crate) use stats::{Counters, Stats, Why};
 
 pub(crate) type WorkerId = u64;
 pub(crate) type TaskId = u64;

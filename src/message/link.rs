@@ -48,11 +48,6 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Whether it says nothing but that its sender is there.
-    pub(crate) fn is_heartbeat(&self) -> bool {
-        self.head == Head::default()
-    }
-
     /// The parts of the ZeroMQ message.
     pub(crate) fn encode(&self) -> Vec<Part> {
         let mut small = Vec::new();
@@ -135,6 +130,7 @@ pub(crate) enum Part {
     Shared(Arc<Frame>),
 }
 
+#[cfg(test)]
 impl Part {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
@@ -249,6 +245,7 @@ impl Outgoing {
     }
 
     /// Whether there is nothing to say.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.head == Head::default()
     }

@@ -19,7 +19,9 @@ mod proto {
 }
 
 pub use frame::Frame;
-pub(crate) use frame::{HEADROOM, PlaceRef};
+pub(crate) use frame::HEADROOM;
+#[cfg(test)]
+pub(crate) use frame::PlaceRef;
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;

@@ -43,6 +43,8 @@ pub(super) struct Follow {
     pub(super) max_message: usize,
     /// Whether what it gives goes to a user, who says nothing of what becomes of it.
     pub(super) alone: bool,
+    /// Where its component is, by which it is told from others of the same name.
+    pub(super) beside: Option<String>,
 }
 
 impl Follow {
@@ -55,7 +57,11 @@ impl Follow {
             move || bell.announce()
         });
         let session = uuid::Uuid::new_v4().to_string();
-        let session = StepSession::new(session, crew.name(), &self.topic, CREDIT, ledger);
+        let name = match &self.beside {
+            Some(address) => format!("{} at {address}", crew.name()),
+            None => crew.name().to_owned(),
+        };
+        let session = StepSession::new(session, &name, &self.topic, CREDIT, ledger);
         let shared = Arc::new(Mutex::new(Arrivals {
             session,
             waiting: Batch::new(),

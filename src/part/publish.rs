@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::wiring::{Outbound, Part, Wiring};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
@@ -21,6 +21,9 @@ pub(crate) const WELCOME: &str = "_.link";
 
 /// How often to look after subscribers that have no room, if nothing tells that they have.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long the link of the component may take to be bound.
+const BOUND: Duration = Duration::from_secs(5);
 
 /// How many subscriptions are taken in before the messages have their turn.
 const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
@@ -43,12 +46,15 @@ pub struct PubService {
     link: Option<BesideLink>,
 }
 
+/// Is told how many subscribe to exactly what.
+pub(super) type Report = Box<dyn FnMut(&str, usize) + Send>;
+
 /// What a publisher has to do with the link of its component.
 pub(super) struct BesideLink {
     /// Where the link is: told once it is bound.
     pub(super) address: Receiver<String>,
     /// Is told how many subscribe to the topics that begin so.
-    pub(super) subscribers: Box<dyn FnMut(&str, usize) + Send>,
+    pub(super) subscribers: Report,
 }
 
 /// A hook that chooses the topic under which a message is published, and may change it.
@@ -174,9 +180,11 @@ impl Part for PubService {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
-            // When the link does not come to be, neither does the component.
             let mut link = self.link;
-            let address = link.as_ref().and_then(|link| link.address.recv().ok());
+            let address = match &link {
+                Some(link) => link_address(&link.address, &context.part)?,
+                None => None,
+            };
             let welcome = address.map_or(WELCOME.to_owned(), |at| format!("{WELCOME} {at}"));
             socket.set_welcome(welcome.as_bytes())?;
             if self.bounds.counts_subscribers() {
@@ -201,6 +209,19 @@ impl Part for PubService {
 }
 
 impl Outbound for PubService {}
+
+/// Where the link is, once it is bound. `None` when it does not come to be, and so neither does
+/// the component.
+fn link_address(told: &Receiver<String>, part: &str) -> Result<Option<String>> {
+    match told.recv_timeout(BOUND) {
+        Ok(address) => Ok(Some(address)),
+        Err(RecvTimeoutError::Disconnected) => Ok(None),
+        Err(RecvTimeoutError::Timeout) => {
+            let reason = "the link that it is a face of is no part of the component";
+            Err(Error::died(part, reason))
+        }
+    }
+}
 
 impl std::fmt::Debug for PubService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -263,7 +284,7 @@ struct Publishing<'a> {
     complaints: Complaints,
     late: Complaints,
     parts: Vec<Vec<u8>>,
-    report: Option<Box<dyn FnMut(&str, usize) + Send>>,
+    report: Option<Report>,
 }
 
 impl Publishing<'_> {

@@ -28,6 +28,7 @@ pub struct SubConnection {
     wire: Wire,
     /// Whether it is not a part of a component.
     alone: bool,
+    beside: Option<String>,
 }
 
 impl SubConnection {
@@ -40,6 +41,7 @@ impl SubConnection {
             max_message: DEFAULT_MAX_MESSAGE,
             wire: Wire::default(),
             alone: false,
+            beside: None,
         }
     }
 
@@ -54,6 +56,13 @@ impl SubConnection {
     /// The wire to speak: the link by default, if the publisher has one.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
+        self
+    }
+
+    /// An address of the component that it is a part of. The step before tells those of the same
+    /// name apart by it, also when they, or it, are restarted.
+    pub(crate) fn beside(mut self, address: &str) -> Self {
+        self.beside = Some(address.to_owned());
         self
     }
 
@@ -84,6 +93,7 @@ impl Part for SubConnection {
                     topic: self.topic,
                     max_message: self.max_message,
                     alone: self.alone,
+                    beside: self.beside,
                 };
                 return follow.spawn(crew, outlet);
             }

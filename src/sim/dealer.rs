@@ -87,7 +87,7 @@ pub(super) fn text(envelope: &Envelope) -> String {
     use std::fmt::Write;
     let Envelope { head, frames } = envelope;
     let mut text = String::new();
-    if envelope.is_heartbeat() {
+    if envelope.head == Default::default() {
         return "a beat".to_owned();
     }
     if let Some(hello) = &head.hello {

@@ -34,6 +34,7 @@ pub(super) struct World {
     second: (u64, usize),
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 enum Process {
     Component(Component),
     Worker(Worker),

@@ -234,7 +234,9 @@ impl Common {
 
     /// Where messages of an earlier step come from.
     pub(crate) fn sub(&self, previous: &Previous) -> SubConnection {
-        SubConnection::new(&previous.address, &previous.name).max_message(self.max_message)
+        SubConnection::new(&previous.address, &previous.name)
+            .beside(&self.addresses.db)
+            .max_message(self.max_message)
     }
 
     /// What runs functions and gives the results to clients or later steps: to be completed with

@@ -282,19 +282,6 @@ impl Clients {
         Some(crate::time::after(away, self.patience))
     }
 
-    /// Whether there is something for the component to take, if all read.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.turn.is_empty()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
-    pub(crate) fn knows(&self, session: &str) -> bool {
-        self.sessions.contains_key(session)
-    }
-
     /// How many bytes wait to be taken by the component.
     pub(crate) fn bytes(&self) -> u64 {
         self.sessions

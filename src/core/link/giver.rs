@@ -130,6 +130,7 @@ impl<T> Giver<T> {
         self.given.len() + self.waiting.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

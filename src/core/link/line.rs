@@ -97,13 +97,9 @@ impl<P: Party> Line<P> {
         &self.party
     }
 
+    #[cfg(test)]
     pub(crate) fn party_mut(&mut self) -> &mut P {
         &mut self.party
-    }
-
-    /// Whether the server knows us.
-    pub(crate) fn is_welcome(&self) -> bool {
-        self.state == State::Welcome
     }
 
     /// A new socket is open.

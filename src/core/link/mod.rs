@@ -58,9 +58,9 @@ pub(crate) use upstream::{Speaks, Upstream};
 pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};
+use crate::message::Frame;
 pub(crate) use crate::message::link::Credit;
 use crate::message::link::{self, Failed, Position, differences};
-use crate::message::{Frame, PlaceRef};
 
 /// How often each side of a link says something, so that the other knows that it is there.
 pub(crate) const BEAT: Duration = Duration::from_millis(250);
@@ -147,11 +147,4 @@ pub(crate) fn heard(outcome: link::Outcome) -> custody::Outcome {
             .map(|failed| (failed.path, failed.failure.unwrap_or_default()))
             .collect(),
     }
-}
-
-/// The path of a message among all that came of its client's, if it is one.
-pub(crate) fn path_of(frame: &Frame) -> Vec<u8> {
-    frame
-        .place()
-        .map_or(Vec::new(), |PlaceRef { path, .. }| path.to_vec())
 }

@@ -737,7 +737,7 @@ impl Topic {
     /// The slots, each with the position of its copies.
     fn positions(&self, wanted: usize) -> Vec<(usize, u64)> {
         let mut awaited: Vec<_> = self.slots.range(..wanted).collect();
-        awaited.sort_by_key(|(index, slot)| (&slot.name, **index));
+        awaited.sort_by_key(|(index, slot)| (&slot.name, &slot.session, **index));
         let awaited = awaited.iter().zip(0..);
         let awaited = awaited.map(|((index, _), position)| (**index, position));
         let more = self

@@ -189,8 +189,4 @@ impl Peers {
         let some = !self.known.is_empty();
         some.then(|| self.beat.unwrap_or(now))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.known.len()
-    }
 }

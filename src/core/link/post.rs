@@ -88,9 +88,9 @@ impl Post {
             return;
         };
         match who.kind {
-            Kind::Client => self.from_client(conn, &who, head, frames, now),
-            Kind::Step => self.from_taker(&who, &mut head, now),
-            Kind::Worker => self.from_worker(conn, &who, head, frames, now),
+            Kind::Client => self.hear_client(conn, &who, head, frames, now),
+            Kind::Step => self.hear_taker(&who, &mut head, now),
+            Kind::Worker => self.hear_worker(conn, &who, head, frames, now),
         }
     }
 
@@ -200,7 +200,7 @@ impl Post {
         }
     }
 
-    fn from_client(
+    fn hear_client(
         &mut self,
         conn: Conn,
         who: &Who,
@@ -208,7 +208,7 @@ impl Post {
         frames: Vec<Frame>,
         now: Instant,
     ) {
-        self.from_taker(who, &mut head, now);
+        self.hear_taker(who, &mut head, now);
         let Some(clients) = &mut self.clients else {
             self.leave_if(head.bye, conn, who, now);
             return;
@@ -260,7 +260,7 @@ impl Post {
     }
 
     /// What whoever gets something says of it.
-    fn from_taker(&mut self, who: &Who, head: &mut Head, now: Instant) {
+    fn hear_taker(&mut self, who: &Who, head: &mut Head, now: Instant) {
         self.outlets.heard(&who.topic, &who.session, now);
         if !head.done.is_empty() {
             self.outlets.done(&who.topic, &who.session, &head.done);
@@ -277,14 +277,15 @@ impl Post {
         if let Some(credit) = head.credit {
             self.outlets.set_credit(&who.topic, &who.session, credit);
         }
-        if head.bye && who.kind == Kind::Step {
-            if let Some(conn) = self.peers.conn_of(who) {
-                self.leave_if(true, conn, who, now);
-            }
+        if head.bye
+            && who.kind == Kind::Step
+            && let Some(conn) = self.peers.conn_of(who)
+        {
+            self.leave_if(true, conn, who, now);
         }
     }
 
-    fn from_worker(&mut self, conn: Conn, who: &Who, head: Head, frames: Vec<Frame>, now: Instant) {
+    fn hear_worker(&mut self, conn: Conn, who: &Who, head: Head, frames: Vec<Frame>, now: Instant) {
         let Some(tasks) = &mut self.tasks else {
             return;
         };
@@ -498,11 +499,6 @@ impl Post {
     /// Whether it can keep no more tasks.
     pub(crate) fn is_busy(&self) -> bool {
         self.tasks.as_ref().is_some_and(Tasks::is_full)
-    }
-
-    /// Whether it has submitted messages, if all who submit read.
-    pub(crate) fn has_submitted(&self) -> bool {
-        self.clients.as_ref().is_some_and(Clients::is_waiting)
     }
 
     /// Whether it keeps nothing for anybody.

@@ -88,6 +88,7 @@ impl StepSession {
     }
 
     /// How many messages are open: taken, and not done.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.taker.open()
     }

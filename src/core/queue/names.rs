@@ -21,6 +21,7 @@ impl<V> Named<V> {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -75,6 +75,7 @@ impl<T> Queue<T> {
         self.bytes
     }
 
+    #[cfg(test)]
     pub(crate) fn counters(&self) -> Counters {
         self.counters
     }
@@ -122,6 +123,7 @@ impl<T> Queue<T> {
     }
 
     /// Why the oldest task of a job waits.
+    #[cfg(test)]
     pub(crate) fn why_job(&self, job: &str) -> Why {
         let Some(job) = self.jobs.number_of(job) else {
             return Why::Nothing;

@@ -153,6 +153,7 @@ fn start(address: &str, alone: bool) -> (Running, Inlet) {
         topic: "first".to_owned(),
         max_message: 1 << 20,
         alone,
+        beside: None,
     };
     follow.spawn(&mut crew, outlet).unwrap();
     (crew.start(|_| Ok(Addresses::none())).unwrap(), inlet)
