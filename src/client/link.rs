@@ -82,6 +82,7 @@ impl Link {
                     line,
                 },
                 find,
+                asks: true,
                 max_message,
             };
             dealer.spawn(crew, Duty::Serves, link.bells[line].clone());

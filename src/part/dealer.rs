@@ -12,7 +12,7 @@ use crate::message::Frame;
 use crate::message::link::{Envelope, Head};
 use crate::socket::{Kind, Socket, Want};
 
-/// How long to wait before the server is looked for again.
+/// How long to wait before the server is looked for again, or connected to again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How many messages are read before others have their turn.
@@ -31,6 +31,9 @@ pub(crate) struct Dealer<P> {
     pub(crate) name: String,
     pub(crate) party: P,
     pub(crate) find: Find,
+    /// Whether to look for the server as soon as the connection breaks, and not after a silence
+    /// only: of those who can ask anew where it is.
+    pub(crate) asks: bool,
     pub(crate) max_message: usize,
 }
 
@@ -42,6 +45,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
             name,
             party,
             find,
+            asks,
             max_message,
         } = self;
         crew.spawn(&name, duty, move |context| {
@@ -51,7 +55,9 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 context,
                 line: Line::new(party, Instant::now()),
                 socket: None,
+                opened: None,
                 find,
+                asks,
                 max_message,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
@@ -65,7 +71,10 @@ struct Dealing<'a, P> {
     context: &'a Context,
     line: Line<P>,
     socket: Option<Socket>,
+    /// When that was opened last.
+    opened: Option<Instant>,
     find: Find,
+    asks: bool,
     max_message: usize,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
@@ -76,6 +85,9 @@ impl<P: Party> Dealing<'_, P> {
         while !self.is_over() {
             bell.take_news();
             let more = self.receive()?;
+            if !more && self.is_cut() {
+                self.line.cut(Instant::now());
+            }
             if self.line.tick(Instant::now()) == Verdict::Reopen {
                 self.reopen(bell)?;
                 continue;
@@ -114,17 +126,32 @@ impl<P: Party> Dealing<'_, P> {
         Ok(true)
     }
 
+    /// Whether the connection has broken since the last call.
+    fn is_cut(&mut self) -> bool {
+        let peers = self.socket.as_mut().and_then(Socket::peers);
+        peers.is_some_and(|(_, gone)| gone)
+    }
+
     /// Leaves the old connection, and makes another to where the server is now.
     fn reopen(&mut self, bell: &Bell) -> Result<()> {
         self.socket = None;
         let context = self.context;
+        // One that breaks at once each time is not made again at once each time.
+        if let Some(opened) = self.opened {
+            self.pause_until(opened + PAUSE, bell)?;
+        }
         let over = || context.hard.is_raised() || self.line.party().is_over();
         match (self.find)(&over) {
             Ok(Some(address)) => {
                 let mut socket = Socket::open(Kind::LinkPeer, &context.part, self.max_message)?;
+                if self.asks {
+                    socket.watch_peers()?;
+                }
                 socket.connect(&address)?;
                 self.socket = Some(socket);
-                self.line.opened(Instant::now());
+                let now = Instant::now();
+                self.opened = Some(now);
+                self.line.opened(now);
                 return self.send();
             }
             Ok(None) => {}
@@ -132,9 +159,12 @@ impl<P: Party> Dealing<'_, P> {
                 log::debug!(target: &context.component, "{} looks for its server: {error}", context.part);
             }
         }
-        let pause = Instant::now() + PAUSE;
-        while !self.is_over() && Instant::now() < pause {
-            let left = pause.saturating_duration_since(Instant::now());
+        self.pause_until(Instant::now() + PAUSE, bell)
+    }
+
+    fn pause_until(&self, end: Instant, bell: &Bell) -> Result<()> {
+        while !self.is_over() && Instant::now() < end {
+            let left = end.saturating_duration_since(Instant::now());
             let news = || self.is_over();
             bell.sleep(news, || bell.wait(left))?;
         }

@@ -78,6 +78,7 @@ impl Follow {
                 max_message: self.max_message,
             },
             find: find(told),
+            asks: false,
             max_message: self.max_message,
         };
         // Until the end: what is inside the component is done after the others have stopped.

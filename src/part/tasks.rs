@@ -39,6 +39,7 @@ impl TaskLink {
                 max_message: self.max_message,
             },
             find: self.find,
+            asks: true,
             max_message: self.max_message,
         };
         dealer.spawn(crew, Duty::Carries, bell.clone());

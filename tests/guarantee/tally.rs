@@ -115,7 +115,7 @@ impl Tally {
             expected: plan.results(),
             ..Self::default()
         };
-        let mut seen = vec![0_u32; (plan.messages * MOST) as usize];
+        let mut seen = vec![0_u8; (plan.messages * MOST) as usize];
         for result in job.results() {
             let message = result.message;
             match result.payload {

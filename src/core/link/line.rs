@@ -150,6 +150,13 @@ impl<P: Party> Line<P> {
         self.party.heard(head, frames, &mut self.out, now);
     }
 
+    /// The connection has broken. The server may be somewhere else.
+    pub(crate) fn cut(&mut self, now: Instant) {
+        if self.state == State::Welcome {
+            self.close(now);
+        }
+    }
+
     /// Gives up the connection.
     fn close(&mut self, now: Instant) {
         if self.state == State::Welcome {
