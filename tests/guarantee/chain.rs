@@ -7,6 +7,10 @@ use crate::process::{Process, Role, alone};
 
 const EACH: Duration = Duration::from_millis(300);
 
+/// How long the server takes for each message at the least, in microseconds: so that jobs are not
+/// over before anybody is killed, however fast the machine.
+const NAP: u64 = 20;
+
 /// The roles of a server and of what comes after it, each at an address of its own, and of their
 /// client. `steps` are the functions: the first is the server's, with the name `s`.
 pub fn chain(kinds: &[&str], steps: &[&str], messages: u64) -> (Vec<Role>, Role) {
@@ -16,7 +20,12 @@ pub fn chain(kinds: &[&str], steps: &[&str], messages: u64) -> (Vec<Role>, Role)
         .iter()
         .map(|step| step.split_once('.').unwrap().0)
         .collect();
-    let mut roles = vec![Role::new("server").with("db", &db).with("pub", &publish[0])];
+    let mut roles = vec![
+        Role::new("server")
+            .with("db", &db)
+            .with("nap", NAP)
+            .with("pub", &publish[0]),
+    ];
     for (index, kind) in (1..).zip(kinds) {
         let before = format!("{}@{}", names[index - 1], publish[index - 1]);
         let role = Role::new(kind)
@@ -69,7 +78,7 @@ fn pipelines_killed_in_a_chain_of_three_cost_no_result_and_double_none() {
     let _alone = alone();
     let _limit = limit(240, "pipelines that are killed");
     let steps = ["s.f", "p1.f", "p2.f", "p3.f"];
-    let (roles, client) = chain(&["pipeline"; 3], &steps, 200_000);
+    let (roles, client) = chain(&["pipeline"; 3], &steps, 60_000);
     killed(1, &roles, &client);
 }
 
@@ -87,7 +96,7 @@ fn a_hub_its_workers_and_the_steps_around_it_are_killed_without_loss() {
     let _alone = alone();
     let _limit = limit(240, "a hub that is killed");
     let steps = ["s.f", "h.several", "p.f"];
-    let (roles, client) = chain(&["hub", "pipeline"], &steps, 30_000);
+    let (roles, client) = chain(&["hub", "pipeline"], &steps, 50_000);
     let mut roles = with_fixed_pull(roles);
     let db = fixed();
     roles[1] = roles[1].clone().with("db", &db);

@@ -98,10 +98,15 @@ fn master(settings: &Settings) -> palm::Result<Running> {
 }
 
 fn server(settings: &Settings) -> palm::Result<Running> {
-    let server = Server::new("s", settings.addresses());
-    let server = server.function("f", |call| Ok(answer(call)));
-    let server = server.function("several", |call| Ok(answers(call)));
-    server.pipelined(true).start()
+    let nap = Duration::from_micros(settings.number("nap").unwrap_or(0));
+    Server::new("s", settings.addresses())
+        .function("f", move |call| {
+            rest(nap);
+            Ok(answer(call))
+        })
+        .function("several", |call| Ok(answers(call)))
+        .pipelined(true)
+        .start()
 }
 
 /// A step after another: `after=NAME@ADDRESS`.
