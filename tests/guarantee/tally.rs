@@ -133,7 +133,7 @@ impl Tally {
                     tally.errors += 1;
                 }
             }
-            if tally.results % 500 == 0 {
+            if tally.results.is_multiple_of(500) {
                 progress(tally.results);
             }
         }
