@@ -249,6 +249,9 @@ impl<T> Queue<T> {
         ran: Duration,
         now: Instant,
     ) -> Option<T> {
+        if planted!(NoFencing) {
+            return self.finish_any(worker, id, ran, now);
+        }
         let task = self.tasks.get(&id).filter(|task| task.attempt == attempt);
         if task.is_none() || !self.is_at(id, worker) {
             self.counters.fenced += 1;

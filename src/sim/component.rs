@@ -225,8 +225,12 @@ impl Component {
         gone
     }
 
-    /// Ends, and says so.
+    /// Ends, and says so. What is inside is lost, and not done by that.
     pub(super) fn leave(&mut self, env: &mut Env) {
+        self.todo.clear();
+        self.running = None;
+        self.out.clear();
+        self.post.tick(env.now);
         self.post.leave();
         self.say(env);
         self.steps.iter_mut().for_each(|step| step.leave(env));

@@ -38,7 +38,8 @@ impl<T> Queue<T> {
         for (place, id) in lost.given.into_values().enumerate() {
             let task = self.task(id);
             task.given = None;
-            task.deaths += u32::from(leave == Leave::Died && place == 0);
+            let is_charged = leave == Leave::Died && place == 0 && !planted!(SuspectNotCharged);
+            task.deaths += u32::from(is_charged);
             self.redeliver(id, worker);
         }
     }
