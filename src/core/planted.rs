@@ -24,8 +24,6 @@ mod tests {
     pub(crate) enum Fault {
         /// A client is not told that its message is done.
         LostAck,
-        /// A worker keeps what it has of a master that was restarted.
-        StaleEpoch,
         /// A result is taken from whoever has it, though its task is with another.
         NoFencing,
         /// What is done still counts towards the credit.
@@ -61,9 +59,8 @@ mod tests {
     }
 
     /// All of them.
-    pub(crate) const FAULTS: [Fault; 18] = [
+    pub(crate) const FAULTS: [Fault; 17] = [
         Fault::LostAck,
-        Fault::StaleEpoch,
         Fault::NoFencing,
         Fault::CreditLeak,
         Fault::ResumeOffByOne,

@@ -125,7 +125,14 @@ impl World {
     }
 
     fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<(), String> {
-        while self.env.now < end && !done(self) {
+        let mut look = self.env.now;
+        while self.env.now < end {
+            if self.env.now >= look {
+                if done(self) {
+                    break;
+                }
+                look = self.env.now + Duration::from_millis(20);
+            }
             let Some(event) = self.env.next() else {
                 break;
             };

@@ -317,6 +317,12 @@ impl Clients {
         self.messages = messages;
     }
 
+    /// How many messages a client has open, of the one that has the most.
+    pub(crate) fn most_open(&self) -> u64 {
+        let open = self.sessions.values().map(|session| session.taker.open());
+        open.max().unwrap_or(0) as u64
+    }
+
     /// What is kept, for a test that there is nothing.
     pub(super) fn left(&self) -> Vec<String> {
         let sessions = self.sessions.iter();

@@ -179,7 +179,7 @@ impl Party for WorkerSession {
     }
 
     fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
-        if welcome.epoch != self.epoch && !planted!(StaleEpoch) {
+        if welcome.epoch != self.epoch {
             self.epoch = welcome.epoch;
             self.waiting.clear();
             self.running = None;
