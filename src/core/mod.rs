@@ -1,6 +1,10 @@
 //! The state machines: no sockets, no clocks, no threads, no disks. What happens is told to
 //! them, with the time; what to do is what they answer.
 
+// First: the others use its macro.
+#[macro_use]
+pub(crate) mod planted;
+
 pub(crate) mod complaints;
 pub(crate) mod custody;
 pub(crate) mod link;

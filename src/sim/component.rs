@@ -10,7 +10,7 @@ use super::dealer::{Dealer, owned, text};
 use super::net::{Arrival, Env};
 use super::plan::{Does, Id, Plan};
 use crate::core::custody::{Ledger, Ticket, share};
-use crate::core::link::{Credit, Made, Post, PostSettings, StepSession};
+use crate::core::link::{Clients, Credit, Made, Post, PostSettings, StepSession};
 use crate::core::queue::Settings;
 use crate::message::link::Envelope;
 use crate::message::{Failure, FailureKind, Frame};
@@ -225,8 +225,12 @@ impl Component {
         gone
     }
 
-    /// Ends, and says so.
+    /// Ends, and says so. What is inside is lost, and not done by that.
     pub(super) fn leave(&mut self, env: &mut Env) {
+        self.todo.clear();
+        self.running = None;
+        self.out.clear();
+        self.post.tick(env.now);
         self.post.leave();
         self.say(env);
         self.steps.iter_mut().for_each(|step| step.leave(env));
@@ -254,13 +258,7 @@ impl Component {
         if open > self.plan.step_credit.max(1) {
             return Some(format!("{} has {open} messages open", self.id));
         }
-        let clients = self.post.clients().map(|clients| clients.stats());
-        let open = clients
-            .into_iter()
-            .flatten()
-            .map(|client| client.open)
-            .max();
-        let open = open.unwrap_or(0) as u64;
+        let open = self.post.clients().map_or(0, Clients::most_open);
         (open > self.plan.credit.max(1))
             .then(|| format!("{} has {open} messages of a client open", self.id))
     }

@@ -30,10 +30,11 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::core::planted::{self, FAULTS, Fault};
 use parking_lot::Mutex;
 use world::World;
 
-/// What is wrong in the world of a seed, if anything is.
+/// What is wrong in the world of a seed, if anything is. A panic is.
 fn failure(seed: u64) -> Option<String> {
     let run = AssertUnwindSafe(|| World::new(seed, false).run());
     match catch_unwind(run) {
@@ -46,20 +47,20 @@ fn failure(seed: u64) -> Option<String> {
     }
 }
 
-/// Runs so many seeds on all cores. Gives some that failed, and why.
-fn failures(first: u64, count: u64) -> Vec<(u64, String)> {
-    const ENOUGH: usize = 20;
+/// Runs so many seeds on all cores, with this fault planted. Gives up to `enough` that failed,
+/// and why.
+fn failures(first: u64, count: u64, enough: usize, fault: Option<Fault>) -> Vec<(u64, String)> {
     let next = AtomicU64::new(first);
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while found.lock().len() < ENOUGH {
+                while found.lock().len() < enough {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + count {
                         break;
                     }
-                    if let Some(failure) = failure(seed) {
+                    if let Some(failure) = planted::with(fault, || failure(seed)) {
                         found.lock().push((seed, failure));
                     }
                 }
@@ -72,7 +73,7 @@ fn failures(first: u64, count: u64) -> Vec<(u64, String)> {
 }
 
 fn assert_all_pass(first: u64, count: u64) {
-    let failures = failures(first, count);
+    let failures = failures(first, count, 20, None);
     for (seed, failure) in &failures {
         println!("seed {seed}: {failure}");
         println!(
@@ -89,6 +90,22 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn two_thousand_worlds_keep_the_guarantee() {
     assert_all_pass(0, 2_000);
+}
+
+#[test]
+fn each_planted_fault_is_found() {
+    let seeds = number("PALM_SEEDS").unwrap_or(2_000);
+    let mut unfound = Vec::new();
+    for fault in FAULTS {
+        match failures(0, seeds, 1, Some(fault)).first() {
+            Some((seed, failure)) => {
+                let line = failure.lines().next().unwrap_or_default();
+                println!("{fault:?} by seed {seed}: {line}");
+            }
+            None => unfound.push(fault),
+        }
+    }
+    assert!(unfound.is_empty(), "not found: {unfound:?}");
 }
 
 /// `PALM_SEEDS` says how many, `PALM_FIRST` from which on.

@@ -1,6 +1,6 @@
 //! A worker: its machine, and the function that takes its time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ struct Running {
     since: Instant,
     until: Instant,
 }
+
+/// How often each message was run, and where.
+pub(super) type Runs = BTreeMap<(Id, String), usize>;
 
 /// How a worker goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,12 @@ impl Worker {
     }
 
     /// Does what there is to do. `killed` has what has killed somebody before.
-    pub(super) fn run(&mut self, env: &mut Env, killed: &mut BTreeSet<String>) -> Goes {
+    pub(super) fn run(
+        &mut self,
+        env: &mut Env,
+        killed: &mut BTreeSet<String>,
+        runs: &mut Runs,
+    ) -> Goes {
         loop {
             if let Some(task) = self.running.take_if(|task| task.until <= env.now) {
                 let text = text_of(&task.frame);
@@ -83,6 +91,7 @@ impl Worker {
                 break;
             };
             let time = env.rng.time(self.plan.work).max(Duration::from_micros(1));
+            *runs.entry((self.step, text_of(&frame))).or_default() += 1;
             env.say(|| format!("{} runs {} for {time:?}", self.id, text_of(&frame)));
             self.running = Some(Running {
                 id,

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::component::Component;
 use super::net::{Env, Event};
 use super::plan::{Id, Plan, Shock};
-use super::worker::{Goes, Worker};
+use super::worker::{Goes, Runs, Worker};
 
 /// How long everything may take when nothing happens any more.
 const ENDS: Duration = Duration::from_secs(400);
@@ -24,6 +24,7 @@ pub(super) struct World {
     stuck: Vec<Instant>,
     /// What has killed a worker once.
     killed: BTreeSet<String>,
+    runs: Runs,
     /// Clients that are gone, and have what had come until then.
     gone: BTreeMap<Id, Client>,
     /// Who does not come back.
@@ -55,6 +56,7 @@ impl World {
             processes: (0..count).map(|_| Process::Dead).collect(),
             stuck: vec![start; count],
             killed: BTreeSet::new(),
+            runs: Runs::new(),
             gone: BTreeMap::new(),
             lost: BTreeSet::new(),
             losses: 0,
@@ -124,7 +126,14 @@ impl World {
     }
 
     fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<(), String> {
-        while self.env.now < end && !done(self) {
+        let mut look = self.env.now;
+        while self.env.now < end {
+            if self.env.now >= look {
+                if done(self) {
+                    break;
+                }
+                look = self.env.now + Duration::from_millis(20);
+            }
             let Some(event) = self.env.next() else {
                 break;
             };
@@ -192,7 +201,7 @@ impl World {
                 arrived
                     .into_iter()
                     .for_each(|arrival| worker.receive(arrival, env));
-                match worker.run(env, &mut self.killed) {
+                match worker.run(env, &mut self.killed, &mut self.runs) {
                     Goes::On(again) => again,
                     Goes::Dies => {
                         self.losses += 1;
@@ -242,6 +251,12 @@ impl World {
 
     fn check_clients(&self) -> Result<(), String> {
         let hit = self.shocks > 0 || self.losses > 0;
+        let twice = self.runs.iter().find(|(_, runs)| !hit && **runs > 1);
+        if let Some(((step, text), runs)) = twice {
+            return Err(format!(
+                "nothing has happened, and yet {text} was run {runs} times at {step}"
+            ));
+        }
         let excuses = Excuses {
             given_up: self.losses >= self.plan.max_attempts as usize,
             undelivered: self.plan.patience < Duration::from_secs(10) && hit,
@@ -395,6 +410,8 @@ impl World {
                 let id = self.env.rng.between(worker, client - 1);
                 if let Process::Worker(process) = &mut self.processes[id] {
                     self.env.say(|| format!("{id} drains"));
+                    // Its good-bye may be lost.
+                    self.losses += 1;
                     process.drain();
                     self.env.wake(id, self.env.now);
                 }

@@ -109,6 +109,9 @@ impl Clients {
 
     /// What is still to be told to a client that was welcomed.
     pub(crate) fn tell_again(&self, session: &str, out: &mut Outgoing) {
+        if planted!(OutcomeNotRepeated) {
+            return;
+        }
         for (number, outcome) in self
             .sessions
             .get(session)
@@ -202,6 +205,7 @@ impl Clients {
             return;
         };
         let told = match session.taker.ended(number, result) {
+            Tell::Done if planted!(LostAck) && number % 5 == 0 => return,
             Tell::Done => Told::Done(number),
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
@@ -315,6 +319,12 @@ pub(crate) enum Told {
 impl Clients {
     pub(super) fn set_credit_messages(&mut self, messages: u64) {
         self.messages = messages;
+    }
+
+    /// How many messages a client has open, of the one that has the most.
+    pub(crate) fn most_open(&self) -> u64 {
+        let open = self.sessions.values().map(|session| session.taker.open());
+        open.max().unwrap_or(0) as u64
     }
 
     /// What is kept, for a test that there is nothing.

@@ -59,7 +59,7 @@ impl<T> Giver<T> {
     /// The next message to send, with its number, if the taker lets it be given. It counts as
     /// sent.
     pub(crate) fn give(&mut self) -> Option<(u64, &T)> {
-        if self.is_held_up() {
+        if self.is_held_up() && !planted!(WindowIgnored) {
             return None;
         }
         let kept = self.waiting.pop_front()?;
@@ -85,13 +85,16 @@ impl<T> Giver<T> {
     /// One is done: gives back what was kept of it. `None` when it is not known.
     pub(crate) fn done(&mut self, number: u64) -> Option<T> {
         let kept = self.given.remove(&number)?;
-        self.given_bytes -= kept.size;
+        if !planted!(CreditLeak) {
+            self.given_bytes -= kept.size;
+        }
         Some(kept.item)
     }
 
     /// The taker is there again, on a new connection, with all up to `received`, of which those
     /// in `open` are not done. Gives back what is done; what it has not received waits again.
     pub(crate) fn resume(&mut self, received: u64, open: impl IntoIterator<Item = u64>) -> Vec<T> {
+        let received = received + u64::from(planted!(ResumeOffByOne));
         let unseen = self.given.split_off(&received.saturating_add(1));
         // Numbers go on where the taker expects them.
         self.next = received.saturating_add(1).min(self.next);
@@ -112,8 +115,12 @@ impl<T> Giver<T> {
     /// The taker knows nothing of the stream: all is given again, from number 1 on.
     pub(crate) fn restart(&mut self) {
         let given = std::mem::take(&mut self.given);
-        self.next = 1;
-        self.wait_again(given);
+        if !planted!(RestartKeepsNumbers) {
+            self.next = 1;
+        }
+        if !planted!(RestartForgets) {
+            self.wait_again(given);
+        }
     }
 
     /// Puts what was given before what was not.

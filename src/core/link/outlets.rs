@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conn, Credit, Giver, Kept, Peers, SILENCE};
-use crate::core::custody::Outcome;
+use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
 
@@ -257,6 +257,10 @@ impl Outlets {
                 let size = copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
                     Some(slot) => {
+                        let mut copy = copy;
+                        if planted!(DoneTooEarly) {
+                            copy.ticket.take().into_iter().for_each(Ticket::done);
+                        }
                         self.bytes += size;
                         slot.giver.push(size, copy);
                     }
@@ -719,6 +723,9 @@ impl Topic {
     /// The slot of somebody of this name who is gone.
     fn vacant(&self, name: &str) -> Option<usize> {
         let is_only = self.slots.len() == 1;
+        if planted!(SlotNotInherited) {
+            return None;
+        }
         let is_vacant = |slot: &Slot| slot.conn.is_none() && (is_only || slot.name == name);
         let mut slots = self.slots.iter();
         slots
@@ -737,7 +744,9 @@ impl Topic {
     /// The slots, each with the position of its copies.
     fn positions(&self, wanted: usize) -> Vec<(usize, u64)> {
         let mut awaited: Vec<_> = self.slots.range(..wanted).collect();
-        awaited.sort_by_key(|(index, slot)| (&slot.name, &slot.session, **index));
+        if !planted!(PositionsByArrival) {
+            awaited.sort_by_key(|(index, slot)| (&slot.name, &slot.session, **index));
+        }
         let awaited = awaited.iter().zip(0..);
         let awaited = awaited.map(|((index, _), position)| (**index, position));
         let more = self

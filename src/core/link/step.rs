@@ -182,6 +182,7 @@ impl Party for StepSession {
         let goes_on = welcome.resumed && welcome.epoch == self.epoch && welcome.run == self.run;
         if goes_on {
             let untold = self.taker.untold().iter();
+            let untold = untold.filter(|_| !planted!(OutcomeNotRepeated));
             self.outcomes = untold.map(|(number, of)| said(*number, of)).collect();
             return;
         }

@@ -52,10 +52,11 @@ impl Taker {
 
     /// A message has ended.
     pub(crate) fn ended(&mut self, number: u64, outcome: Outcome) -> Tell {
-        if outcome.lost || !self.open.contains(&number) {
+        let is_lost = outcome.lost && !planted!(LostIsDone);
+        if is_lost || !self.open.contains(&number) {
             return Tell::Nothing;
         }
-        if outcome.is_plain() {
+        if outcome.is_plain() || planted!(LostIsDone) {
             self.open.remove(&number);
             return Tell::Done;
         }

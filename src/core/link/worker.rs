@@ -147,6 +147,9 @@ impl WorkerSession {
     fn recall(&mut self, ids: Vec<TaskId>) {
         let ids: HashSet<TaskId> = ids.into_iter().collect();
         let returned = &mut self.returned;
+        if planted!(RunningHandedBack) {
+            returned.extend(self.running);
+        }
         self.waiting.retain(|(id, _)| {
             let recalled = ids.contains(id) || ids.contains(&TaskId { attempt: 0, ..*id });
             if recalled {
@@ -220,7 +223,10 @@ impl Party for WorkerSession {
             self.said_drain = true;
         }
         if self.answers || !self.returned.is_empty() {
-            let returned = std::mem::take(&mut self.returned);
+            let mut returned = std::mem::take(&mut self.returned);
+            if planted!(HandedBackInSilence) {
+                returned.clear();
+            }
             out.note(|head| {
                 let all = head.returned.get_or_insert_with(TaskIds::default);
                 all.ids.extend(returned);

@@ -38,7 +38,7 @@ impl<T> Queue<T> {
         for (place, id) in lost.given.into_values().enumerate() {
             let task = self.task(id);
             task.given = None;
-            if leave == Leave::Died {
+            if leave == Leave::Died && !planted!(SuspectNotCharged) {
                 task.losses += 1;
                 task.deaths += u32::from(place == 0);
             }

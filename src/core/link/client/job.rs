@@ -247,7 +247,8 @@ impl Job {
         if let Some(number) = number {
             let open = self.open.get_mut(&number);
             let new = open.and_then(|message| {
-                (!message.is_done && message.seen.add(&path)).then_some(message)
+                let is_new = !message.is_done && message.seen.add(&path);
+                (is_new || planted!(NoDoublesDropped)).then_some(message)
             });
             let Some(message) = new else {
                 return origin;
@@ -400,7 +401,9 @@ impl Job {
             }
             self.forget_if_over(number);
         }
-        self.wake(News::Room);
+        if !planted!(NoWakeUp) {
+            self.wake(News::Room);
+        }
         self.taken.pop_front().flatten()
     }
 
