@@ -138,8 +138,8 @@ impl ClientBuilder {
     /// Connects. Returns when the server knows the client, or its subscription stands.
     ///
     /// # Errors
-    /// [`Error::Address`] for a malformed address, [`Error::Unreachable`] when nobody answers
-    /// in time, [`Error::WrongServer`] when another server does, [`Error::NotConfigured`] when
+    /// [`Error::Address`](crate::Error::Address) for a malformed address, [`Error::Unreachable`](crate::Error::Unreachable) when nobody answers
+    /// in time, [`Error::WrongServer`](crate::Error::WrongServer) when another server does, [`Error::NotConfigured`](crate::Error::NotConfigured) when
     /// whoever does tells no addresses.
     pub fn connect(self) -> Result<Client> {
         let id = uuid::Uuid::new_v4().to_string();
@@ -243,7 +243,7 @@ impl Client {
     /// is put before the key. Returns the key as it was set.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when the server does not answer in time, [`Error::Cache`] when it
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when the server does not answer in time, [`Error::Cache`](crate::Error::Cache) when it
     /// refuses.
     pub fn set(&self, key: Option<&str>, value: &[u8]) -> Result<String> {
         match key {
@@ -258,7 +258,7 @@ impl Client {
     /// session's name is not put before it: [`set`](Self::set) returned the whole key.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when the server does not answer in time.
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when the server does not answer in time.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         self.cache.get(key)
     }
@@ -266,7 +266,7 @@ impl Client {
     /// Removes a key of the server's cache; it is no error if there is none.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when the server does not answer in time, [`Error::Cache`] when it
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when the server does not answer in time, [`Error::Cache`](crate::Error::Cache) when it
     /// refuses.
     pub fn delete(&self, key: &str) -> Result<()> {
         self.cache.delete(key)

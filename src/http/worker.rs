@@ -193,7 +193,7 @@ struct Job {
 /// What came of a message.
 enum Outcome {
     Nothing,
-    Result(Answer),
+    Result(Box<Answer>),
     /// There is no room for its result.
     NoRoom,
 }
@@ -241,7 +241,7 @@ fn run(runner: &Runner, frame: &Frame, unread: &Arc<Budget>) -> Outcome {
     });
     match (first, count) {
         (None, _) => Outcome::Nothing,
-        (Some(result), 1) => Outcome::Result(Answer::new(result, unread)),
+        (Some(result), 1) => Outcome::Result(Box::new(Answer::new(result, unread))),
         (Some(_), _) => {
             let cause = format!(
                 "it gave {count} results, and a reply over HTTP is one (at '{}')",
@@ -249,7 +249,8 @@ fn run(runner: &Runner, frame: &Frame, unread: &Arc<Budget>) -> Outcome {
             );
             let failure = Failure::new(FailureKind::Function, cause);
             runner.log(frame, &failure);
-            Outcome::Result(Answer::new(frame.with_failure(&failure), unread))
+            let failed = Answer::new(frame.with_failure(&failure), unread);
+            Outcome::Result(Box::new(failed))
         }
     }
 }
@@ -283,7 +284,7 @@ impl Service for Working {
             Err(_) => Err(Reply::stopped()),
             Ok(Outcome::NoRoom) => Err(Reply::busy("results that nobody reads fill the memory")),
             Ok(Outcome::Nothing) => Ok(Reply::new(StatusCode::NO_CONTENT, Reply::MESSAGE, "")),
-            Ok(Outcome::Result(answer)) => Ok(message(answer.frame.is_failure(), Message(answer))),
+            Ok(Outcome::Result(answer)) => Ok(message(answer.frame.is_failure(), Message(*answer))),
         }
     }
 }
