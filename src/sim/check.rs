@@ -42,7 +42,7 @@ pub(super) fn compare(
                     lost += 1;
                     continue;
                 }
-                _ if failure.cause.starts_with("given up") => End::GivenUp,
+                FailureKind::GivenUp => End::GivenUp,
                 _ => return Some(format!("it failed: {failure:?}")),
             },
         };
