@@ -144,6 +144,10 @@ impl Submit for Sender {
         Ok(())
     }
 
+    fn knows_its_end(&self) -> bool {
+        false
+    }
+
     fn submit_mark(&mut self, frame: Frame) {
         // When it cannot be sent, the client has ended.
         self.send(frame, None);

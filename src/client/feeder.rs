@@ -54,6 +54,8 @@ pub(super) trait Submit {
     fn submit(&mut self, frame: Frame, size: usize) -> Result<()>;
     /// Sends the mark at the end of the job, if there is still anybody who could.
     fn submit_mark(&mut self, frame: Frame);
+    /// Whether a job ends by what becomes of its messages, and not by a count.
+    fn knows_its_end(&self) -> bool;
     /// There were so many messages, and there will be no more: because of an error, perhaps.
     fn fed(&self, messages: usize, ended: Result<()>);
 }
@@ -72,11 +74,19 @@ pub(super) fn feed<P: AsRef<[u8]>>(
         let cause = format!("it panicked: {}", panic_text(&*panic));
         Err(Error::Function { function, cause })
     });
-    // Told before the mark is sent: so it is known when the answer comes.
-    to.fed(sent, ended);
-    if end_mark {
-        // Also when it was cut short: so the cluster lets go of it.
-        to.submit_mark(form.mark(sent));
+    // Sent also when it was cut short: so the cluster lets go of it.
+    let mark = end_mark.then(|| form.mark(sent));
+    match to.knows_its_end() {
+        // One more message: without it, the job might seem to be over.
+        true => {
+            mark.into_iter().for_each(|mark| to.submit_mark(mark));
+            to.fed(sent, ended);
+        }
+        // The number is to be known when the answer comes.
+        false => {
+            to.fed(sent, ended);
+            mark.into_iter().for_each(|mark| to.submit_mark(mark));
+        }
     }
 }
 

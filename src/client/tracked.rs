@@ -214,6 +214,10 @@ impl Submit for Submitter {
         Ok(())
     }
 
+    fn knows_its_end(&self) -> bool {
+        true
+    }
+
     fn submit_mark(&mut self, frame: Frame) {
         self.push(frame);
     }

@@ -33,6 +33,9 @@ const MOST_MESSAGES: usize = 512;
 const MOST_SMALL: usize = 48 << 10;
 const MOST_BYTES: usize = 1 << 20;
 
+/// The longest head that is read, in bytes.
+const MOST_HEAD: usize = 4 << 20;
+
 /// The most things that are done, and the like, in one head.
 const MOST_NOTES: usize = 4_096;
 
@@ -77,6 +80,9 @@ impl Envelope {
         let Ok(head) = <Head as prost::Message>::decode(first.as_slice()) else {
             return malformed("its head cannot be read");
         };
+        if first.len() > MOST_HEAD || sizes(&head).count() > 2 * MOST_MESSAGES {
+            return malformed("its head says more than one may");
+        }
         let mut small: &[u8] = &[];
         if sizes(&head).any(|size| size <= SMALL) {
             let Some((together, large)) = rest.split_first_mut() else {

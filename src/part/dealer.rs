@@ -147,12 +147,19 @@ impl<P: Party> Dealing<'_, P> {
                 if self.asks {
                     socket.watch_peers()?;
                 }
-                socket.connect(&address)?;
-                self.socket = Some(socket);
-                let now = Instant::now();
-                self.opened = Some(now);
-                self.line.opened(now);
-                return self.send();
+                match socket.connect(&address) {
+                    Ok(()) => {
+                        self.socket = Some(socket);
+                        let now = Instant::now();
+                        self.opened = Some(now);
+                        self.line.opened(now);
+                        return self.send();
+                    }
+                    // What a cache tells, any of its clients may have set.
+                    Err(error) => {
+                        log::warn!(target: &context.component, "{} waits: {error}", context.part);
+                    }
+                }
             }
             Ok(None) => {}
             Err(error) => {

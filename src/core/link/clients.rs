@@ -148,7 +148,11 @@ impl Clients {
             return false;
         };
         let was_empty = known.inbox.is_empty();
-        for (number, frame) in (first..).zip(frames) {
+        for (number, frame) in (first..=u64::MAX).zip(frames) {
+            if known.taker.open() as u64 >= 2 * MESSAGES || known.inbox_bytes > 2 * self.bytes {
+                // It does not keep to what it may have open.
+                return false;
+            }
             match known.taker.take(number) {
                 Taken::New => {
                     self.counters.submitted += 1;
@@ -239,6 +243,9 @@ impl Clients {
             } else {
                 known.inbox.push_back((number, frame));
             }
+        }
+        if known.inbox.is_empty() {
+            self.turn.retain(|name| name != session);
         }
     }
 

@@ -626,8 +626,13 @@ impl Outlets {
             let away = topic.slots.values().filter(|slot| slot.conn.is_none());
             topic.since.into_iter().chain(away.map(|slot| slot.away))
         });
-        ends.min()
-            .map(|since| crate::time::after(since, self.patience))
+        let end = ends
+            .min()
+            .map(|since| crate::time::after(since, self.patience));
+        let listened = self.topics.values().filter(|topic| topic.listeners);
+        let listened = listened.filter_map(|topic| topic.since).min();
+        let listened = listened.map(|since| since + PROBATION);
+        end.into_iter().chain(listened).min()
     }
 
     /// Whether somebody waits for a slot.

@@ -1,5 +1,6 @@
 //! The server's side of the palm link: what it hears from its peers, and what it says to them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub(crate) struct Post {
     refused: u64,
     /// When to look next who is late with something.
     look: Option<Instant>,
+    /// Whether there is more to hear that has come: then nobody is silent.
+    is_behind: bool,
 }
 
 /// How often to look for those who are late, at the most.
@@ -64,16 +67,18 @@ impl Post {
             max_message,
             workers,
         } = settings;
+        let tasks = workers.map(|settings| Tasks::new(settings, hold, run_of(&epoch)));
         Self {
             epoch,
             max_message,
             peers: Peers::default(),
             clients: submits.then(|| Clients::new(ledger.clone(), hold, patience)),
             outlets: Outlets::new(subscribers, hold, patience),
-            tasks: workers.map(|settings| Tasks::new(settings, hold)),
+            tasks,
             ledger,
             refused: 0,
             look: None,
+            is_behind: false,
         }
     }
 
@@ -95,6 +100,10 @@ impl Post {
     }
 
     fn hello(&mut self, conn: Conn, hello: Hello, now: Instant) {
+        let mut hello = hello;
+        if hello.kind() == Kind::Client {
+            hello.topic.clone_from(&hello.session);
+        }
         let who = Who {
             kind: hello.kind(),
             session: hello.session.clone(),
@@ -406,10 +415,15 @@ impl Post {
         self.tasks.as_ref().is_none_or(Tasks::is_empty)
     }
 
+    /// Says whether more has come than was received so far.
+    pub(crate) fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
+    }
+
     /// Looks what time it is, and what there is to do and to say.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.settle();
-        if self.peers.is_time(now) {
+        if self.peers.is_time(now) && !self.is_behind {
             for conn in self.peers.silent(now) {
                 if let Some(who) = self.peers.remove(conn) {
                     self.gone(conn, &who, true, now);
@@ -513,6 +527,13 @@ impl Post {
     pub(crate) fn outlets(&self) -> &Outlets {
         &self.outlets
     }
+}
+
+/// The number of a run of a server.
+fn run_of(epoch: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    epoch.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn kept(made: Made) -> Kept {

@@ -65,7 +65,7 @@ pub(crate) struct WorkerStats {
 
 impl Tasks {
     /// When `bytes` are kept, [`is_full`](Self::is_full) says so.
-    pub(crate) fn new(settings: Settings, bytes: usize) -> Self {
+    pub(crate) fn new(settings: Settings, bytes: usize, run: u64) -> Self {
         Self {
             queue: Queue::new(settings),
             most_bytes: bytes as u64,
@@ -77,7 +77,7 @@ impl Tasks {
             results: VecDeque::new(),
             result_bytes: 0,
             parts: HashMap::new(),
-            wire: Wire::default(),
+            wire: Wire::new(run),
         }
     }
 
@@ -340,7 +340,12 @@ impl Tasks {
         for session in gone.map(|(session, _)| session.clone()).collect::<Vec<_>>() {
             self.leave(&session, Leave::Died, now);
         }
-        self.wire.expire(now, &mut self.queue);
+        for (kept, attempts) in self.wire.expire(now, &mut self.queue) {
+            let function = function_of(&kept.frame);
+            let cause =
+                format!("it was with {attempts} workers on the pylm wire that ended: '{function}'");
+            self.fail(kept, Failure::given_up(attempts, cause));
+        }
     }
 
     /// When to call [`assign`](Self::assign) though nothing happens.

@@ -133,6 +133,7 @@ impl<'a> Linking<'a> {
         while !self.context.hard.is_raised() {
             bell.take_news();
             let mut more = self.receive()?;
+            self.post.set_behind(more);
             more |= self.take_in();
             self.post.tick(Instant::now());
             match self.hand_on() {
