@@ -134,9 +134,14 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x70a1_0000);
         let mut shocks: Vec<Shock> = ALL.into_iter().filter(|_| rng.one_in(3)).collect();
         let mut patience = Duration::from_secs(20);
-        if rng.one_in(16) {
+        if rng.one_in(8) {
+            shocks.clear();
+        }
+        let is_hasty = rng.one_in(16);
+        if is_hasty {
             patience = Duration::from_secs(3);
             shocks.extend(rng.one_in(2).then_some(Shock::LoseStep));
+            shocks.extend([Shock::Cut, Shock::Cut]);
         }
         if rng.one_in(8) {
             shocks.push(Shock::LeaveClient);
@@ -171,6 +176,10 @@ impl Plan {
             kills_once: rng.pick(&[0, 0, 10]),
             fails: rng.pick(&[0, 0, 8]),
         };
+        if is_hasty {
+            plan.shock_count = rng.between(4, 20);
+            plan.calm = ms(10_000);
+        }
         for (id, step) in plan.steps.iter().enumerate() {
             let count = if step.has_workers {
                 rng.between(1, 4)
