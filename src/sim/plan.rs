@@ -170,7 +170,7 @@ impl Plan {
             },
             shocks,
             calm: rng.pick(&[ms(50), ms(300), ms(1_000), ms(4_000)]),
-            away: rng.pick(&[ms(20), ms(500), ms(2_500)]),
+            away: rng.pick(&[ms(20), ms(500), ms(4_000)]),
             work: rng.pick(&[Duration::ZERO, ms(1), ms(5), ms(100)]),
             kills: rng.pick(&[0, 0, 0, 20]),
             kills_once: rng.pick(&[0, 0, 10]),
