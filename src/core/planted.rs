@@ -36,8 +36,6 @@ mod tests {
         OutcomeNotRepeated,
         /// To a taker that was restarted, what was given is not given again.
         RestartForgets,
-        /// To a taker that was restarted, numbers go on.
-        RestartKeepsNumbers,
         /// A message that was lost inside a component counts as done.
         LostIsDone,
         /// A worker hands back what it runs, and runs it.
@@ -59,7 +57,7 @@ mod tests {
     }
 
     /// All of them.
-    pub(crate) const FAULTS: [Fault; 17] = [
+    pub(crate) const FAULTS: [Fault; 16] = [
         Fault::LostAck,
         Fault::NoFencing,
         Fault::CreditLeak,
@@ -67,7 +65,6 @@ mod tests {
         Fault::NoDoublesDropped,
         Fault::OutcomeNotRepeated,
         Fault::RestartForgets,
-        Fault::RestartKeepsNumbers,
         Fault::LostIsDone,
         Fault::RunningHandedBack,
         Fault::SuspectNotCharged,

@@ -92,9 +92,11 @@ fn two_thousand_worlds_keep_the_guarantee() {
     assert_all_pass(0, 2_000);
 }
 
+/// A simulator that finds nothing may be blind.
 #[test]
+#[ignore = "half a minute in the release profile"]
 fn each_planted_fault_is_found() {
-    let seeds = number("PALM_SEEDS").unwrap_or(2_000);
+    let seeds = number("PALM_SEEDS").unwrap_or(10_000);
     let mut unfound = Vec::new();
     for fault in FAULTS {
         match failures(0, seeds, 1, Some(fault)).first() {

@@ -134,9 +134,14 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x70a1_0000);
         let mut shocks: Vec<Shock> = ALL.into_iter().filter(|_| rng.one_in(3)).collect();
         let mut patience = Duration::from_secs(20);
-        if rng.one_in(16) {
+        if rng.one_in(8) {
+            shocks.clear();
+        }
+        let is_hasty = rng.one_in(16);
+        if is_hasty {
             patience = Duration::from_secs(3);
             shocks.extend(rng.one_in(2).then_some(Shock::LoseStep));
+            shocks.extend([Shock::Cut, Shock::Cut]);
         }
         if rng.one_in(8) {
             shocks.push(Shock::LeaveClient);
@@ -165,12 +170,16 @@ impl Plan {
             },
             shocks,
             calm: rng.pick(&[ms(50), ms(300), ms(1_000), ms(4_000)]),
-            away: rng.pick(&[ms(20), ms(500), ms(2_500)]),
+            away: rng.pick(&[ms(20), ms(500), ms(4_000)]),
             work: rng.pick(&[Duration::ZERO, ms(1), ms(5), ms(100)]),
             kills: rng.pick(&[0, 0, 0, 20]),
             kills_once: rng.pick(&[0, 0, 10]),
             fails: rng.pick(&[0, 0, 8]),
         };
+        if is_hasty {
+            plan.shock_count = rng.between(4, 20);
+            plan.calm = ms(10_000);
+        }
         for (id, step) in plan.steps.iter().enumerate() {
             let count = if step.has_workers {
                 rng.between(1, 4)

@@ -265,7 +265,7 @@ impl World {
                 .plan
                 .steps
                 .iter()
-                .any(|step| step.spreads || step.gathers),
+                .any(|step| step.spreads || step.gathers || step.scatters),
         };
         for client in self.clients().chain(self.gone.values()) {
             if let Some(wrong) = client.wrong(&excuses) {

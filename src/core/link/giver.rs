@@ -115,9 +115,7 @@ impl<T> Giver<T> {
     /// The taker knows nothing of the stream: all is given again, from number 1 on.
     pub(crate) fn restart(&mut self) {
         let given = std::mem::take(&mut self.given);
-        if !planted!(RestartKeepsNumbers) {
-            self.next = 1;
-        }
+        self.next = 1;
         if !planted!(RestartForgets) {
             self.wait_again(given);
         }

@@ -117,6 +117,14 @@ impl Post {
             // It hears no welcome, and looks for its server anew.
             return;
         }
+        let later = self
+            .peers
+            .conn_of(&who)
+            .map(|later| self.peers.nonce(later));
+        if later.is_some_and(|later| later > hello.nonce) {
+            // It was overtaken by a later one on another connection: what it tells is old.
+            return;
+        }
         if let Some(before) = self.peers.remove(conn).filter(|before| *before != who) {
             self.gone(conn, &before, false, now);
         }
