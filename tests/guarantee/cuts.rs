@@ -66,7 +66,7 @@ fn connections_of_steps_that_are_cut_cost_no_result_and_double_none() {
     let _alone = alone();
     let _limit = limit(240, "connections of steps that are cut");
     let steps = ["s.f", "p1.several", "p2.f", "p3.f"];
-    let (roles, client) = chain(&["pipeline"; 3], &steps, MESSAGES);
+    let (roles, client) = chain(&["pipeline"; 3], &steps, MESSAGES / 2);
     let cut = |role: &Role| role.clone().with("cut", 200);
     let steps: Vec<Process> = roles.iter().map(|role| cut(role).start()).collect();
     let mut client = cut(&client).start();

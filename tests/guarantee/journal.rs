@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-const RECORD: usize = 32;
+const RECORD: usize = 40;
 
-/// A function that was begun.
+/// A function that was begun, or is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     pub number: u64,
@@ -20,6 +20,8 @@ pub struct Run {
     pub at: u64,
     /// What the worker was told to write with it.
     pub mark: u64,
+    /// How long it took, in nanoseconds, if its end was written down.
+    pub took: u64,
 }
 
 /// The writing side. Each record is one write to the end, so that a killed worker's are whole.
@@ -31,8 +33,9 @@ impl Writer {
         Self(file.unwrap())
     }
 
-    pub fn write(&self, number: u64, mark: u64) {
-        let fields = [number, u64::from(std::process::id()), now(), mark];
+    pub fn write(&self, number: u64, mark: u64, took: Duration) {
+        let took = took.as_nanos() as u64;
+        let fields = [number, u64::from(std::process::id()), now(), mark, took];
         let mut record = [0; RECORD];
         for (place, field) in record.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
@@ -79,6 +82,7 @@ impl Journal {
             process: field(record, 1),
             at: field(record, 2),
             mark: field(record, 3),
+            took: field(record, 4),
         });
         runs.collect()
     }

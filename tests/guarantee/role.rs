@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palm::{Addresses, BoxError, Call, Client, Hub, Master};
 use palm::{Pipeline, Reply, Running, Server, Worker};
@@ -135,6 +135,8 @@ fn hub(settings: &Settings) -> palm::Result<Running> {
 struct Work {
     journal: Option<Writer>,
     mark: u64,
+    /// Whether the end of a function is written down, with its time, and not the begin.
+    timed: bool,
     /// How long `f` takes.
     nap: Duration,
     /// How long the first attempt of `long_once` takes.
@@ -151,6 +153,7 @@ impl Work {
             folder: folder.unwrap_or(Path::new("")).to_owned(),
             journal: journal.as_deref().map(Writer::open),
             mark: settings.number("mark").unwrap_or(0),
+            timed: settings.is("timed"),
             nap: micros("nap"),
             long: micros("long"),
         }
@@ -159,10 +162,17 @@ impl Work {
     /// Writes down that a function is begun.
     fn begin(&self, call: &Call<'_>) -> u64 {
         let number = number(call.payload());
-        if let Some(journal) = &self.journal {
-            journal.write(number, self.mark);
+        if let Some(journal) = self.journal.as_ref().filter(|_| !self.timed) {
+            journal.write(number, self.mark, Duration::ZERO);
         }
         number
+    }
+
+    /// Writes down that it is over, if that is what is asked for.
+    fn end(&self, number: u64, took: Duration) {
+        if let Some(journal) = self.journal.as_ref().filter(|_| self.timed) {
+            journal.write(number, self.mark, took);
+        }
     }
 
     fn f(&self, _: u64) -> Result<(), BoxError> {
@@ -220,7 +230,9 @@ fn worker(settings: &Settings) -> palm::Result<Running> {
         let work = work.clone();
         worker = worker.function(name, move |call| {
             let number = work.begin(call);
+            let start = Instant::now();
             function(&work, number)?;
+            work.end(number, start.elapsed());
             Ok(match name {
                 "several" => answers(call),
                 _ => answer(call).into(),
