@@ -147,12 +147,13 @@ impl Clients {
         let Some(known) = self.sessions.get_mut(session) else {
             return false;
         };
+        let bytes = 2 * self.bytes.max(LEAST_BYTES);
+        if known.taker.open() as u64 >= 2 * MESSAGES || known.inbox_bytes > bytes {
+            // It does not keep to what it may have open.
+            return false;
+        }
         let was_empty = known.inbox.is_empty();
         for (number, frame) in (first..=u64::MAX).zip(frames) {
-            if known.taker.open() as u64 >= 2 * MESSAGES || known.inbox_bytes > 2 * self.bytes {
-                // It does not keep to what it may have open.
-                return false;
-            }
             match known.taker.take(number) {
                 Taken::New => {
                     self.counters.submitted += 1;
