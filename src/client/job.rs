@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::message::End;
 use crate::time::after;
 
+/// How often within its time-out a job looks whether anything has moved.
+const LOOKS: u32 = 10;
+
 /// The results of a call, as they come. Over the palm link, a job ends by itself when all is
 /// there that came of its messages, however much that is; over the pylm wire, when as many
 /// results have come as it has messages, or as [`expect`](super::Request::expect) says.
@@ -183,8 +186,13 @@ impl Job {
     /// The next thing that happens.
     fn next_step(&mut self) -> Result<Step> {
         let mut seen = self.way.progress().0;
+        // When anything moved last, to within a part of the time-out.
+        let mut moved = Instant::now();
         loop {
-            let look = self.timeout.map(|timeout| after(Instant::now(), timeout));
+            let look = self.timeout.map(|timeout| {
+                let over = after(moved, timeout);
+                over.min(after(Instant::now(), timeout / LOOKS))
+            });
             let end = self.deadline.map(|(end, _)| end);
             let until = look.into_iter().chain(end).min();
             if let Some(step) = self.way.next(until) {
@@ -199,10 +207,12 @@ impl Job {
                 continue;
             };
             let (steps, due) = self.way.progress();
-            if steps == seen && due {
+            let now = Instant::now();
+            if steps != seen || !due {
+                (seen, moved) = (steps, now);
+            } else if now >= after(moved, timeout) {
                 return Err(self.timed_out(timeout));
             }
-            seen = steps;
         }
     }
 

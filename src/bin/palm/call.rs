@@ -1,10 +1,14 @@
 //! `palm call`
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use argh::FromArgs;
 use palm::Wire;
 
-use crate::common::{Outcome, log_level, payload, print, timeout, wire};
+use crate::common::{Failure, Outcome, log_level, payload, print, timeout, wire};
 use crate::job::{connect, path};
+use crate::signals;
 
 /// Call a function with one payload and print the result.
 #[derive(FromArgs)]
@@ -56,6 +60,23 @@ impl Call {
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }
-        print(&request.eval(payload)?)
+        // A call that a signal ends is cancelled: nobody is to run it any more.
+        let mut job = request.expect(1).job([payload])?;
+        let (canceller, caught) = (job.canceller(), Arc::new(AtomicI32::new(0)));
+        let signal = caught.clone();
+        signals::on_first(move |number| {
+            signal.store(number, Ordering::SeqCst);
+            canceller.cancel();
+        });
+        let result = job.next();
+        drop((job, client));
+        match (caught.load(Ordering::SeqCst), result) {
+            (0, Some(result)) => print(&result?),
+            (0, None) => Err("the call has ended without a result".to_owned().into()),
+            (signal, _) => Err(Failure {
+                message: Some("interrupted".to_owned()),
+                code: u8::try_from(signals::exit_code(signal)).unwrap_or(1),
+            }),
+        }
     }
 }

@@ -56,8 +56,12 @@ impl From<palm::Error> for Failure {
             }
             _ => 1,
         };
+        let hint = match error {
+            palm::Error::Timeout { .. } => " ('palm status' tells what waits, and why)",
+            _ => "",
+        };
         Self {
-            message: Some(error.to_string()),
+            message: Some(format!("{error}{hint}")),
             code,
         }
     }

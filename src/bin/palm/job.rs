@@ -193,9 +193,7 @@ fn wait_for(end: &Receiver<End>) -> Outcome {
     match end.recv() {
         Ok(End::Done(outcome)) => outcome,
         Ok(End::Signal(signal)) => Err(Failure {
-            message: Some(
-                "interrupted: what was sent may still be run, but its results are lost".to_owned(),
-            ),
+            message: Some("interrupted: what no worker has begun is not run".to_owned()),
             code: u8::try_from(signals::exit_code(signal)).unwrap_or(1),
         }),
         Err(_) => Err("the printing thread died".to_owned().into()),

@@ -177,6 +177,7 @@ impl View<'_> {
                     Why::NoFunction
                 }
                 queue::Why::NotReading => Why::NotReading,
+                _ if self.tasks.is_some() && self.workers_there() == 0 => Why::NoWorker,
                 queue::Why::AllBusy | queue::Why::Nothing => Why::AllBusy,
             }
         };

@@ -197,8 +197,8 @@ fn sentence(wait: &Wait) -> String {
         Why::NoWorker => "there is no worker".to_owned(),
         Why::NoFunction { function } => format!("no worker has the function '{function}'"),
         Why::AllBusy { workers: 0 } => "its functions are busy".to_owned(),
-        Why::AllBusy { workers: 1 } => "the only worker is busy".to_owned(),
-        Why::AllBusy { workers } => format!("all {workers} workers are busy"),
+        Why::AllBusy { workers: 1 } => "the worker is busy".to_owned(),
+        Why::AllBusy { .. } => "all workers with its function are busy".to_owned(),
         Why::NoSubscriber { missing: 1 } => {
             "a next step that subscribes to it is missing".to_owned()
         }
