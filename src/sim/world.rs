@@ -12,7 +12,7 @@ use super::plan::{Id, Plan, Shock};
 use super::worker::{Goes, Runs, Worker};
 
 /// How long everything may take when nothing happens any more.
-const ENDS: Duration = Duration::from_secs(400);
+const ENDS: Duration = Duration::from_secs(2_000);
 
 /// How often anybody may be woken in a second.
 const BUSY: usize = 60_000;
