@@ -175,7 +175,7 @@ fn without_a_worker_that_is_why() {
     let mut master = Master::new();
     master.submit(3);
     // Whether the component has taken them or not.
-    assert_eq!(master.wait(), of_client(3, Why::AllBusy));
+    assert_eq!(master.wait(), of_client(3, Why::NoWorker));
     master.work();
     assert_eq!(master.wait(), of_client(3, Why::NoWorker));
 }
