@@ -32,7 +32,9 @@ const GONE: usize = 256;
 ///
 /// One more than is awaited may be the successor of one of the others, whose end has not been
 /// noticed yet; so may one of the same name. So it gets a slot of its own only when all those
-/// have been heard of long after it came: what they said before their end may come late.
+/// have been heard of long after it came: what they said before their end may come late. Or one
+/// of them is its own successor, and got the slot first: so it must have been heard of long
+/// after they came, too.
 ///
 /// The position of a copy is that of its taker's name among those that are awaited. It must not
 /// depend on who comes first: after a restart of this server, what comes of a copy is known as
@@ -71,6 +73,8 @@ struct Topic {
     /// What came before there were enough to take it.
     held: VecDeque<Kept>,
     held_bytes: u64,
+    /// What they will take when each has its copies, which has to fit as well.
+    held_weight: u64,
     /// Since when the first of them is held.
     since: Option<Instant>,
     /// How many subscribe to exactly it on the pylm wire.
@@ -87,7 +91,8 @@ struct Slot {
     conn: Option<Conn>,
     /// Since when it has no connection.
     away: Instant,
-    /// When its taker was heard of last.
+    /// When its taker came, and when it was heard of last.
+    came: Instant,
     heard: Instant,
     run: u64,
     giver: Giver<Kept>,
@@ -102,6 +107,8 @@ struct Newcomer {
     name: String,
     conn: Conn,
     arrived: Instant,
+    /// When it said last that it is there: it does so again and again while it waits.
+    heard: Instant,
     credit: Credit,
     max_message: usize,
 }
@@ -192,7 +199,6 @@ impl Outlets {
         } else if !is_here && item.ticket.is_some() && self.away.iter().any(|away| away == session)
         {
             let session = session.to_owned();
-            self.bytes += item.size();
             self.give_up(&session, true, item);
         } else if is_here || item.frame.place().is_some() {
             let session = session.to_owned();
@@ -234,8 +240,15 @@ impl Outlets {
             return; // Cannot be: it is there now.
         };
         topic.since.get_or_insert(now);
+        let copies = if is_client {
+            1
+        } else {
+            self.subscribers as u64
+        };
+        let weight = item.size().saturating_mul(copies);
         topic.held_bytes += item.size();
-        self.bytes += item.size();
+        topic.held_weight += weight;
+        self.bytes += weight;
         topic.held.push_back(item);
     }
 
@@ -249,9 +262,7 @@ impl Outlets {
         if topic.held.is_empty() || !enough {
             return;
         }
-        let held = std::mem::take(&mut topic.held);
-        topic.since = None;
-        self.bytes -= std::mem::take(&mut topic.held_bytes);
+        let held = topic.take_held(&mut self.bytes);
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
                 let size = copy.size();
@@ -304,11 +315,11 @@ impl Outlets {
                 return None;
             }
         };
-        Some(self.sit(index, who, now))
+        Some(self.sit(index, who, now, now))
     }
 
-    /// Gives somebody a slot.
-    fn sit(&mut self, index: usize, who: Subscriber<'_>, heard: Instant) -> Seat {
+    /// Gives a slot to somebody who came and was heard of then.
+    fn sit(&mut self, index: usize, who: Subscriber<'_>, came: Instant, heard: Instant) -> Seat {
         self.next_run += 1;
         let run = self.next_run;
         let topic = self.topics.entry(who.topic.to_owned()).or_default();
@@ -318,6 +329,7 @@ impl Outlets {
             name: String::new(),
             conn: None,
             away: heard,
+            came,
             heard,
             run,
             giver: Giver::new(),
@@ -335,6 +347,9 @@ impl Outlets {
                 slot.giver.restart();
                 slot.run = run;
             }
+        }
+        if slot.session != who.session {
+            slot.came = came;
         }
         slot.session = who.session.to_owned();
         slot.name = who.name.to_owned();
@@ -375,8 +390,7 @@ impl Outlets {
                     max_message: newcomer.max_message,
                     position: None,
                 };
-                // Since it came, nothing was heard of it.
-                seats.push(self.sit(index, who, newcomer.arrived));
+                seats.push(self.sit(index, who, newcomer.arrived, newcomer.heard));
             }
         }
         seats
@@ -387,8 +401,11 @@ impl Outlets {
         let topic = self.topics.get_mut(name)?;
         let seat = |newcomer: &Newcomer| {
             let mut rivals = topic.rivals(&newcomer.name, wanted);
-            let is_more =
-                rivals.all(|slot| slot.conn.is_some() && slot.heard >= newcomer.arrived + SILENCE);
+            let is_more = rivals.all(|slot| {
+                slot.conn.is_some()
+                    && slot.heard >= newcomer.arrived + SILENCE
+                    && newcomer.heard >= slot.came + SILENCE
+            });
             let vacant = topic.vacant(&newcomer.name);
             vacant.or_else(|| is_more.then(|| topic.free_index()))
         };
@@ -539,14 +556,17 @@ impl Outlets {
     /// A client has left, and wants nothing any more.
     pub(crate) fn leave(&mut self, session: &str) {
         remember(&mut self.gone, session);
-        let Some(topic) = self.topics.remove(session) else {
+        let Some(mut topic) = self.topics.remove(session) else {
             return;
         };
+        for item in topic.take_held(&mut self.bytes) {
+            item.ticket.into_iter().for_each(Ticket::done);
+        }
         let kept = topic
             .slots
             .into_values()
             .flat_map(|mut slot| slot.giver.drain());
-        let kept: Vec<_> = kept.chain(topic.held).collect();
+        let kept: Vec<_> = kept.collect();
         kept.into_iter().for_each(|item| self.drop_unwanted(item));
     }
 
@@ -566,10 +586,9 @@ impl Outlets {
                 let slot = topic.slots.remove(&index);
                 late.extend(slot.into_iter().flat_map(|mut slot| slot.giver.drain()));
             }
+            self.bytes -= late.iter().map(Kept::size).sum::<u64>();
             if topic.since.is_some_and(is_over) {
-                topic.since = None;
-                topic.held_bytes = 0;
-                late.extend(std::mem::take(&mut topic.held));
+                late.extend(topic.take_held(&mut self.bytes));
             }
             let is_client = topic.is_client;
             let of_use = !topic.slots.is_empty() || !topic.held.is_empty();
@@ -589,8 +608,8 @@ impl Outlets {
         }
     }
 
+    /// What is not kept any more could be given to nobody.
     fn give_up(&mut self, name: &str, is_client: bool, item: Kept) {
-        self.bytes -= item.size();
         self.undelivered += 1;
         let waited = self.patience;
         let who = if is_client {
@@ -719,6 +738,14 @@ fn remember(clients: &mut VecDeque<String>, session: &str) {
 }
 
 impl Topic {
+    /// Takes out all that is held, and off what is kept.
+    fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Kept> {
+        self.since = None;
+        self.held_bytes = 0;
+        *bytes -= std::mem::take(&mut self.held_weight);
+        std::mem::take(&mut self.held)
+    }
+
     /// How many more subscribers a message waits for.
     fn missing(&self, wanted: usize) -> usize {
         let wanted = if self.is_client { 1 } else { wanted };
@@ -774,12 +801,16 @@ impl Topic {
             .iter_mut()
             .find(|waits| waits.session == who.session);
         match known {
-            Some(waits) => (waits.conn, waits.credit) = (who.conn, who.credit),
+            Some(waits) => {
+                (waits.conn, waits.credit) = (who.conn, who.credit);
+                waits.heard = now;
+            }
             None => self.newcomers.push(Newcomer {
                 session: who.session.to_owned(),
                 name: who.name.to_owned(),
                 conn: who.conn,
                 arrived: now,
+                heard: now,
                 credit: who.credit,
                 max_message: who.max_message,
             }),

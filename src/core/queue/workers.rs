@@ -119,7 +119,9 @@ impl<T> Queue<T> {
         let mut held = BTreeSet::from_iter(holding.iter().copied());
         let mut unwanted = BTreeSet::new();
         for id in given {
-            let task = &self.tasks[&id];
+            let Some(task) = self.tasks.get(&id) else {
+                continue; // Cannot be: what a worker has is not finished.
+            };
             if held.remove(&(id, task.attempt)) {
                 unwanted.extend(task.cancelled.then_some(id));
             } else {
