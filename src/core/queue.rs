@@ -264,9 +264,6 @@ impl<T> Queue<T> {
         ran: Duration,
         now: Instant,
     ) -> Option<T> {
-        if planted!(NoFencing) && self.tasks.contains_key(&id) && !self.is_at(id, worker) {
-            return Some(self.forget(id));
-        }
         let task = self.tasks.get(&id).filter(|task| task.attempt == attempt);
         if task.is_none() || !self.is_at(id, worker) {
             self.counters.fenced += 1;

@@ -28,6 +28,8 @@ pub(super) struct Component {
     running: Option<(Instant, Made)>,
     /// On their way out.
     out: VecDeque<Made>,
+    /// What came of a task that nobody answers for: it was somebody else's result that counted.
+    unanswered: Option<String>,
 }
 
 impl Component {
@@ -68,6 +70,7 @@ impl Component {
             todo: VecDeque::new(),
             running: None,
             out: VecDeque::new(),
+            unanswered: None,
         }
     }
 
@@ -120,6 +123,9 @@ impl Component {
             && let Some(made) = self.post.next_result()
         {
             moved = true;
+            if made.ticket.is_none() && self.unanswered.is_none() {
+                self.unanswered = Some(text_of(&made.frame));
+            }
             if made.frame.is_failure() || self.plan.gathered(self.id, &text_of(&made.frame)) {
                 self.out.push_back(made);
             } else if let Some(ticket) = made.ticket {
@@ -238,6 +244,9 @@ impl Component {
 
     /// What is too much, or is kept though nothing is to be done any more.
     pub(super) fn excess(&self) -> Option<String> {
+        if let Some(text) = &self.unanswered {
+            return Some(format!("{} takes a late result: {text}", self.id));
+        }
         // A message is let in while there is any room, and then goes to several.
         let slack =
             (ROOM + 4) * 4 * (self.plan.size + 1_000) * self.plan.steps[self.id].to.len().max(1);

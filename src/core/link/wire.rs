@@ -377,3 +377,195 @@ impl Answered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::custody::Ledger;
+    use crate::core::queue::{Order, Settings};
+
+    const RUN: u64 = 7;
+    const MS: Duration = Duration::from_millis(1);
+
+    struct Master {
+        wire: Wire,
+        queue: Queue<Kept>,
+        ledger: Arc<Ledger>,
+        pushed: u64,
+        now: Instant,
+    }
+
+    impl Master {
+        /// With so many workers.
+        fn new(peers: usize) -> Self {
+            let mut master = Self {
+                wire: Wire::new(RUN),
+                queue: Queue::new(Settings::default()),
+                ledger: Ledger::new(|| {}),
+                pushed: 0,
+                now: Instant::now(),
+            };
+            master.peers(peers, false);
+            master
+        }
+
+        fn peers(&mut self, peers: usize, gone: bool) {
+            self.wire.set_peers(peers, gone, &mut self.queue, self.now);
+        }
+
+        fn push(&mut self, count: usize) {
+            for _ in 0..count {
+                self.pushed += 1;
+                let mut frame = Frame::new("", "c/1", "s.f", "key", b"x");
+                frame.set_place(self.pushed, &[]);
+                let kept = Kept {
+                    frame: Arc::new(frame),
+                    ticket: Some(self.ledger.ticket(1, self.pushed)),
+                };
+                self.queue.push("c", "c/1", "f", 1, kept, self.now);
+            }
+        }
+
+        /// What goes to the workers now.
+        fn given(&mut self) -> Vec<Frame> {
+            let mut orders = Vec::new();
+            self.queue.assign(self.now, |_| true, &mut orders);
+            for order in orders {
+                if let Order::Give { id, attempt, .. } = order {
+                    let frame = self.queue.item(id).unwrap().frame.clone();
+                    self.wire.give(id, attempt, &frame, self.now);
+                }
+            }
+            std::iter::from_fn(|| self.wire.next()).collect()
+        }
+
+        fn answer(&mut self, frame: &Frame, payload: &[u8]) -> Option<Made> {
+            let result = frame.with_payload(payload);
+            self.wire.finished(result, &mut self.queue, self.now)
+        }
+
+        fn wait(&mut self, time: Duration) -> usize {
+            self.now += time;
+            self.wire.expire(self.now, &mut self.queue).len()
+        }
+
+        /// The messages that are settled, and whether each was tracked.
+        fn settled(&self) -> Vec<(u64, bool)> {
+            let settled = self.ledger.take().into_iter();
+            settled
+                .map(|of| (of.number, !of.result.untracked))
+                .collect()
+        }
+    }
+
+    fn settle(made: Option<Made>) -> Vec<u8> {
+        let made = made.unwrap();
+        if let Some(ticket) = made.ticket {
+            ticket.done();
+        }
+        made.frame.payload().to_vec()
+    }
+
+    #[test]
+    fn several_results_of_a_message_are_all_of_it_and_stand_apart() {
+        let mut master = Master::new(1);
+        master.push(1);
+        let given = master.given();
+        let mut places = Vec::new();
+        for part in 0..5 {
+            let made = master.answer(&given[0], &[part]).unwrap();
+            places.push(made.frame.place().unwrap().path.to_vec());
+            settle(Some(made));
+            assert_eq!(master.wait(400 * MS), 0);
+        }
+        places.dedup();
+        assert_eq!(places.len(), 5);
+        assert!(master.settled().is_empty());
+        master.wait(MORE);
+        assert_eq!(master.settled(), [(1, true)]);
+        assert!(master.wire.by_cache.is_empty() && master.wire.ends.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_run_of_the_master_gave_is_no_task_of_this_one() {
+        let mut master = Master::new(1);
+        master.push(1);
+        let given = master.given();
+        let mut old = given[0].clone();
+        let giving = old.giving().unwrap();
+        old.set_giving(Giving { run: 1, ..giving });
+        let passed = master.answer(&old, b"old").unwrap();
+        assert!(passed.ticket.is_none());
+        assert_eq!(settle(master.answer(&given[0], b"new")), b"new");
+    }
+
+    #[test]
+    fn what_was_out_when_a_worker_left_is_given_again_and_the_first_result_counts() {
+        let mut master = Master::new(2);
+        master.push(2);
+        let first = master.given();
+        master.peers(1, true);
+        master.wait(SUSPECT);
+        let again = master.given();
+        assert_eq!(again.len(), 2);
+        assert_eq!(settle(master.answer(&first[0], b"1")), b"1");
+        assert!(master.answer(&again[0], b"2").is_none());
+        assert_eq!(settle(master.answer(&again[1], b"3")), b"3");
+    }
+
+    #[test]
+    fn a_message_that_is_with_every_worker_that_ends_is_given_up() {
+        let mut master = Master::new(2);
+        master.push(1);
+        let mut given_up = 0;
+        for _ in 0..=MOST_ATTEMPTS {
+            master.given();
+            master.peers(1, true);
+            given_up += master.wait(SUSPECT);
+            master.peers(2, false);
+        }
+        assert_eq!(given_up, 1);
+        assert!(master.given().is_empty());
+    }
+
+    #[test]
+    fn what_is_silent_makes_room_when_later_ones_are_answered_and_may_answer_after_all() {
+        let mut master = Master::new(1);
+        master.push(2 * AHEAD_ALONE);
+        let given = master.given();
+        assert_eq!(given.len(), AHEAD_ALONE);
+        assert!(master.given().is_empty());
+        // Every second one gives nothing: in the end all that is out are such.
+        let mut out = given.clone();
+        for _ in 0..20 {
+            for frame in out.iter().skip(1).step_by(2) {
+                settle(master.answer(frame, b"y"));
+            }
+            master.wait(OVERTAKEN);
+            out = master.given();
+        }
+        assert_eq!(master.pushed, 2 * AHEAD_ALONE as u64);
+        assert_eq!(master.queue.len(), master.wire.out.len());
+        assert!(master.wire.out.len() < AHEAD_ALONE);
+        let late = master.answer(&given[0], b"late").unwrap();
+        assert_eq!(
+            (late.frame.payload(), late.ticket.is_none()),
+            (&b"late"[..], true)
+        );
+        assert!(master.settled().contains(&(1, false)));
+    }
+
+    #[test]
+    fn functions_that_all_give_nothing_do_not_stop_the_rest_for_ever() {
+        let mut master = Master::new(1);
+        master.push(AHEAD_ALONE + 1);
+        assert_eq!(master.given().len(), AHEAD_ALONE);
+        master.wait(LOOK);
+        assert!(master.given().is_empty());
+        assert!(master.wire.deadline().is_some_and(|look| look > master.now));
+        master.wait(SILENT);
+        assert_eq!(master.given().len(), 1);
+    }
+}
