@@ -61,13 +61,15 @@ pub(crate) struct Bounds {
     pub(crate) patience: Duration,
     /// How many subscribers a topic waits for that is not the id of a client.
     pub(crate) subscribers: usize,
+    /// Whether each subscriber's cancel is told, though no more than one is waited for.
+    pub(crate) counts: bool,
 }
 
 impl Bounds {
     /// Whether it matters how many are subscribed to a topic: then each cancel is to be told,
     /// else only the last.
     pub(crate) fn counts_subscribers(&self) -> bool {
-        self.subscribers > 1
+        self.counts || self.subscribers > 1
     }
 }
 

@@ -90,6 +90,7 @@ impl PubService {
                 bytes: Self::DEFAULT_HOLD,
                 patience: Self::DEFAULT_PATIENCE,
                 subscribers: 1,
+                counts: false,
             },
             link: None,
         }
@@ -98,10 +99,12 @@ impl PubService {
     /// What it is to do beside a link, which finds the topics: bounds, and those topics.
     pub(super) fn beside(&mut self, link: BesideLink) -> (Topics, Bounds) {
         self.link = Some(link);
-        (
-            std::mem::replace(&mut self.topics, Topics::Client),
-            self.bounds,
-        )
+        let topics = std::mem::replace(&mut self.topics, Topics::Client);
+        let bounds = self.bounds;
+        // The link waits until there are enough, of which only some may subscribe here.
+        self.bounds.counts = bounds.counts_subscribers();
+        self.bounds.subscribers = 1;
+        (topics, bounds)
     }
 
     /// Whether messages go to the next step of a chain, under the name of this component and

@@ -69,6 +69,7 @@ impl World {
                 bytes,
                 patience: PATIENCE,
                 subscribers,
+                counts: false,
             }),
             pipes: Vec::new(),
             now: Instant::now(),
