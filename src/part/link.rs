@@ -61,6 +61,8 @@ use crate::socket::{Kind, Socket};
 ///     .preset("name", "server")
 ///     .preset_address("pull_address", "Pull")
 ///     .preset_address("pub_address", "Pub")
+///     .preset_address("worker_push_address", "WorkerPush")
+///     .preset_address("worker_pull_address", "WorkerPull")
 ///     .preset_address("link_address", "Link")
 ///     .start()?;
 ///
