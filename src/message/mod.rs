@@ -51,6 +51,11 @@ pub(crate) fn positions(path: &[u8]) -> Vec<u64> {
     std::iter::from_fn(next).collect()
 }
 
+/// The id that a name is under: the client's, of a call.
+pub(crate) fn session_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(id, _)| id)
+}
+
 impl PalmMessage {
     /// Decodes a frame, after checking that it is no longer than `limit` bytes.
     ///

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Conn, Credit, Giver, Kept, Peers, SILENCE};
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
-use crate::message::{Failure, FailureKind};
+use crate::message::{Failure, FailureKind, session_of};
 
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
 const EXTRA: u64 = 1 << 32;
@@ -187,7 +187,7 @@ impl Outlets {
     /// A message for a client, published under `topic`, which begins with the client's session.
     /// One that has not come over the link is for the pylm wire, unless its client is here.
     pub(crate) fn give_client(&mut self, topic: String, item: Kept, now: Instant) {
-        let session = topic.split('/').next().unwrap_or_default();
+        let session = session_of(&topic);
         let is_here = self
             .topics
             .get(session)

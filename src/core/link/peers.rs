@@ -1,6 +1,6 @@
 //! The connections of a server, and what is to be said over each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::{BEAT, Conn, SILENCE};
@@ -9,11 +9,17 @@ use crate::message::link::{Envelope, Head, Kind, Outgoing};
 /// Of how many connections that said no hello it is remembered that they were told so.
 const STRANGERS: usize = 4_096;
 
+/// Of how many peers whose connection is gone the last hello is remembered.
+const LOST: usize = 4_096;
+
 /// All who are connected and have said who they are.
 #[derive(Default)]
 pub(crate) struct Peers {
     known: BTreeMap<Conn, Peer>,
     by_session: HashMap<(Kind, String), Conn>,
+    /// The last nonces of those whose connection is gone, the latest last: an older hello may
+    /// still come by a connection of before.
+    lost: VecDeque<((Kind, String), u64)>,
     /// Those with something to be said to them.
     spoken: Vec<Conn>,
     /// Those that have not said who they are, and when they were asked.
@@ -47,6 +53,7 @@ impl Peers {
         self.strangers.remove(&conn);
         self.remove(conn);
         let key = (who.kind, who.session.clone());
+        self.lost.retain(|(lost, _)| *lost != key);
         let before = self.by_session.insert(key, conn);
         if let Some(before) = before {
             self.known.remove(&before);
@@ -79,12 +86,30 @@ impl Peers {
         self.known.get(&conn).map_or(0, |peer| peer.nonce)
     }
 
-    /// The connection of a peer.
-    pub(crate) fn conn_of(&self, who: &Who) -> Option<Conn> {
+    /// Whether a hello was overtaken by a later one, on another connection: what it tells is old.
+    pub(crate) fn is_overtaken(&self, who: &Who, nonce: u64) -> bool {
         let key = (who.kind, who.session.clone());
-        self.by_session.get(&key).copied()
+        let here = self.by_session.get(&key).map(|conn| self.nonce(*conn));
+        let lost = || self.lost.iter().find(|(lost, _)| *lost == key);
+        let last = here.or_else(|| lost().map(|(_, nonce)| *nonce));
+        last.is_some_and(|last| last > nonce)
     }
 
+    /// A connection is gone. Its peer may come back.
+    pub(crate) fn lose(&mut self, conn: Conn) -> Option<Who> {
+        let nonce = self.nonce(conn);
+        let who = self.remove(conn)?;
+        let key = (who.kind, who.session.clone());
+        if !self.by_session.contains_key(&key) {
+            if self.lost.len() >= LOST {
+                self.lost.pop_front();
+            }
+            self.lost.push_back((key, nonce));
+        }
+        Some(who)
+    }
+
+    /// A peer is not here any more.
     pub(crate) fn remove(&mut self, conn: Conn) -> Option<Who> {
         let who = self.known.remove(&conn)?.who;
         let key = (who.kind, who.session.clone());

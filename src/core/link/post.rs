@@ -10,8 +10,8 @@ use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
-use crate::message::Frame;
-use crate::message::link::{Head, Hello, Kind, VERSION, Welcome};
+use crate::message::link::{Envelope, Head, Hello, Kind, VERSION, Welcome};
+use crate::message::{Frame, session_of};
 
 /// What a server's side of the link is to be.
 pub(crate) struct PostSettings {
@@ -94,7 +94,10 @@ impl Post {
         };
         match who.kind {
             Kind::Client => self.hear_client(conn, &who, head, frames, now),
-            Kind::Step => self.hear_taker(&who, &mut head, now),
+            Kind::Step => {
+                self.hear_taker(conn, &who, &mut head, now);
+                self.leave_if(head.bye, conn, &who, now);
+            }
             Kind::Worker => self.hear_worker(conn, &who, head, frames, now),
         }
     }
@@ -117,15 +120,10 @@ impl Post {
             // It hears no welcome, and looks for its server anew.
             return;
         }
-        let later = self
-            .peers
-            .conn_of(&who)
-            .map(|later| self.peers.nonce(later));
-        if later.is_some_and(|later| later > hello.nonce) {
-            // It was overtaken by a later one on another connection: what it tells is old.
+        if self.peers.is_overtaken(&who, hello.nonce) {
             return;
         }
-        if let Some(before) = self.peers.remove(conn).filter(|before| *before != who) {
+        if let Some(before) = self.peers.lose(conn).filter(|before| *before != who) {
             self.gone(conn, &before, false, now);
         }
         self.peers.add(conn, who.clone(), hello.nonce, now);
@@ -225,7 +223,7 @@ impl Post {
         frames: Vec<Frame>,
         now: Instant,
     ) {
-        self.hear_taker(who, &mut head, now);
+        self.hear_taker(conn, who, &mut head, now);
         let Some(clients) = &mut self.clients else {
             self.leave_if(head.bye, conn, who, now);
             return;
@@ -277,7 +275,7 @@ impl Post {
     }
 
     /// What whoever gets something says of it.
-    fn hear_taker(&mut self, who: &Who, head: &mut Head, now: Instant) {
+    fn hear_taker(&mut self, conn: Conn, who: &Who, head: &mut Head, now: Instant) {
         self.outlets.heard(&who.topic, &who.session, now);
         if !head.done.is_empty() {
             self.outlets.done(&who.topic, &who.session, &head.done);
@@ -286,19 +284,12 @@ impl Post {
             let number = outcome.number;
             self.outlets
                 .outcome(&who.topic, &who.session, number, heard(outcome));
-            let conn = self.peers.conn_of(who);
-            if let Some(out) = conn.and_then(|conn| self.peers.to(conn)) {
+            if let Some(out) = self.peers.to(conn) {
                 out.note(|head| head.heard.push(number));
             }
         }
         if let Some(credit) = head.credit {
             self.outlets.set_credit(&who.topic, &who.session, credit);
-        }
-        if head.bye
-            && who.kind == Kind::Step
-            && let Some(conn) = self.peers.conn_of(who)
-        {
-            self.leave_if(true, conn, who, now);
         }
     }
 
@@ -328,7 +319,7 @@ impl Post {
 
     /// A peer cannot be reached any more.
     pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
-        if let Some(who) = self.peers.remove(conn) {
+        if let Some(who) = self.peers.lose(conn) {
             self.gone(conn, &who, false, now);
         }
     }
@@ -356,7 +347,7 @@ impl Post {
 
     /// A message that a worker is to run.
     pub(crate) fn work(&mut self, made: Made, now: Instant) {
-        let session = made.frame.client().split('/').next().unwrap_or_default();
+        let session = session_of(made.frame.client());
         let clients = self.clients.as_ref();
         if clients.is_some_and(|clients| clients.is_cancelled(session, &made.frame)) {
             if let Some(ticket) = made.ticket {
@@ -433,7 +424,7 @@ impl Post {
         self.settle();
         if self.peers.is_time(now) && !self.is_behind {
             for conn in self.peers.silent(now) {
-                if let Some(who) = self.peers.remove(conn) {
+                if let Some(who) = self.peers.lose(conn) {
                     self.gone(conn, &who, true, now);
                 }
             }
@@ -494,7 +485,7 @@ impl Post {
     }
 
     /// All that is to be said now.
-    pub(crate) fn take(&mut self, now: Instant) -> Vec<(Conn, crate::message::link::Envelope)> {
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<(Conn, Envelope)> {
         self.peers.take(now)
     }
 
@@ -583,3 +574,6 @@ impl Post {
         left
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::{Conn, Kept, Made, OVERHEAD, Peers};
 use crate::core::custody::share;
 use crate::core::queue::{Leave, Order, Queue, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
-use crate::message::{Failure, FailureKind, Frame};
+use crate::message::{Failure, FailureKind, Frame, session_of};
 
 /// How long a worker whose connection broke may take to connect again before its tasks go
 /// elsewhere. One that was killed does not; one whose connection was cut does so at once.
@@ -85,7 +85,7 @@ impl Tasks {
     pub(crate) fn push(&mut self, made: Made, now: Instant) {
         let Made { frame, ticket } = made;
         let client = frame.client();
-        let session = client.split('/').next().unwrap_or_default().to_owned();
+        let session = session_of(client).to_owned();
         let job = client.to_owned();
         let function = function_of(&frame).to_owned();
         let kept = Kept {
