@@ -41,7 +41,6 @@ fn has(run: u64, received: u64, open: &[u64]) -> Option<Position> {
         run,
         received,
         open: differences(open.iter().copied()),
-        ..Position::default()
     })
 }
 
