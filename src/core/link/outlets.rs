@@ -1,16 +1,17 @@
 //! What goes out over the link: to clients, and to the later steps of a chain.
 
+mod topic;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use topic::{Newcomer, Slot, Topic};
 
 use super::{Conn, Credit, Giver, Kept, Peers, SILENCE};
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind, session_of};
-
-/// The positions of copies beyond those that are awaited: above any that a hook may give.
-const EXTRA: u64 = 1 << 32;
 
 /// How long a message for a step waits for subscribers of exactly its topic while somebody on
 /// the pylm wire listens to a beginning of it.
@@ -64,53 +65,6 @@ pub(crate) struct Outlets {
     /// Clients that were away for too long, the same way: what still comes for them has failed,
     /// and does not stand in the way of others for as long again.
     away: VecDeque<String>,
-}
-
-#[derive(Default)]
-struct Topic {
-    is_client: bool,
-    slots: BTreeMap<usize, Slot>,
-    /// What came before there were enough to take it.
-    held: VecDeque<Kept>,
-    held_bytes: u64,
-    /// What they will take when each has its copies, which has to fit as well.
-    held_weight: u64,
-    /// Since when the first of them is held.
-    since: Option<Instant>,
-    /// How many subscribe to exactly it on the pylm wire.
-    wire: usize,
-    /// Whether somebody subscribes to a shorter beginning of it there, who may be listening
-    /// only.
-    listeners: bool,
-    newcomers: Vec<Newcomer>,
-}
-
-struct Slot {
-    session: String,
-    name: String,
-    conn: Option<Conn>,
-    /// Since when it has no connection.
-    away: Instant,
-    /// When its taker came, and when it was heard of last.
-    came: Instant,
-    heard: Instant,
-    run: u64,
-    giver: Giver<Kept>,
-    /// The largest payload that its taker takes.
-    max_message: usize,
-    /// Whether it is among those that may have something to say.
-    is_ready: bool,
-}
-
-struct Newcomer {
-    session: String,
-    name: String,
-    conn: Conn,
-    arrived: Instant,
-    /// When it said last that it is there: it does so again and again while it waits.
-    heard: Instant,
-    credit: Credit,
-    max_message: usize,
 }
 
 /// The place of somebody who has connected.
@@ -734,126 +688,6 @@ fn remember(clients: &mut VecDeque<String>, session: &str) {
     clients.push_back(session.to_owned());
     if clients.len() > GONE {
         clients.pop_front();
-    }
-}
-
-impl Topic {
-    /// Takes out all that is held, and off what is kept.
-    fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Kept> {
-        self.since = None;
-        self.held_bytes = 0;
-        *bytes -= std::mem::take(&mut self.held_weight);
-        std::mem::take(&mut self.held)
-    }
-
-    /// How many more subscribers a message waits for.
-    fn missing(&self, wanted: usize) -> usize {
-        let wanted = if self.is_client { 1 } else { wanted };
-        wanted.saturating_sub(self.slots.len() + self.wire)
-    }
-
-    /// The slot of somebody of this name who is gone.
-    fn vacant(&self, name: &str) -> Option<usize> {
-        let is_only = self.slots.len() == 1;
-        if planted!(SlotNotInherited) {
-            return None;
-        }
-        let is_vacant = |slot: &Slot| slot.conn.is_none() && (is_only || slot.name == name);
-        let mut slots = self.slots.iter();
-        slots
-            .find(|(_, slot)| is_vacant(slot))
-            .map(|(index, _)| *index)
-    }
-
-    /// The slots of those whose successor somebody of this name may be.
-    fn rivals(&self, name: &str, wanted: usize) -> impl Iterator<Item = &Slot> {
-        let any = self.slots.len() >= wanted;
-        self.slots
-            .values()
-            .filter(move |slot| any || slot.name == name)
-    }
-
-    /// The slots, each with the position of its copies.
-    fn positions(&self, wanted: usize) -> Vec<(usize, u64)> {
-        let mut awaited: Vec<_> = self.slots.range(..wanted).collect();
-        if !planted!(PositionsByArrival) {
-            awaited.sort_by_key(|(index, slot)| (&slot.name, &slot.session, **index));
-        }
-        let awaited = awaited.iter().zip(0..);
-        let awaited = awaited.map(|((index, _), position)| (**index, position));
-        let more = self
-            .slots
-            .range(wanted..)
-            .map(|(index, _)| (*index, EXTRA + *index as u64));
-        awaited.chain(more).collect()
-    }
-
-    /// The lowest number that no slot has.
-    fn free_index(&self) -> usize {
-        (0..)
-            .find(|index| !self.slots.contains_key(index))
-            .unwrap_or(0)
-    }
-
-    fn wait(&mut self, who: Subscriber<'_>, now: Instant) {
-        let known = self
-            .newcomers
-            .iter_mut()
-            .find(|waits| waits.session == who.session);
-        match known {
-            Some(waits) => {
-                (waits.conn, waits.credit) = (who.conn, who.credit);
-                waits.heard = now;
-            }
-            None => self.newcomers.push(Newcomer {
-                session: who.session.to_owned(),
-                name: who.name.to_owned(),
-                conn: who.conn,
-                arrived: now,
-                heard: now,
-                credit: who.credit,
-                max_message: who.max_message,
-            }),
-        }
-    }
-
-    /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
-    fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
-        let slots = self.positions(wanted).into_iter();
-        let slots = slots.map(|(index, position)| (Some(index), position));
-        let published = self.wire > 0 || self.listeners;
-        let wire = published.then_some((None, EXTRA - 1));
-        let takers: Vec<(Option<usize>, u64)> = slots.chain(wire).collect();
-        let last = takers.len().saturating_sub(1);
-        let mut copies = Vec::with_capacity(takers.len());
-        let Kept { frame, mut ticket } = item;
-        for (turn, (taker, position)) in takers.into_iter().enumerate() {
-            let mut copy = frame.clone();
-            if !self.is_client && (wanted > 1 || position > 0) {
-                Arc::make_mut(&mut copy).add_position(position);
-            }
-            let own = match turn == last {
-                true => ticket.take(),
-                false => ticket.clone(),
-            };
-            copies.push((
-                taker,
-                Kept {
-                    frame: copy,
-                    ticket: own,
-                },
-            ));
-        }
-        copies
-    }
-}
-
-impl Slot {
-    fn note_ready(&mut self, topic: &str, index: usize, ready: &mut Vec<(String, usize)>) {
-        if !self.is_ready && self.conn.is_some() {
-            self.is_ready = true;
-            ready.push((topic.to_owned(), index));
-        }
     }
 }
 

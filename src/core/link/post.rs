@@ -492,14 +492,13 @@ impl Post {
     /// When to call [`tick`](Self::tick) again though nothing happens.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let tasks = self.tasks.as_ref().and_then(Tasks::deadline);
-        let late = self
-            .outlets
-            .deadline()
-            .or(self.clients.as_ref().and_then(Clients::deadline));
-        let late = late.map(|late| late.max(now + LOOK));
-        let seats = self.outlets.has_newcomers().then(|| now + LOOK);
-        [self.peers.deadline(now), tasks, late, seats]
+        let soon = now + LOOK;
+        let clients = self.clients.as_ref().and_then(Clients::deadline);
+        let late = [clients, self.outlets.deadline()].map(|late| late.map(|late| late.max(soon)));
+        let seats = self.outlets.has_newcomers().then_some(soon);
+        [self.peers.deadline(now), tasks, seats]
             .into_iter()
+            .chain(late)
             .flatten()
             .min()
     }

@@ -1,0 +1,182 @@
+//! One topic: who takes what goes out under it, and what is held until they are there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Conn, Credit, Giver, Kept, Subscriber};
+
+/// The positions of copies beyond those that are awaited: above any that a hook may give.
+const EXTRA: u64 = 1 << 32;
+
+#[derive(Default)]
+pub(super) struct Topic {
+    pub(super) is_client: bool,
+    pub(super) slots: BTreeMap<usize, Slot>,
+    /// What came before there were enough to take it.
+    pub(super) held: VecDeque<Kept>,
+    pub(super) held_bytes: u64,
+    /// What they will take when each has its copies, which has to fit as well.
+    pub(super) held_weight: u64,
+    /// Since when the first of them is held.
+    pub(super) since: Option<Instant>,
+    /// How many subscribe to exactly it on the pylm wire.
+    pub(super) wire: usize,
+    /// Whether somebody subscribes to a shorter beginning of it there, who may be listening
+    /// only.
+    pub(super) listeners: bool,
+    pub(super) newcomers: Vec<Newcomer>,
+}
+
+pub(super) struct Slot {
+    pub(super) session: String,
+    pub(super) name: String,
+    pub(super) conn: Option<Conn>,
+    /// Since when it has no connection.
+    pub(super) away: Instant,
+    /// When its taker came, and when it was heard of last.
+    pub(super) came: Instant,
+    pub(super) heard: Instant,
+    pub(super) run: u64,
+    pub(super) giver: Giver<Kept>,
+    /// The largest payload that its taker takes.
+    pub(super) max_message: usize,
+    /// Whether it is among those that may have something to say.
+    pub(super) is_ready: bool,
+}
+
+pub(super) struct Newcomer {
+    pub(super) session: String,
+    pub(super) name: String,
+    pub(super) conn: Conn,
+    pub(super) arrived: Instant,
+    /// When it said last that it is there: it does so again and again while it waits.
+    pub(super) heard: Instant,
+    pub(super) credit: Credit,
+    pub(super) max_message: usize,
+}
+
+impl Topic {
+    /// Takes out all that is held, and off what is kept.
+    pub(super) fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Kept> {
+        self.since = None;
+        self.held_bytes = 0;
+        *bytes -= std::mem::take(&mut self.held_weight);
+        std::mem::take(&mut self.held)
+    }
+
+    /// How many more subscribers a message waits for.
+    pub(super) fn missing(&self, wanted: usize) -> usize {
+        let wanted = if self.is_client { 1 } else { wanted };
+        wanted.saturating_sub(self.slots.len() + self.wire)
+    }
+
+    /// The slot of somebody of this name who is gone.
+    pub(super) fn vacant(&self, name: &str) -> Option<usize> {
+        let is_only = self.slots.len() == 1;
+        if planted!(SlotNotInherited) {
+            return None;
+        }
+        let is_vacant = |slot: &Slot| slot.conn.is_none() && (is_only || slot.name == name);
+        let mut slots = self.slots.iter();
+        slots
+            .find(|(_, slot)| is_vacant(slot))
+            .map(|(index, _)| *index)
+    }
+
+    /// The slots of those whose successor somebody of this name may be.
+    pub(super) fn rivals(&self, name: &str, wanted: usize) -> impl Iterator<Item = &Slot> {
+        let any = self.slots.len() >= wanted;
+        self.slots
+            .values()
+            .filter(move |slot| any || slot.name == name)
+    }
+
+    /// The slots, each with the position of its copies.
+    pub(super) fn positions(&self, wanted: usize) -> Vec<(usize, u64)> {
+        let mut awaited: Vec<_> = self.slots.range(..wanted).collect();
+        if !planted!(PositionsByArrival) {
+            awaited.sort_by_key(|(index, slot)| (&slot.name, &slot.session, **index));
+        }
+        let awaited = awaited.iter().zip(0..);
+        let awaited = awaited.map(|((index, _), position)| (**index, position));
+        let more = self
+            .slots
+            .range(wanted..)
+            .map(|(index, _)| (*index, EXTRA + *index as u64));
+        awaited.chain(more).collect()
+    }
+
+    /// The lowest number that no slot has.
+    pub(super) fn free_index(&self) -> usize {
+        (0..)
+            .find(|index| !self.slots.contains_key(index))
+            .unwrap_or(0)
+    }
+
+    pub(super) fn wait(&mut self, who: Subscriber<'_>, now: Instant) {
+        let known = self
+            .newcomers
+            .iter_mut()
+            .find(|waits| waits.session == who.session);
+        match known {
+            Some(waits) => {
+                (waits.conn, waits.credit) = (who.conn, who.credit);
+                waits.heard = now;
+            }
+            None => self.newcomers.push(Newcomer {
+                session: who.session.to_owned(),
+                name: who.name.to_owned(),
+                conn: who.conn,
+                arrived: now,
+                heard: now,
+                credit: who.credit,
+                max_message: who.max_message,
+            }),
+        }
+    }
+
+    /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
+    pub(super) fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
+        let slots = self.positions(wanted).into_iter();
+        let slots = slots.map(|(index, position)| (Some(index), position));
+        let published = self.wire > 0 || self.listeners;
+        let wire = published.then_some((None, EXTRA - 1));
+        let takers: Vec<(Option<usize>, u64)> = slots.chain(wire).collect();
+        let last = takers.len().saturating_sub(1);
+        let mut copies = Vec::with_capacity(takers.len());
+        let Kept { frame, mut ticket } = item;
+        for (turn, (taker, position)) in takers.into_iter().enumerate() {
+            let mut copy = frame.clone();
+            if !self.is_client && (wanted > 1 || position > 0) {
+                Arc::make_mut(&mut copy).add_position(position);
+            }
+            let own = match turn == last {
+                true => ticket.take(),
+                false => ticket.clone(),
+            };
+            copies.push((
+                taker,
+                Kept {
+                    frame: copy,
+                    ticket: own,
+                },
+            ));
+        }
+        copies
+    }
+}
+
+impl Slot {
+    pub(super) fn note_ready(
+        &mut self,
+        topic: &str,
+        index: usize,
+        ready: &mut Vec<(String, usize)>,
+    ) {
+        if !self.is_ready && self.conn.is_some() {
+            self.is_ready = true;
+            ready.push((topic.to_owned(), index));
+        }
+    }
+}
