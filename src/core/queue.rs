@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use functions::Function;
 use names::Named;
+pub(crate) use pace::Ran;
 use pool::Pool;
 use session::Session;
 pub(crate) use stats::{Counters, Stats, Why};
@@ -62,7 +63,8 @@ pub(crate) struct Settings {
     pub(crate) ahead: Duration,
     /// How long a task waits for a worker with its function while there are others.
     pub(crate) unknown_after: Duration,
-    /// How many bytes a worker may hold. One task always goes.
+    /// How many bytes a worker may hold, and how many may come of what it holds, as far as one
+    /// can tell. One task always goes.
     pub(crate) most_bytes: usize,
     /// How many tasks a worker may hold.
     pub(crate) most_tasks: usize,
@@ -261,7 +263,7 @@ impl<T> Queue<T> {
         worker: WorkerId,
         id: TaskId,
         attempt: u32,
-        ran: Duration,
+        ran: impl Into<Ran>,
         now: Instant,
     ) -> Option<T> {
         let task = self.tasks.get(&id).filter(|task| task.attempt == attempt);
@@ -272,7 +274,7 @@ impl<T> Queue<T> {
         self.take_from_worker(id, now);
         let entry = self.pool.worker(worker);
         entry.finished += 1;
-        entry.pace.note(ran, &self.settings);
+        entry.pace.note(ran.into(), &self.settings);
         let recall = entry.recall.as_ref();
         if recall.is_some_and(|recall| recall.ids.is_empty()) {
             self.close_recall(worker, now);

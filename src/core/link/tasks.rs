@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::wire::Wire;
 use super::{Conn, Kept, Made, OVERHEAD, Peers};
 use crate::core::custody::share;
-use crate::core::queue::{Leave, Order, Queue, Settings, TaskId, WorkerId};
+use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
 use crate::message::{Failure, FailureKind, Frame, session_of};
 
@@ -151,7 +151,10 @@ impl Tasks {
         if let Some(out) = out {
             out.note(|head| head.done.push(of.id));
         }
-        let ran = Duration::from_micros(result.ran);
+        let ran = Ran {
+            time: Duration::from_micros(result.ran),
+            bytes: all.iter().map(Frame::len).sum(),
+        };
         match self.queue.finish(worker.id, of.id, of.attempt, ran, now) {
             Some(kept) => self.results_of(kept, all),
             None if planted!(NoFencing) => {

@@ -14,13 +14,26 @@ const FIRST_CREDIT: usize = 2;
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// What a worker tells of a task that it has run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ran {
+    pub(crate) time: Duration,
+    /// How large its results are.
+    pub(crate) bytes: usize,
+}
+
+impl From<Duration> for Ran {
+    fn from(time: Duration) -> Self {
+        Self { time, bytes: 0 }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// In nanoseconds, once there is one.
-    average: Option<u64>,
-    /// How far from the average a task is on average: who runs now short, now long tasks gets
-    /// as few as if all were rather long.
-    deviation: u64,
+    /// How long tasks run, in nanoseconds.
+    time: Average,
+    /// How much comes of them, in bytes.
+    made: Average,
     credit: usize,
     /// How many tasks were finished with this credit.
     finished: usize,
@@ -31,8 +44,8 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            average: None,
-            deviation: 0,
+            time: Average::default(),
+            made: Average::default(),
             credit: FIRST_CREDIT.min(settings.most_tasks.max(1)),
             finished: 0,
             fixed: None,
@@ -57,18 +70,14 @@ impl Pace {
 
     /// How long its tasks run, once one was finished.
     pub(super) fn average(&self) -> Option<Duration> {
-        self.average.map(Duration::from_nanos)
+        self.time.mean.map(Duration::from_nanos)
     }
 
     /// A task was finished. The credit falls at once, and grows in steps: so one short task
     /// among long ones is no reason to give it hundreds.
-    pub(super) fn note(&mut self, ran: Duration, settings: &Settings) {
-        let ran = nanos(ran.min(LONGEST));
-        let average = self.average.unwrap_or(ran);
-        let smooth = |old: u64, new: u64| (old * (MEMORY - 1) + new) / MEMORY;
-        self.deviation = smooth(self.deviation, average.abs_diff(ran));
-        self.average = Some(smooth(average, ran));
-
+    pub(super) fn note(&mut self, ran: Ran, settings: &Settings) {
+        self.time.note(nanos(ran.time.min(LONGEST)));
+        self.made.note(ran.bytes as u64);
         if self.fixed.is_some() {
             return;
         }
@@ -83,14 +92,37 @@ impl Pace {
         }
     }
 
-    /// The one that runs, and those that are done within the time that may be given ahead.
+    /// The one that runs, and those that are done within the time that may be given ahead, as
+    /// far as what comes of them is not too much to take in at once.
     fn target(&self, settings: &Settings) -> usize {
-        let each = (self.average.unwrap_or(0) + self.deviation).max(1);
-        let ahead = nanos(settings.ahead.min(LONGEST)).saturating_sub(1) / each;
-        usize::try_from(ahead)
+        let ahead = nanos(settings.ahead.min(LONGEST)).saturating_sub(1) / self.time.rather();
+        let bytes = settings.most_bytes as u64 / self.made.rather();
+        usize::try_from(ahead.min(bytes))
             .unwrap_or(usize::MAX)
             .saturating_add(1)
             .min(settings.most_tasks.max(1))
+    }
+}
+
+/// What something is on average, and how far from that it is on average: who runs now short, now
+/// long tasks gets as few as if all were rather long.
+#[derive(Debug, Default)]
+struct Average {
+    mean: Option<u64>,
+    deviation: u64,
+}
+
+impl Average {
+    fn note(&mut self, new: u64) {
+        let mean = self.mean.unwrap_or(new);
+        let smooth = |old: u64, new: u64| (old * (MEMORY - 1) + new) / MEMORY;
+        self.deviation = smooth(self.deviation, mean.abs_diff(new));
+        self.mean = Some(smooth(mean, new));
+    }
+
+    /// What one has to reckon with, at least 1.
+    fn rather(&self) -> u64 {
+        (self.mean.unwrap_or(0) + self.deviation).max(1)
     }
 }
 

@@ -68,7 +68,7 @@ impl World {
     }
 
     /// A worker finishes what it was given first.
-    fn finish(&mut self, worker: WorkerId, ran: Duration) -> Option<u32> {
+    fn finish(&mut self, worker: WorkerId, ran: impl Into<Ran>) -> Option<u32> {
         let (id, attempt) = self.held(worker)[0];
         self.queue.finish(worker, id, attempt, ran, self.now)
     }

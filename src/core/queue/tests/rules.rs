@@ -81,6 +81,26 @@ fn what_is_sent_ahead_is_bounded_in_bytes_but_one_always_goes() {
 }
 
 #[test]
+fn tasks_of_which_much_comes_are_given_few_at_a_time() {
+    let mut world = World::new();
+    world.queue.settings.most_bytes = 1_000;
+    world.join([1]);
+    (0..10_000).for_each(|item| _ = world.push("session", item));
+    world.assign();
+    for _ in 0..1_000 {
+        let time = Duration::from_micros(1);
+        world.finish(1, Ran { time, bytes: 100 });
+        world.assign();
+    }
+    assert_eq!(world.credit(1), 11);
+    for _ in 0..1_000 {
+        world.finish(1, Duration::from_micros(1));
+        world.assign();
+    }
+    assert!(world.credit(1) > 100);
+}
+
+#[test]
 fn a_worker_that_is_at_a_long_task_is_given_nothing_more_to_wait_behind_it() {
     let mut world = World::new();
     world.join([1]);
