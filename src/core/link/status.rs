@@ -146,7 +146,7 @@ impl View<'_> {
         let inside = sessions
             .iter()
             .filter(|(_, client)| client.inbox + client.waiting > 0)
-            .map(|(session, client)| self.wait_of(session, client));
+            .filter_map(|(session, client)| self.wait_of(session, client));
         let held = held.iter().map(|held| Wait {
             whose: cut(held.topic.clone()),
             is_client: held.is_client,
@@ -162,8 +162,8 @@ impl View<'_> {
         inside.chain(held).chain(kept).collect()
     }
 
-    /// Why a client's messages are not run.
-    fn wait_of(&self, session: &str, client: &Client) -> Wait {
+    /// Why a client's messages are not run, if they wait and are not just on their way.
+    fn wait_of(&self, session: &str, client: &Client) -> Option<Wait> {
         let mut function = String::new();
         let why = if self.outlets.is_stalled(session) {
             Why::NotReading
@@ -178,10 +178,13 @@ impl View<'_> {
                 }
                 queue::Why::NotReading => Why::NotReading,
                 _ if self.tasks.is_some() && self.workers_there() == 0 => Why::NoWorker,
+                queue::Why::Nothing if self.tasks.is_some_and(|tasks| !tasks.is_full()) => {
+                    return None;
+                }
                 queue::Why::AllBusy | queue::Why::Nothing => Why::AllBusy,
             }
         };
-        Wait {
+        Some(Wait {
             whose: cut(session.to_owned()),
             is_client: true,
             messages: client.inbox + client.waiting,
@@ -192,7 +195,7 @@ impl View<'_> {
                 _ => 0,
             },
             ..Wait::default()
-        }
+        })
     }
 
     /// Why the oldest task of a session waits; or, if those of others fill the queue so that

@@ -199,6 +199,14 @@ fn without_a_worker_that_has_the_function_it_is_named() {
 }
 
 #[test]
+fn what_is_on_its_way_to_the_workers_does_not_wait() {
+    let mut master = Master::new();
+    master.hello(WORKER, Kind::Worker, "w", "", &["f"]);
+    master.submit(3);
+    assert_eq!(master.post.status().waits, []);
+}
+
+#[test]
 fn when_all_workers_are_busy_it_says_how_many_there_are() {
     let mut master = Master::new();
     master.hello(WORKER, Kind::Worker, "w", "", &["f"]);
