@@ -207,9 +207,10 @@ pub(super) fn accept(
     component: &str,
 ) -> Result<(Head, Vec<Frame>)> {
     let (head, messages) = Envelope::decode(parts)?;
-    let frames = messages.into_iter().map(|bytes| {
+    let mut frames = Vec::with_capacity(messages.len());
+    for bytes in messages {
         let (frame, _) = Frame::take_in(bytes, limit, component)?;
-        Ok(frame)
-    });
-    Ok((head, frames.collect::<Result<_>>()?))
+        frames.push(frame);
+    }
+    Ok((head, frames))
 }

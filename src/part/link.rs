@@ -11,12 +11,14 @@
 
 mod connections;
 mod exit;
+mod short;
 mod thread;
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
+pub(crate) use short::ShortWays;
 use thread::Linking;
 
 use super::channel::channel_ringing;
@@ -77,6 +79,7 @@ pub struct LinkService {
     max_message: usize,
     max_attempts: u32,
     bell: Arc<Bell>,
+    short: ShortWays,
     faces: Arc<Mutex<Faces>>,
 }
 
@@ -140,6 +143,7 @@ impl LinkService {
             max_message: DEFAULT_MAX_MESSAGE,
             max_attempts: Self::DEFAULT_ATTEMPTS,
             bell: Bell::new()?,
+            short: ShortWays::default(),
             faces: Arc::default(),
         })
     }
@@ -154,6 +158,12 @@ impl LinkService {
     /// told. 5 by default, and at least 1.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// What needs not leave the link.
+    pub(crate) fn short_ways(mut self, short: ShortWays) -> Self {
+        self.short = short;
         self
     }
 
@@ -355,7 +365,8 @@ impl Part for LinkService {
             let rung = bell.clone();
             let post = Post::new(settings, Ledger::new(move || rung.announce()));
             let socket = (socket, self.max_message);
-            let mut linking = Linking::new(context, socket, post, submitted, work, publish, &bell);
+            let (short, faces) = (self.short, (submitted, work, publish));
+            let mut linking = Linking::new(context, socket, post, short, faces, &bell);
             linking.run(&bell)
         });
         Ok(())

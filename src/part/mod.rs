@@ -132,10 +132,11 @@ pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::Work;
 pub(crate) use functions::spawn_work;
+pub(crate) use link::ShortWays;
 pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use push::Push;
 pub(crate) use receive::{Receive, Source};
-pub(crate) use route::{Spread, runnable, spread};
+pub(crate) use route::{Sorting, Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
 pub(crate) use tasks::TaskLink;

@@ -144,7 +144,7 @@ impl Route {
     pub(super) fn into_hook(self, component: &str) -> Hook {
         let component = component.to_owned();
         let refused_to = self.failures.map(|_| self.ways.len());
-        let ends_failed = self.ends_failed;
+        let mut sorting = Sorting::new(&component, self.ends_failed);
         let mut hook = match self.does {
             Does::Forward => Box::new(|frame, ways: &mut Ways<'_>| ways.send(0, frame)),
             Does::Spread(name, spread) => {
@@ -153,22 +153,60 @@ impl Route {
             Does::Hook(hook) => hook,
         };
         let Some(way) = refused_to else { return hook };
-        let mut complaints = Complaints::default();
-        Box::new(move |frame, ways| {
-            if frame.is_failure() && ends_failed {
-                return;
-            }
-            if frame.is_failure() || frame.end().is_some() {
-                return ways.send(way, frame);
-            }
-            match runnable(&frame) {
-                Ok(()) => hook(frame, ways),
-                Err(failure) => {
-                    complain(&mut complaints, &component, &frame, &failure.cause);
-                    ways.send(way, frame.with_failure(&failure));
-                }
-            }
+        Box::new(move |frame, ways| match sorting.sort(frame) {
+            Sorted::Runs(frame) => hook(frame, ways),
+            Sorted::Answered(frame) => ways.send(way, frame),
+            Sorted::Ends => {}
         })
+    }
+}
+
+/// Tells what can be run from what cannot.
+pub(crate) struct Sorting {
+    component: String,
+    /// Whether what has failed in an earlier step ends here.
+    ends_failed: bool,
+    complaints: Complaints,
+}
+
+/// What becomes of a message.
+pub(super) enum Sorted {
+    /// It is run.
+    Runs(Frame),
+    /// It goes to where failures go, past the functions.
+    Answered(Frame),
+    /// It ends here, with nobody told.
+    Ends,
+}
+
+impl Sorting {
+    pub(crate) fn new(component: &str, ends_failed: bool) -> Self {
+        Self {
+            component: component.to_owned(),
+            ends_failed,
+            complaints: Complaints::default(),
+        }
+    }
+
+    pub(super) fn sort(&mut self, frame: Frame) -> Sorted {
+        if frame.is_failure() && self.ends_failed {
+            return Sorted::Ends;
+        }
+        if frame.is_failure() || frame.end().is_some() {
+            return Sorted::Answered(frame);
+        }
+        match runnable(&frame) {
+            Ok(()) => Sorted::Runs(frame),
+            Err(failure) => {
+                complain(
+                    &mut self.complaints,
+                    &self.component,
+                    &frame,
+                    &failure.cause,
+                );
+                Sorted::Answered(frame.with_failure(&failure))
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::handler::Functions;
 use crate::message::DEFAULT_MAX_MESSAGE;
 use crate::part::{
     Assembly, Choose, FunctionService, Inbound, LinkService, PubService, PullService, Route,
-    Running, Spread, SubConnection, WorkerPullService, WorkerPushService,
+    Running, ShortWays, Sorting, Spread, SubConnection, WorkerPullService, WorkerPushService,
 };
 use crate::store::{Memory, SharedStore};
 
@@ -259,6 +259,13 @@ impl Common {
             true => Route::to("Workers").own_failures_to("Pub"),
             false => Route::to("Workers").failures_to("Pub"),
         };
+        let short = ShortWays {
+            to_workers: hooks
+                .scatter
+                .is_none()
+                .then(|| Sorting::new(&self.name, hooks.silent)),
+            from_workers: hooks.gather.is_none(),
+        };
         if let Some(scatter) = hooks.scatter {
             way_in = way_in.spread("scatter", scatter);
         }
@@ -268,6 +275,7 @@ impl Common {
         }
         let (push, pull) = self.worker_parts();
         let Linked { assembly, link } = self.linked()?;
+        let link = link.short_ways(short);
         let assembly = assembly
             .outbound("Workers", link.workers(push, pull))
             .replies("Workers", way_out)

@@ -1,5 +1,6 @@
 //! The binary, as a user at a shell meets it.
 
+mod bench;
 mod chain;
 mod failures;
 mod gateway;

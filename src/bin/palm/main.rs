@@ -1,5 +1,6 @@
 //! The command line: components as processes, and calls from a shell.
 
+mod bench;
 mod cache;
 mod call;
 mod common;
@@ -36,6 +37,7 @@ enum Command {
     Cache(cache::Cache),
     Gateway(gateway::Gateway),
     Status(status::Status),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
     let args = common::mark_stdin(args.iter().skip(1).map(String::as_str));
     if matches!(args.as_slice(), ["--version" | "-V"]) {
         return say(concat!("palm ", env!("CARGO_PKG_VERSION")));
+    }
+    if let [bench::ROLE, role] = args.as_slice() {
+        return end(bench::play(role));
     }
     match Palm::from_args(&["palm"], &args) {
         Ok(palm) => run(palm.command),
@@ -93,7 +98,12 @@ fn run(command: Command) -> ExitCode {
         Command::Cache(cache) => cache.run(),
         Command::Gateway(gateway) => gateway.run(),
         Command::Status(status) => status.run(),
+        Command::Bench(bench) => bench.run(),
     };
+    end(result)
+}
+
+fn end(result: common::Outcome) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(failure),

@@ -155,12 +155,31 @@ impl Outlets {
             let session = session.to_owned();
             self.give_up(&session, true, item);
         } else if is_here || item.frame.place().is_some() {
+            let Some(item) = self.give_at_once(&topic, item) else {
+                return;
+            };
             let session = session.to_owned();
             self.hold(&session, true, item, now);
             self.release(&session, false);
         } else {
             self.publish(topic, item);
         }
+    }
+
+    /// The same, of a client that is here and waits for nothing else: that is the rule.
+    fn give_at_once(&mut self, topic: &str, item: Kept) -> Option<Kept> {
+        let session = session_of(topic);
+        let known = self.topics.get_mut(session);
+        let known = known.filter(|known| known.is_client && known.held.is_empty());
+        let slot = known.and_then(|known| known.slots.first_entry());
+        let Some(mut slot) = slot else {
+            return Some(item);
+        };
+        self.bytes += item.size();
+        let index = *slot.key();
+        slot.get_mut().keep(item);
+        slot.get_mut().note_ready(session, index, &mut self.ready);
+        None
     }
 
     /// A message for the steps that subscribe to a topic.
@@ -222,12 +241,8 @@ impl Outlets {
                 let size = copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
                     Some(slot) => {
-                        let mut copy = copy;
-                        if planted!(DoneTooEarly) {
-                            copy.ticket.take().into_iter().for_each(Ticket::done);
-                        }
                         self.bytes += size;
-                        slot.giver.push(size, copy);
+                        slot.keep(copy);
                     }
                     None => {
                         self.published_bytes += size;

@@ -84,16 +84,13 @@ impl Tasks {
     /// A message that a worker is to run.
     pub(crate) fn push(&mut self, made: Made, now: Instant) {
         let Made { frame, ticket } = made;
-        let client = frame.client();
-        let session = session_of(client).to_owned();
-        let job = client.to_owned();
-        let function = function_of(&frame).to_owned();
-        let kept = Kept {
-            frame: Arc::new(frame),
-            ticket,
-        };
+        let frame = Arc::new(frame);
+        let of = frame.clone();
+        let (session, job) = (session_of(of.client()), of.client());
+        let function = function_of(&of);
+        let kept = Kept { frame, ticket };
         let size = kept.size() as usize;
-        self.queue.push(&session, &job, &function, size, kept, now);
+        self.queue.push(session, job, function, size, kept, now);
     }
 
     /// A worker has connected.
@@ -140,10 +137,18 @@ impl Tasks {
         let (Some(worker), Some(of)) = (self.workers.get(session), result.id) else {
             return;
         };
-        let before = self.parts.remove(session);
-        let before = before.filter(|(begun, _)| *begun == of);
-        let mut all = before.map_or(Vec::new(), |(_, frames)| frames);
-        all.extend(frames);
+        // Hardly any task has more results than one head holds.
+        let before = match self.parts.is_empty() {
+            true => None,
+            false => self.parts.remove(session).filter(|(begun, _)| *begun == of),
+        };
+        let all = match before {
+            Some((_, mut all)) => {
+                all.extend(frames);
+                all
+            }
+            None => frames,
+        };
         if result.more {
             self.parts.insert(session.to_owned(), (of, all));
             return;

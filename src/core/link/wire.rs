@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How many of them may answer after all.
 const MOST_SILENT: usize = 65_536;
 
+/// Of how many tasks it is remembered that they were given again.
+const MOST_AGAIN: usize = 65_536;
+
 /// So many tasks may be remembered that are over.
 const TIDY: usize = 1_024;
 
@@ -66,6 +69,8 @@ pub(super) struct Wire {
     ends: BTreeSet<(Instant, TaskId)>,
     /// What seems to be silent, and may answer after all.
     silent: BTreeMap<TaskId, Answered>,
+    /// What was given again of late: of two results of one of these, one is too many.
+    again: BTreeSet<TaskId>,
     /// How many were given.
     turns: u64,
     /// The last turn of those that were answered.
@@ -108,6 +113,7 @@ impl Wire {
             answered: HashMap::new(),
             ends: BTreeSet::new(),
             silent: BTreeMap::new(),
+            again: BTreeSet::new(),
             turns: 0,
             last_turn: 0,
             last_news: None,
@@ -183,6 +189,12 @@ impl Wire {
         if let Some(silent) = self.silent.get_mut(&id) {
             return Some(silent.next(frame));
         }
+        if queue.item(id).is_none() && self.is_one_more(id, &frame) {
+            return Some(Made {
+                frame,
+                ticket: None,
+            });
+        }
         let out = self.out.remove(&id);
         if let Some(out) = &out {
             self.last_turn = self.last_turn.max(out.turn);
@@ -191,6 +203,16 @@ impl Wire {
         let ran = now.saturating_duration_since(since);
         // Whoever of them it was: it is done.
         let kept = queue.finish_any(Self::ID, id, ran, now)?;
+        if !self.is_to_remember(id, &kept, &frame) {
+            let cache = kept.frame.cache();
+            if self.by_cache.get(cache) == Some(&Some(id)) {
+                self.by_cache.remove(cache);
+            }
+            return Some(Made {
+                frame: placed_as(frame, &kept.frame),
+                ticket: None,
+            });
+        }
         let end = now + MORE;
         let mut answered = Answered::new(kept, attempt);
         answered.end = Some(end);
@@ -198,6 +220,30 @@ impl Wire {
         self.answered.insert(id, answered);
         self.ends.insert((end, id));
         Some(made)
+    }
+
+    /// Whether a task has to be remembered after its first result: because somebody is told when
+    /// all its results are there, or they are to be told apart, or some may be too many, or
+    /// because its worker does not say which task it is. Others are over at once: however fast
+    /// they come, nothing of them is kept.
+    fn is_to_remember(&self, id: TaskId, kept: &Kept, result: &Frame) -> bool {
+        kept.ticket.is_some()
+            || kept.frame.place().is_some()
+            || self.again.contains(&id)
+            || result.giving().is_none()
+    }
+
+    /// Whether a result is one more of a task that was given once, and was not to be remembered.
+    fn is_one_more(&self, id: TaskId, result: &Frame) -> bool {
+        !self.again.contains(&id) && result.giving().is_some() && result.place().is_none()
+    }
+
+    /// These are to be given again, maybe to others.
+    fn note_again(&mut self, ids: impl IntoIterator<Item = TaskId>) {
+        self.again.extend(ids);
+        while self.again.len() > MOST_AGAIN {
+            self.again.pop_first();
+        }
     }
 
     /// Which task a worker has done; none if it was not one of ours.
@@ -245,7 +291,8 @@ impl Wire {
             (0, _) => queue.join_fixed(Self::ID, credit, bytes, now),
             (_, 0) => {
                 self.to_send.clear();
-                self.out.clear();
+                let out = std::mem::take(&mut self.out);
+                self.note_again(out.into_keys());
                 self.by_cache.clear();
                 self.suspects.clear();
                 queue.leave(Self::ID, crate::core::queue::Leave::Drained, now);
@@ -341,6 +388,7 @@ impl Wire {
                     given_up.push((kept, attempt));
                 }
             }
+            self.note_again(again.iter().copied());
             queue.hand_back(Self::ID, &again, now);
         }
         given_up
@@ -486,6 +534,43 @@ mod tests {
         master.wait(MORE);
         assert_eq!(master.settled(), [(1, true)]);
         assert!(master.wire.by_cache.is_empty() && master.wire.ends.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_came_over_the_pylm_wire_and_each_result_of_it_passes() {
+        let mut master = Master::new(1);
+        let frame = Frame::new("", "c", "s.f", "key", b"x");
+        for _ in 0..3 {
+            let kept = Kept {
+                frame: Arc::new(frame.clone()),
+                ticket: None,
+            };
+            master.queue.push("c", "c", "f", 1, kept, master.now);
+        }
+        let given = master.given();
+        for frame in &given {
+            assert_eq!(settle(master.answer(frame, b"1")), b"1");
+            assert_eq!(settle(master.answer(frame, b"2")), b"2");
+        }
+        assert!(master.wire.answered.is_empty() && master.wire.ends.is_empty());
+        assert_eq!(master.queue.counters().fenced, 0);
+    }
+
+    #[test]
+    fn of_what_was_given_twice_the_result_of_one_counts_however_late_the_other() {
+        let mut master = Master::new(2);
+        let kept = Kept {
+            frame: Arc::new(Frame::new("", "c", "s.f", "key", b"x")),
+            ticket: None,
+        };
+        master.queue.push("c", "c", "f", 1, kept, master.now);
+        let first = master.given();
+        master.peers(1, true);
+        master.wait(SUSPECT);
+        let again = master.given();
+        assert_eq!(settle(master.answer(&again[0], b"1")), b"1");
+        master.wait(2 * MORE);
+        assert!(master.answer(&first[0], b"2").is_none());
     }
 
     #[test]

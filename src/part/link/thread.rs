@@ -8,11 +8,11 @@ use crossbeam_channel::Receiver;
 
 use super::connections::Connections;
 use super::exit::Exit;
+use super::short::{ShortWays, WayOut};
 use super::{Publish, Work};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::link::{Made, Post};
-use crate::core::outbox::Topic;
 use crate::error::Result;
 use crate::message::link::{Envelope, Head};
 use crate::message::status::Status;
@@ -55,6 +55,7 @@ pub(super) struct Linking<'a> {
     crowd: Option<Receiver<(usize, bool)>>,
     messages: Option<Inlet>,
     topics: Topics,
+    short: ShortWays,
     to_publisher: Exit,
     subscribers: Receiver<(String, usize)>,
 }
@@ -65,9 +66,8 @@ impl<'a> Linking<'a> {
         context: &'a Context,
         (socket, max_message): (Socket, usize),
         post: Post,
-        submitted: Option<Outlet>,
-        work: Option<Work>,
-        publish: Publish,
+        short: ShortWays,
+        (submitted, work, publish): (Option<Outlet>, Option<Work>, Publish),
         bell: &Arc<Bell>,
     ) -> Self {
         let exit = |outlet: Option<Outlet>| {
@@ -104,6 +104,7 @@ impl<'a> Linking<'a> {
             crowd,
             messages: Some(publish.messages),
             topics: publish.topics,
+            short,
             to_publisher: exit(Some(publish.to_wire)),
             subscribers: publish.subscribers,
         }
@@ -240,27 +241,23 @@ impl<'a> Linking<'a> {
                 tasks.wired(parcel.frame, now);
             });
         }
+        let post = &mut self.post;
+        let mut out = WayOut {
+            topics: &mut self.topics,
+            component: &self.context.component,
+        };
         for _ in 0..BATCHES {
-            if self.post.is_full() {
+            if post.is_full() {
                 break;
             }
-            let (post, topics, name) = (&mut self.post, &mut self.topics, &self.context.component);
-            let taken = take_from(&mut self.messages, |mut parcel| {
-                let ticket = parcel.ticket.take();
-                let (topic, frame) = topics.address(name, parcel);
-                let made = Made { frame, ticket };
-                match topic {
-                    Topic::Client(topic) => post.give_client(topic, made, now),
-                    Topic::Chosen(topic) if topic.is_empty() => post.give_nowhere(made),
-                    Topic::Chosen(topic) => post.give_step(&topic, made, now),
-                }
-            });
+            let taken = take_from(&mut self.messages, |parcel| out.publish(post, parcel, now));
             moved |= taken;
             if !taken {
                 break;
             }
         }
-        moved
+        let takes = self.submitted.outlet.is_some();
+        moved | self.short.hand_on(post, &mut out, takes, now)
     }
 
     /// Hands on what there is for the component and for the parts of the pylm wire. Whether
@@ -268,15 +265,16 @@ impl<'a> Linking<'a> {
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
         let mut moved = false;
-        moved |= self.results.feed(BATCHES, || {
-            let Made { frame, ticket } = post.next_result()?;
-            Some(Parcel {
-                topic: None,
-                frame,
-                ticket,
-            })
-        })?;
+        moved |= self
+            .results
+            .feed(BATCHES, || match self.short.from_workers {
+                true => None,
+                false => post.next_result().map(Parcel::from),
+            })?;
         moved |= self.submitted.feed(1, || {
+            if self.short.to_workers.is_some() {
+                return None;
+            }
             let mut item = post.next_submitted()?;
             item.frame.fill_cache();
             Some(Parcel {

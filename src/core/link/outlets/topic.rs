@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Conn, Credit, Giver, Kept, Subscriber};
+use crate::core::custody::Ticket;
 
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
 const EXTRA: u64 = 1 << 32;
@@ -168,6 +169,15 @@ impl Topic {
 }
 
 impl Slot {
+    /// Keeps a message until its taker is done with it.
+    pub(super) fn keep(&mut self, item: Kept) {
+        let mut item = item;
+        if planted!(DoneTooEarly) {
+            item.ticket.take().into_iter().for_each(Ticket::done);
+        }
+        self.giver.push(item.size(), item);
+    }
+
     pub(super) fn note_ready(
         &mut self,
         topic: &str,
