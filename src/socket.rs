@@ -60,18 +60,26 @@ fn was_unbound(address: &str) -> bool {
     unbound.iter().any(|(known, _)| known == address)
 }
 
-/// One libzmq context for the process, as long as a socket is open; `inproc://` needs it to be
-/// one. When the last socket is closed, the context waits until all have handed over what they
-/// had, or their linger is over.
+/// The libzmq context of the process, as long as a socket is open: one for every 250
+/// sockets, which is as many as one has room for. `inproc://` leads to those in the same one.
+/// When its last socket is closed, a context waits until all have handed over what they had, or
+/// their linger is over.
 struct Context(zmq::Context);
 
-static CONTEXT: Mutex<Weak<Context>> = Mutex::new(Weak::new());
+static CONTEXTS: Mutex<Vec<Weak<Context>>> = Mutex::new(Vec::new());
+
+/// libzmq's own limit is 1,023 a context, of which a socket that is monitored takes three.
+const MOST_SOCKETS: usize = 250;
 
 fn context() -> Arc<Context> {
-    let mut shared = CONTEXT.lock();
-    shared.upgrade().unwrap_or_else(|| {
+    let mut all = CONTEXTS.lock();
+    all.retain(|context| context.strong_count() > 0);
+    let mut with_room = all
+        .iter()
+        .filter(|context| context.strong_count() < MOST_SOCKETS);
+    with_room.find_map(Weak::upgrade).unwrap_or_else(|| {
         let context = Arc::new(Context(zmq::Context::new()));
-        *shared = Arc::downgrade(&context);
+        all.push(Arc::downgrade(&context));
         context
     })
 }

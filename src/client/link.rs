@@ -14,10 +14,13 @@ use crate::core::link::client::{JobSettings, News, Session, Submitted};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
-use crate::part::{Crew, Dealer, Duty, Find};
+use crate::part::{Crew, Dealer, Duty, Find, Running};
 
 /// How long to look for a server that is not where it was, before looking anew.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often to look, while the servers are waited for, whether the threads that connect live.
+const CHECK: Duration = Duration::from_millis(100);
 
 /// The session of a client, as its threads share it: those of its lines, which talk to the
 /// servers, those that feed jobs, and those that read them.
@@ -90,14 +93,17 @@ impl Link {
         Ok(link)
     }
 
-    /// Waits until all servers know the session. False if that takes too long.
-    pub(super) fn wait_welcome(&self, timeout: Duration) -> bool {
+    /// Waits until all servers know the session. False if that takes too long, or the threads
+    /// that connect have ended.
+    pub(super) fn wait_welcome(&self, timeout: Duration, running: &Running) -> bool {
         let deadline = Instant::now() + timeout.min(Duration::from_secs(1 << 30));
         let mut session = self.session.lock();
         while !session.is_welcome() {
-            if self.welcome.wait_until(&mut session, deadline).timed_out() {
-                return session.is_welcome();
+            if Instant::now() >= deadline || running.is_over() {
+                return false;
             }
+            let look = deadline.min(Instant::now() + CHECK);
+            self.welcome.wait_until(&mut session, look);
         }
         true
     }

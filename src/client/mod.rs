@@ -163,7 +163,10 @@ impl ClientBuilder {
                 let first = places.first.clone();
                 let link = Link::spawn(&id, places, self.cache(&id), self.max_message, &mut crew)?;
                 let running = crew.start(|_| Ok(addresses))?;
-                if !link.wait_welcome(search.left()) {
+                if !link.wait_welcome(search.left(), &running) {
+                    if running.is_over() {
+                        running.wait()?;
+                    }
                     return Err(search.unreachable("the palm link", first));
                 }
                 (Connected::Link(link), running)

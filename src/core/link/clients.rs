@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Conn, Credit, Item, Taken, Taker, Tell, position_of};
+use super::{Conn, Credit, Item, OVERHEAD, Taken, Taker, Tell, position_of};
 use crate::core::custody::{Ledger, Outcome, Settled};
 use crate::message::link::{Outgoing, Position};
 use crate::message::{Frame, number_under};
@@ -130,10 +130,11 @@ impl Clients {
     }
 
     pub(crate) fn credit(&self) -> Credit {
-        let share = self.bytes / self.reckoned.max(1) as u64;
+        let share = (self.bytes / self.reckoned.max(1) as u64).max(LEAST_BYTES);
         Credit {
-            messages: self.messages,
-            bytes: share.max(LEAST_BYTES),
+            // Of small ones, it is not their bytes that take room.
+            messages: self.messages.min(share / OVERHEAD),
+            bytes: share,
         }
     }
 

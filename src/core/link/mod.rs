@@ -68,8 +68,8 @@ pub(crate) const BEAT: Duration = Duration::from_millis(250);
 /// After so long a silence, the other side is taken to be gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
-/// What a message takes in memory beside its bytes, about.
-const OVERHEAD: u64 = 256;
+/// What a message takes in memory beside its bytes, about: it is in several tables at once.
+const OVERHEAD: u64 = 1_024;
 
 /// A connection to a server, as the server knows it.
 pub(crate) type Conn = u64;
