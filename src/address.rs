@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 /// runs its functions itself uses pull, publish and db only.
 ///
 /// `tcp://127.0.0.1:*` binds a free port, and `ipc://*` a free file; what was bound is told by
-/// the running component. `ipc://FILE` and `inproc://NAME` (within one process) work too.
+/// the running component. `ipc://FILE` and `inproc://NAME` (within one process,
+/// and in one with many sockets only among the first 150 of them) work too.
 ///
 /// ```
 /// use palm::Addresses;

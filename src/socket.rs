@@ -60,7 +60,7 @@ fn was_unbound(address: &str) -> bool {
     unbound.iter().any(|(known, _)| known == address)
 }
 
-/// The libzmq context of the process, as long as a socket is open: one for every 250
+/// The libzmq context of the process, as long as a socket is open: one for every 150
 /// sockets, which is as many as one has room for. `inproc://` leads to those in the same one.
 /// When its last socket is closed, a context waits until all have handed over what they had, or
 /// their linger is over.
@@ -68,8 +68,9 @@ struct Context(zmq::Context);
 
 static CONTEXTS: Mutex<Vec<Weak<Context>>> = Mutex::new(Vec::new());
 
-/// libzmq's own limit is 1,023 a context, of which a socket that is monitored takes three.
-const MOST_SOCKETS: usize = 250;
+/// libzmq's own limit is 1,023 a context, of which a socket that is monitored takes three, and
+/// those that were closed take theirs for some moments more.
+const MOST_SOCKETS: usize = 150;
 
 fn context() -> Arc<Context> {
     let mut all = CONTEXTS.lock();

@@ -71,6 +71,18 @@ fn calls_one_at_a_time_and_late_readers_are_measured() {
 }
 
 #[test]
+fn long_tasks_among_short_ones_and_caches_are_measured() {
+    let uneven = figures(&["uneven", "--count", "20"]);
+    assert_sound(&uneven, &["time / ideal"], &ALL, 1);
+    for figure in &uneven {
+        assert!(figure["median"].as_f64().unwrap() >= 1.0, "{figure}");
+    }
+    let cache = figures(&["cache", "--count", "20"]);
+    let names = ["p50, us", "p99, us", "CPU, us/message"];
+    assert_sound(&cache, &names, &ALL[..2], 1);
+}
+
+#[test]
 fn servers_chains_and_crowds_are_measured() {
     let names = ["messages/s", "CPU, us/message"];
     let one = figures(&["single", "--count", "200", "--window", "10"]);
@@ -106,6 +118,7 @@ fn what_cannot_be_measured_is_a_usage_error() {
         (&["bench", "--runs", "0"], "--runs is at least 1"),
         (&["bench", "--workers", "0"], "--workers is at least 1"),
         (&["bench", "--count", "0"], "--count is at least 1"),
+        (&["bench", "--size", "7"], "--size is at least 8"),
         (&["bench", "--wire", "morse"], "'morse' is no wire"),
     ] {
         let output = palm(arguments, b"");
@@ -113,6 +126,22 @@ fn what_cannot_be_measured_is_a_usage_error() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(part), "no '{part}' in:\n{said}");
     }
+}
+
+#[test]
+fn a_python_that_is_not_there_is_named() {
+    let arguments = [
+        "bench",
+        "latency",
+        "--count",
+        "1",
+        "--with-pylm",
+        "/no/python",
+    ];
+    let output = palm(&arguments, b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot be started by '/no/python'"), "{said}");
 }
 
 #[test]
@@ -128,25 +157,27 @@ fn a_measurement_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn a_signal_ends_all_its_processes() {
-    let mut bench = Palm::start(&["bench", "throughput", "--count", "100000000"]);
-    let children = format!("/proc/{0}/task/{0}/children", bench.child.id());
-    let end = Instant::now() + BOUND;
-    let children = loop {
-        let all = std::fs::read_to_string(&children).unwrap();
-        let all: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
-        // A forwarder, two workers, a client.
-        if all.len() == 4 {
-            break all;
+fn a_signal_ends_all_its_processes_whatever_they_do() {
+    for (count, after) in [("1", 0), ("100000000", 0), ("100000000", 300)] {
+        let mut bench = Palm::start(&["bench", "throughput", "--wire", "link", "--count", count]);
+        let children = format!("/proc/{0}/task/{0}/children", bench.child.id());
+        let end = Instant::now() + BOUND;
+        let children = loop {
+            let all = std::fs::read_to_string(&children).unwrap();
+            let all: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
+            // Who is in the middle, two workers, a client.
+            if all.len() == 4 {
+                break all;
+            }
+            assert!(Instant::now() < end, "only {all:?}");
+        };
+        std::thread::sleep(Duration::from_millis(after));
+        bench.signal("TERM");
+        assert_eq!(bench.wait(BOUND).code(), Some(128 + 15));
+        let lives = |pid: &String| std::path::Path::new("/proc").join(pid).exists();
+        while children.iter().any(lives) {
+            assert!(Instant::now() < end, "some of {children:?} live on");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(Instant::now() < end, "only {all:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    bench.signal("TERM");
-    assert_eq!(bench.wait(BOUND).code(), Some(128 + 15));
-    let lives = |pid: &String| std::path::Path::new("/proc").join(pid).exists();
-    while children.iter().any(lives) {
-        assert!(Instant::now() < end, "some of {children:?} live on");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

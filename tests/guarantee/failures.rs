@@ -98,6 +98,24 @@ fn a_message_that_fails_and_one_that_kills_its_workers_are_errors_and_the_rest_c
 }
 
 #[test]
+fn a_client_on_the_pylm_wire_is_told_what_killed_all_workers_that_there_were() {
+    let _alone = alone();
+    let _limit = limit(60, "a message that kills all workers");
+    let (master, db) = master();
+    let _master = master.start();
+    let worker = Role::new("worker").with("db", &db);
+    let _workers: Vec<Process> = (0..ATTEMPTS).map(|_| worker.start()).collect();
+    let client = Client::builder("m", &db).wire(palm::Wire::Pylm);
+    let client = client.connect().unwrap();
+    let request = client.request("m.die").timeout(SOON);
+    let error = request.eval(payload(1, 8)).unwrap_err();
+    assert!(
+        matches!(error, Error::GivenUp { attempts, .. } if attempts as usize == ATTEMPTS),
+        "{error}"
+    );
+}
+
+#[test]
 fn functions_that_always_fail_that_always_kill_and_that_nobody_has_are_each_an_error() {
     let _alone = alone();
     let _limit = limit(120, "functions that fail");

@@ -5,6 +5,7 @@
 //! public interface. The interpreter is `$PALM_PYLM_PYTHON`, or that of the virtual environment
 //! which `tests/run` makes.
 
+mod bench;
 mod cache;
 mod calls;
 mod errors;

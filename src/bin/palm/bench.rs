@@ -9,6 +9,7 @@ use crate::common::{Failure, Outcome, print, say};
 mod bare;
 mod load;
 mod process;
+mod pylm;
 mod role;
 mod table;
 mod work;
@@ -16,7 +17,7 @@ mod work;
 pub use process::COMMAND as ROLE;
 pub use role::play;
 
-use load::Load;
+use load::{Kind, Load};
 use table::{Case, Measured};
 use work::{Topology, Variant};
 
@@ -26,11 +27,13 @@ use work::{Topology, Variant};
 /// throughput: many small messages through a master with workers;
 /// latency: one at a time through the same;
 /// large: messages of 1 MB through the same;
+/// uneven: tasks of which every second takes 10 ms, a master with two workers;
 /// late-reader: a client that does not read for a while;
-/// clients: 1, 10, 100 and 500 clients at once;
+/// clients: 1, 10, 100 and 500 clients at once (of bare ZeroMQ, one pair of sockets for all);
 /// workers: 1, 4, 16 and 64 workers;
 /// single: one server;
-/// chain: 1, 2, 4 and 8 steps.
+/// chain: 1, 2, 4 and 8 steps;
+/// cache: a value set and read again, one after the other.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "bench", help_triggers("-h", "--help", "help"))]
 pub struct Bench {
@@ -49,6 +52,9 @@ pub struct Bench {
     /// what palm is to speak: link or pylm (default: both, one after the other)
     #[argh(option, from_str_fn(wire))]
     wire: Option<Variant>,
+    /// measure pylm, too, where it can do the work: a python that has it
+    #[argh(option, arg_name = "python")]
+    with_pylm: Option<String>,
     /// how often each is measured (default: 5)
     #[argh(option, default = "5")]
     runs: usize,
@@ -66,7 +72,7 @@ pub struct Bench {
 fn wire(name: &str) -> Result<Variant, String> {
     crate::common::wire(name).map(|wire| match wire {
         palm::Wire::Link => Variant::Link,
-        palm::Wire::Pylm => Variant::Pylm,
+        palm::Wire::Pylm => Variant::Wire,
     })
 }
 
@@ -75,23 +81,27 @@ enum Work {
     Throughput,
     Latency,
     Large,
+    Uneven,
     LateReader,
     Clients,
     Workers,
     Single,
     Chain,
+    Cache,
 }
 
 impl Work {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Throughput,
         Self::Latency,
         Self::Large,
+        Self::Uneven,
         Self::LateReader,
         Self::Clients,
         Self::Workers,
         Self::Single,
         Self::Chain,
+        Self::Cache,
     ];
 
     fn name(self) -> &'static str {
@@ -99,11 +109,13 @@ impl Work {
             Self::Throughput => "throughput",
             Self::Latency => "latency",
             Self::Large => "large",
+            Self::Uneven => "uneven",
             Self::LateReader => "late-reader",
             Self::Clients => "clients",
             Self::Workers => "workers",
             Self::Single => "single",
             Self::Chain => "chain",
+            Self::Cache => "cache",
         }
     }
 }
@@ -128,6 +140,11 @@ impl Bench {
             if value == 0 {
                 return Err(Failure::usage(format!("{flag} is at least 1")));
             }
+        }
+        if self.size.is_some_and(|size| size < 8) {
+            return Err(Failure::usage(
+                "--size is at least 8: a payload has its number",
+            ));
         }
         if self.count == Some(0) {
             return Err(Failure::usage("--count is at least 1"));
@@ -163,14 +180,16 @@ impl Bench {
     /// All variants in turns, so that what else the machine does hits them alike.
     fn measure(&self, case: &Case, limit: Duration) -> Result<Vec<Measured>, Failure> {
         let mut variants = vec![Variant::Bare];
-        match self.wire {
-            Some(variant) => variants.push(variant),
-            None => variants.extend([Variant::Link, Variant::Pylm]),
+        match &self.wire {
+            Some(variant) => variants.push(variant.clone()),
+            None => variants.extend([Variant::Link, Variant::Wire]),
         }
+        variants.extend(self.with_pylm.clone().map(Variant::Pylm));
+        variants.retain(|variant| variant.does(case.topology, &case.load));
         let mut measured: Vec<_> = variants.into_iter().map(Measured::new).collect();
         for _ in 0..self.runs {
             for of in &mut measured {
-                let run = work::run(case.topology, of.variant, &case.load, limit)?;
+                let run = work::run(case.topology, &of.variant, &case.load, limit)?;
                 of.runs.push(run);
             }
         }
@@ -180,7 +199,8 @@ impl Bench {
     fn cases(&self, work: Work) -> Vec<Case> {
         let (count, size) = match work {
             Work::Throughput | Work::Single | Work::Clients | Work::Workers => (500_000, 100),
-            Work::Latency => (5_000, 100),
+            Work::Latency | Work::Cache => (5_000, 100),
+            Work::Uneven => (400, 100),
             Work::Large => (2_000, 1_000_000),
             Work::LateReader => (100_000, 1_000),
             Work::Chain => (200_000, 100),
@@ -190,12 +210,18 @@ impl Bench {
             count: self.count.unwrap_or(count),
             size: self.size.unwrap_or(size),
             window: self.window,
-            calls: work == Work::Latency,
+            kind: match work {
+                Work::Latency => Kind::Calls,
+                Work::Cache => Kind::Cache,
+                _ => Kind::Stream,
+            },
             late: Duration::ZERO,
         };
-        let master = Topology::Master {
-            workers: self.workers,
+        let with = |workers| Topology::Master {
+            workers,
+            nap: Duration::ZERO,
         };
+        let master = with(self.workers);
         let case = |label: String, topology, load: &Load| Case {
             label,
             topology,
@@ -219,6 +245,12 @@ impl Bench {
                 master,
                 &load,
             )],
+            Work::Uneven => {
+                let nap = Duration::from_millis(10);
+                let label =
+                    format!("uneven: {what}, every second takes {nap:?}, {workers} workers");
+                vec![case(label, Topology::Master { workers, nap }, &load)]
+            }
             Work::LateReader => {
                 let late = Duration::from_secs(3);
                 let load = Load { late, ..load };
@@ -238,11 +270,16 @@ impl Bench {
             Work::Workers => [1, 4, 16, 64]
                 .map(|workers| {
                     let label = format!("workers: {what} to {workers}");
-                    case(label, Topology::Master { workers }, &load)
+                    case(label, with(workers), &load)
                 })
                 .into(),
             Work::Single => vec![case(
                 format!("single: {what}, one server"),
+                Topology::Chain { steps: 1 },
+                &load,
+            )],
+            Work::Cache => vec![case(
+                format!("cache: {what}, each set and read again, one at a time"),
                 Topology::Chain { steps: 1 },
                 &load,
             )],

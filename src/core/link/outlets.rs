@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use topic::{Newcomer, Slot, Topic};
 
-use super::{Conn, Credit, Giver, Kept, Peers, SILENCE};
+use super::client::{PRESSING_BYTES, PRESSING_MESSAGES};
+use super::{Conn, Credit, Giver, Kept, OVERHEAD, Peers, SILENCE};
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind, session_of};
@@ -16,6 +17,10 @@ use crate::message::{Failure, FailureKind, session_of};
 /// How long a message for a step waits for subscribers of exactly its topic while somebody on
 /// the pylm wire listens to a beginning of it.
 const PROBATION: Duration = Duration::from_secs(1);
+
+/// So much every client may leave unread. With less, a client that waits for one job and does not
+/// read another does not tell that anything of that has come; with more it does.
+const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
 
 /// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
 const MOST_PUBLISHED: u64 = 1 << 20;
@@ -667,7 +672,7 @@ impl Outlets {
         let kept: u64 = topic.slots.values().map(|slot| slot.giver.bytes()).sum();
         let kept = kept + topic.held_bytes;
         let share = self.most_bytes / (1 + self.topics.len() as u64);
-        kept > share.max(64 << 10)
+        kept > share.max(BORNE)
     }
 
     pub(crate) fn stats(&self) -> (Vec<OutletStats>, Vec<HeldStats>) {

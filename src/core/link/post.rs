@@ -200,19 +200,12 @@ impl Post {
     }
 
     fn tell_client_again(&mut self, conn: Conn, who: &Who) {
-        let Some(clients) = &mut self.clients else {
-            return;
-        };
-        if let Some(out) = self.peers.to(conn) {
+        if let Some(clients) = &self.clients
+            && let Some(out) = self.peers.to(conn)
+        {
             clients.tell_again(&who.session, out);
         }
-        if let Some(credit) = clients.new_credit() {
-            for conn in clients.connected() {
-                if let Some(out) = self.peers.to(conn) {
-                    out.note(|head| head.credit = Some(credit));
-                }
-            }
-        }
+        self.tell_credit();
     }
 
     fn hear_client(
@@ -239,7 +232,7 @@ impl Post {
         }
         if !frames.is_empty() && !clients.take(&who.session, head.first, frames) {
             // Something is missing: begin again.
-            self.peers.remove(conn);
+            self.peers.lose(conn);
             self.gone(conn, who, false, now);
             self.peers.ask(conn, now);
             return;
@@ -272,6 +265,22 @@ impl Post {
             tasks.forget(session);
         }
         self.outlets.leave(session);
+        self.tell_credit();
+    }
+
+    /// Tells all clients how much they may have open, if that has changed.
+    fn tell_credit(&mut self) {
+        let Some(clients) = &mut self.clients else {
+            return;
+        };
+        let Some(credit) = clients.new_credit() else {
+            return;
+        };
+        for conn in clients.connected() {
+            if let Some(out) = self.peers.to(conn) {
+                out.note(|head| head.credit = Some(credit));
+            }
+        }
     }
 
     /// What whoever gets something says of it.
@@ -511,6 +520,11 @@ impl Post {
     /// Whether it can keep no more tasks.
     pub(crate) fn is_busy(&self) -> bool {
         self.tasks.as_ref().is_some_and(Tasks::is_full)
+    }
+
+    /// How many results nobody answers for that are still inside.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.tasks.as_ref().map_or(0, Tasks::unanswered)
     }
 
     /// Whether it keeps nothing for anybody.

@@ -400,6 +400,12 @@ impl Tasks {
         self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
     }
 
+    /// How many results there are that nobody answers for.
+    pub(crate) fn unanswered(&self) -> usize {
+        let results = self.results.iter();
+        results.filter(|made| made.ticket.is_none()).count()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.len() == 0 && self.results.is_empty()
     }

@@ -61,8 +61,8 @@ pub(super) struct Wire {
     among: bool,
     /// What is out.
     out: BTreeMap<TaskId, Out>,
-    /// The same by the `cache` field; `None` stands for several with the same.
-    by_cache: HashMap<String, Option<TaskId>>,
+    /// The same by the `cache` field.
+    by_cache: HashMap<String, OfCache>,
     /// What a worker has answered once, and may answer again.
     answered: HashMap<TaskId, Answered>,
     /// The order in which that ends.
@@ -71,6 +71,8 @@ pub(super) struct Wire {
     silent: BTreeMap<TaskId, Answered>,
     /// What was given again of late: of two results of one of these, one is too many.
     again: BTreeSet<TaskId>,
+    /// In which order that was.
+    again_order: VecDeque<TaskId>,
     /// How many were given.
     turns: u64,
     /// The last turn of those that were answered.
@@ -88,6 +90,36 @@ struct Out {
     attempt: u32,
     since: Instant,
     turn: u64,
+}
+
+/// The tasks that have the same `cache` field.
+#[derive(Default)]
+struct OfCache {
+    /// If it is only one, or all that are left have been the same one.
+    id: Option<TaskId>,
+    count: usize,
+}
+
+impl OfCache {
+    fn add(&mut self, id: TaskId) {
+        if self.id == Some(id) {
+            return;
+        }
+        self.id = (self.count == 0).then_some(id);
+        self.count += 1;
+    }
+
+    /// Whether that was the last one.
+    fn remove(&mut self, id: TaskId) -> bool {
+        if self.id.is_none_or(|known| known == id) {
+            self.count -= 1;
+        }
+        self.count == 0
+    }
+
+    fn only(&self) -> Option<TaskId> {
+        self.id
+    }
 }
 
 struct Answered {
@@ -114,6 +146,7 @@ impl Wire {
             ends: BTreeSet::new(),
             silent: BTreeMap::new(),
             again: BTreeSet::new(),
+            again_order: VecDeque::new(),
             turns: 0,
             last_turn: 0,
             last_news: None,
@@ -131,10 +164,8 @@ impl Wire {
             attempt,
             run: self.run,
         });
-        self.by_cache
-            .entry(frame.cache().to_owned())
-            .and_modify(|known| *known = known.filter(|known| *known == id))
-            .or_insert(Some(id));
+        let known = self.by_cache.entry(frame.cache().to_owned()).or_default();
+        known.add(id);
         if self.out.is_empty() {
             self.last_news = Some(now);
         }
@@ -187,6 +218,12 @@ impl Wire {
             return Some(answered.next(frame));
         }
         if let Some(silent) = self.silent.get_mut(&id) {
+            if silent.results == 0 {
+                silent.attempt = attempt;
+            } else if silent.attempt != attempt {
+                queue.note_late();
+                return None;
+            }
             return Some(silent.next(frame));
         }
         if queue.item(id).is_none() && self.is_one_more(id, &frame) {
@@ -204,10 +241,7 @@ impl Wire {
         // Whoever of them it was: it is done.
         let kept = queue.finish_any(Self::ID, id, ran, now)?;
         if !self.is_to_remember(id, &kept, &frame) {
-            let cache = kept.frame.cache();
-            if self.by_cache.get(cache) == Some(&Some(id)) {
-                self.by_cache.remove(cache);
-            }
+            self.forget_cache(kept.frame.cache(), id);
             return Some(Made {
                 frame: placed_as(frame, &kept.frame),
                 ticket: None,
@@ -240,9 +274,15 @@ impl Wire {
 
     /// These are to be given again, maybe to others.
     fn note_again(&mut self, ids: impl IntoIterator<Item = TaskId>) {
-        self.again.extend(ids);
-        while self.again.len() > MOST_AGAIN {
-            self.again.pop_first();
+        for id in ids {
+            if self.again.insert(id) {
+                self.again_order.push_back(id);
+            }
+        }
+        while self.again.len() > MOST_AGAIN
+            && let Some(id) = self.again_order.pop_front()
+        {
+            self.again.remove(&id);
         }
     }
 
@@ -252,7 +292,7 @@ impl Wire {
             // What came of an earlier run's says itself where it stands.
             return Some(giving).filter(|giving| giving.run == self.run);
         }
-        let task = self.by_cache.get(frame.cache()).copied().flatten()?;
+        let task = self.by_cache.get(frame.cache())?.only()?;
         let out = self.out.get(&task).map(|out| out.attempt);
         let answered = self.answered.get(&task).map(|answered| answered.attempt);
         let silent = self.silent.get(&task).map(|silent| silent.attempt);
@@ -263,10 +303,18 @@ impl Wire {
         })
     }
 
+    fn forget_cache(&mut self, cache: &str, id: TaskId) {
+        if let Some(known) = self.by_cache.get_mut(cache)
+            && known.remove(id)
+        {
+            self.by_cache.remove(cache);
+        }
+    }
+
     /// A task is over: nothing more is expected of it.
     fn forget(&mut self, id: TaskId) {
         if let Some(answered) = self.answered.remove(&id) {
-            self.by_cache.remove(answered.task.cache());
+            self.forget_cache(answered.task.cache(), id);
             if let Some(ticket) = answered.ticket {
                 ticket.done();
             }
@@ -363,7 +411,7 @@ impl Wire {
                     || self.silent.contains_key(id)
             };
             self.by_cache
-                .retain(|_, id| id.is_some_and(|id| known(&id)));
+                .retain(|_, of| of.only().is_some_and(|id| known(&id)));
         }
     }
 

@@ -27,8 +27,9 @@ const AT_ONCE: usize = 64;
 const MESSAGES_AT_ONCE: usize = 512;
 
 /// How many batches are taken from the component before others have their turn: all that a
-/// channel holds. What clients submit is handed on one batch at a time: so what is between the
-/// clients' turns and those of the queue, in the order in which it came, stays little.
+/// channel holds. What clients submit is handed to the router one batch at a time: so what is
+/// between the clients' turns and those of the queue, in the order in which it came, stays little.
+/// By the short way nothing is between them.
 const BATCHES: usize = 8;
 
 /// How often one peer is told the status, and how many are in that time: answers are long, and
@@ -56,6 +57,7 @@ pub(super) struct Linking<'a> {
     messages: Option<Inlet>,
     topics: Topics,
     short: ShortWays,
+    short_first: bool,
     to_publisher: Exit,
     subscribers: Receiver<(String, usize)>,
 }
@@ -105,6 +107,7 @@ impl<'a> Linking<'a> {
             messages: Some(publish.messages),
             topics: publish.topics,
             short,
+            short_first: false,
             to_publisher: exit(Some(publish.to_wire)),
             subscribers: publish.subscribers,
         }
@@ -120,8 +123,8 @@ impl<'a> Linking<'a> {
             &self.to_workers,
             &self.to_publisher,
         ];
-        self.context
-            .say_lost(lost.iter().map(|exit| exit.waiting.len()).sum());
+        let exits: usize = lost.iter().map(|exit| exit.waiting.len()).sum();
+        self.context.say_lost(self.post.unanswered() + exits);
         match ended? {
             true => Ok(()),
             false => self.context.deserted("nobody takes its messages any more"),
@@ -137,6 +140,8 @@ impl<'a> Linking<'a> {
             self.post.set_behind(more);
             more |= self.take_in();
             self.post.tick(Instant::now());
+            // That, too, may have made something, or room.
+            more |= self.go_short_ways(Instant::now());
             match self.hand_on() {
                 Ok(moved) => more |= moved,
                 Err(()) => return Ok(false),
@@ -212,7 +217,9 @@ impl<'a> Linking<'a> {
     /// Takes what the component and the parts of the pylm wire have. Whether there was any.
     fn take_in(&mut self) -> bool {
         let now = Instant::now();
-        let mut moved = false;
+        // When there is little room, those on either wire are first in turn.
+        self.short_first = !self.short_first;
+        let mut moved = self.short_first && self.go_short_ways(now);
         if let Some(crowd) = &self.crowd
             && let Some(tasks) = self.post.tasks()
         {
@@ -256,8 +263,17 @@ impl<'a> Linking<'a> {
                 break;
             }
         }
+        moved | self.go_short_ways(now)
+    }
+
+    /// Hands on what needs not leave this thread. Whether there was any.
+    fn go_short_ways(&mut self, now: Instant) -> bool {
+        let mut out = WayOut {
+            topics: &mut self.topics,
+            component: &self.context.component,
+        };
         let takes = self.submitted.outlet.is_some();
-        moved | self.short.hand_on(post, &mut out, takes, now)
+        self.short.hand_on(&mut self.post, &mut out, takes, now)
     }
 
     /// Hands on what there is for the component and for the parts of the pylm wire. Whether

@@ -16,7 +16,7 @@ pub use job::{check_squares, pylm_client, pylm_client_within, pylm_numbers, squa
 pub use peer::Peer;
 pub use ports::{free_addresses, free_port};
 pub use programs::palm_program;
-pub use python::script;
+pub use python::{interpreter, script};
 
 use std::time::Duration;
 

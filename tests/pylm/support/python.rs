@@ -17,7 +17,7 @@ pub fn script(name: &str) -> Command {
     command
 }
 
-fn interpreter() -> PathBuf {
+pub fn interpreter() -> PathBuf {
     let python = match env::var_os("PALM_PYLM_PYTHON") {
         Some(python) => PathBuf::from(python),
         None => cache_folder().join("palm/venv/bin/python"),

@@ -3,12 +3,63 @@
 //! Opaque bytes, no bound on any queue, and each process does no more than move messages. What
 //! forwards or works is one thread that polls, which is the fastest way here.
 
-use std::time::Instant;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
-use super::load::{Load, Report, Seen};
-use super::process;
+use serde::{Deserialize, Serialize};
+
+use super::load::{Kind, Load, Report, Seen};
 use super::role::Place;
+use super::{load, process};
 use crate::common::{Failure, Outcome};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Role {
+    Forwarder,
+    Worker {
+        pull: String,
+        push: String,
+        nap: Duration,
+    },
+    Server,
+    Step {
+        of: String,
+    },
+    Client {
+        push: String,
+        sub: String,
+        load: Load,
+    },
+    Cache,
+    CacheClient {
+        db: String,
+        load: Load,
+    },
+}
+
+impl Role {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forwarder => "forwarder",
+            Self::Worker { .. } => "worker",
+            Self::Server | Self::Cache => "server",
+            Self::Step { .. } => "step",
+            Self::Client { .. } | Self::CacheClient { .. } => "client",
+        }
+    }
+
+    pub fn play(self, go: &Receiver<()>) -> Outcome {
+        match self {
+            Self::Forwarder => forwarder(),
+            Self::Worker { pull, push, nap } => worker(&pull, &push, nap),
+            Self::Server => server(),
+            Self::Step { of } => step(&of),
+            Self::Client { push, sub, load } => client(&push, &sub, &load, go),
+            Self::Cache => cache(),
+            Self::CacheClient { db, load } => cache_client(&db, &load, go),
+        }
+    }
+}
 
 /// How many messages are moved one way before the other has its turn.
 const AT_ONCE: usize = 256;
@@ -90,7 +141,7 @@ fn relay_all(ways: &[(&zmq::Socket, &zmq::Socket)]) -> Outcome {
 }
 
 /// client PUSH -> PULL, PUSH -> workers -> PULL, PUB -> client SUB
-pub fn forwarder() -> Outcome {
+fn forwarder() -> Outcome {
     let sockets = Sockets::new();
     let (pull, pull_at) = sockets.bind(zmq::PULL)?;
     let (push, push_at) = sockets.bind(zmq::PUSH)?;
@@ -102,22 +153,27 @@ pub fn forwarder() -> Outcome {
         more: vec![push_at, results_at],
         ..Place::default()
     })?;
-    process::end_when_told();
     relay_all(&[(&results, &publish), (&pull, &push)])
 }
 
-/// PULL -> PUSH
-pub fn worker(pull: &str, push: &str) -> Outcome {
+/// PULL -> PUSH, with a nap at every second message.
+fn worker(pull: &str, push: &str, nap: Duration) -> Outcome {
     let sockets = Sockets::new();
     let from = sockets.connect(zmq::PULL, pull)?;
     let to = sockets.connect(zmq::PUSH, push)?;
     process::tell(&Place::default())?;
-    process::end_when_told();
-    relay_all(&[(&from, &to)])
+    if nap.is_zero() {
+        return relay_all(&[(&from, &to)]);
+    }
+    loop {
+        let message = from.recv_bytes(0).map_err(failed)?;
+        load::nap(&message, nap);
+        to.send(message, 0).map_err(failed)?;
+    }
 }
 
 /// PULL -> PUB
-pub fn server() -> Outcome {
+fn server() -> Outcome {
     let sockets = Sockets::new();
     let (pull, pull_at) = sockets.bind(zmq::PULL)?;
     let (publish, publish_at) = sockets.bind(zmq::PUB)?;
@@ -126,12 +182,46 @@ pub fn server() -> Outcome {
         publish: publish_at,
         ..Place::default()
     })?;
-    process::end_when_told();
     relay_all(&[(&pull, &publish)])
 }
 
+/// REP, which answers what it is asked: what a cache costs at least. Two requests are one
+/// message of the load.
+fn cache() -> Outcome {
+    let sockets = Sockets::new();
+    let (answers, db) = sockets.bind(zmq::REP)?;
+    process::tell(&Place {
+        db,
+        ..Place::default()
+    })?;
+    let mut message = zmq::Message::new();
+    loop {
+        answers.recv(&mut message, 0).map_err(failed)?;
+        let answer = std::mem::replace(&mut message, zmq::Message::new());
+        answers.send(answer, 0).map_err(failed)?;
+    }
+}
+
+/// REQ ... REQ
+fn cache_client(db: &str, load: &Load, go: &Receiver<()>) -> Outcome {
+    let sockets = Sockets::new();
+    let asks = sockets.connect(zmq::REQ, db)?;
+    process::tell(&Place::default())?;
+    if go.recv().is_err() {
+        return Ok(());
+    }
+    let report = load.time_calls(|payload| {
+        asks.send(payload.as_slice(), 0).map_err(failed)?;
+        asks.recv_bytes(0).map_err(failed)?;
+        asks.send(payload, 0).map_err(failed)?;
+        asks.recv_bytes(0).map_err(failed)
+    })?;
+    process::tell(&report)?;
+    process::rest()
+}
+
 /// SUB -> PUB
-pub fn step(of: &str) -> Outcome {
+fn step(of: &str) -> Outcome {
     let sockets = Sockets::new();
     let sub = sockets.connect(zmq::SUB, of)?;
     sub.set_subscribe(b"").map_err(failed)?;
@@ -140,44 +230,41 @@ pub fn step(of: &str) -> Outcome {
         publish: publish_at,
         ..Place::default()
     })?;
-    process::end_when_told();
     relay_all(&[(&sub, &publish)])
 }
 
 /// PUSH ... SUB
-pub fn client(push: &str, sub: &str, load: &Load) -> Outcome {
+fn client(push: &str, sub: &str, load: &Load, go: &Receiver<()>) -> Outcome {
     let sockets = Sockets::new();
     let sub = sockets.connect(zmq::SUB, sub)?;
     sub.set_subscribe(b"").map_err(failed)?;
     let push = sockets.connect(zmq::PUSH, push)?;
-    // A publisher drops what nobody subscribes to yet: so first something has to come through,
-    // by each way that there is, and then all of it.
-    let (mut sent, mut come) = (0, 0);
-    while come == 0 || come < sent {
-        if come == 0 {
-            push.send(PROBE.as_slice(), 0).map_err(failed)?;
-            sent += 1;
-        }
+    // A publisher drops what nobody subscribes to yet: so first something has to come through. A
+    // probe that comes later still is read past.
+    loop {
+        push.send(PROBE.as_slice(), 0).map_err(failed)?;
         if sub.poll(zmq::POLLIN, PAUSE).map_err(failed)? > 0 {
-            sub.recv_bytes(0).map_err(failed)?;
-            come += 1;
-        } else if come > 0 {
-            break; // Those before it were dropped.
+            break;
         }
     }
     process::tell(&Place::default())?;
-    if !process::wait_for_go() {
+    if go.recv().is_err() {
         return Ok(());
     }
-    process::end_when_told();
-    let report = match load.calls {
-        true => load.time_calls(|payload| {
+    let report = match load.kind {
+        Kind::Stream => stream(push, &sub, load)?,
+        Kind::Calls | Kind::Cache => load.time_calls(|payload| {
             push.send(payload, 0).map_err(failed)?;
-            sub.recv_bytes(0).map_err(failed)
+            loop {
+                let result = sub.recv_bytes(0).map_err(failed)?;
+                if result != PROBE {
+                    return Ok(result);
+                }
+            }
         })?,
-        false => stream(push, &sub, load)?,
     };
-    process::tell_last(&report)
+    process::tell(&report)?;
+    process::rest()
 }
 
 /// Sends by a thread of its own, and reads all that comes.
@@ -210,6 +297,9 @@ fn stream(push: zmq::Socket, sub: &zmq::Socket, load: &Load) -> Result<Report, F
                 break; // What has not come by now is lost.
             }
             while !seen.is_complete() && sub.recv(&mut message, zmq::DONTWAIT).is_ok() {
+                if *message == PROBE {
+                    continue;
+                }
                 seen.note(&message);
                 if let Some(limit) = &limit {
                     // What has come was sent, so there is one.
@@ -217,7 +307,7 @@ fn stream(push: zmq::Socket, sub: &zmq::Socket, load: &Load) -> Result<Report, F
                 }
             }
         }
-        let took = start.elapsed();
+        let took = start.elapsed().saturating_sub(load.late);
         drop(limit);
         match pushing.join() {
             Ok(ended) => ended.map(|_| seen.report(took)),

@@ -17,16 +17,27 @@ pub struct Load {
     pub size: usize,
     /// How many may be open at once; 0 for what the client does by itself.
     pub window: usize,
-    /// One at a time, each awaited, in place of all in a stream.
-    pub calls: bool,
+    /// How they are sent.
+    pub kind: Kind,
     /// How long results are left unread at first.
     pub late: Duration,
+}
+
+/// How messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// All in a stream.
+    Stream,
+    /// One at a time, each awaited.
+    Calls,
+    /// To the cache in place of a function, one at a time: each is set, and read again.
+    Cache,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// From the first message to the last result.
+    /// From the first message to the last result, without the time in which it did not read.
     pub seconds: f64,
     /// Messages without a result.
     pub lost: usize,
@@ -84,7 +95,7 @@ impl Load {
             });
             ended.collect::<Result<Vec<Seen>, Failure>>()
         })?;
-        let took = start.elapsed();
+        let took = start.elapsed().saturating_sub(self.late);
         let mut report = Report::default();
         for seen in ended {
             let one = seen.report(took);
@@ -148,5 +159,12 @@ impl Seen {
             doubled: self.doubled,
             calls: Vec::new(),
         }
+    }
+}
+
+/// Takes its time for every second message.
+pub fn nap(payload: &[u8], nap: Duration) {
+    if payload.first().is_some_and(|byte| byte % 2 == 0) {
+        std::thread::sleep(nap);
     }
 }

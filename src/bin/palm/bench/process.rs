@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::pylm;
 use super::role::Role;
 use crate::common::Failure;
 
@@ -16,6 +17,38 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The command by which this program is run in a role.
 pub const COMMAND: &str = "bench-role";
+
+/// What a process is to run.
+pub enum Program {
+    /// This program, in a role.
+    Own(Role),
+    /// One of pylm's, by this Python.
+    Pylm(String, pylm::Role),
+}
+
+impl Program {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Own(role) => role.name(),
+            Self::Pylm(_, role) => role.name(),
+        }
+    }
+
+    fn command(&self) -> std::io::Result<Command> {
+        match self {
+            Self::Own(role) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args([COMMAND, &serde_json::to_string(role)?]);
+                Ok(command)
+            }
+            Self::Pylm(python, role) => {
+                let mut command = Command::new(python);
+                command.args(["-c", pylm::SCRIPT, &serde_json::to_string(role)?]);
+                Ok(command)
+            }
+        }
+    }
+}
 
 /// A process in a role. It ends when this is dropped, or when this process ends.
 pub struct Process {
@@ -28,19 +61,22 @@ pub struct Process {
 
 impl Process {
     /// Starts it. Whatever is awaited of it later has to come within `limit`.
-    pub fn start(role: &Role, limit: Duration) -> Result<Self, Failure> {
-        let name = role.name();
-        let cannot = |error: &dyn std::fmt::Display| {
-            Failure::from(format!("a {name} cannot be started: {error}"))
+    pub fn start(program: &Program, limit: Duration) -> Result<Self, Failure> {
+        let name = program.name();
+        let start = || {
+            program
+                .command()?
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
         };
-        let program = std::env::current_exe().map_err(|error| cannot(&error))?;
-        let role = serde_json::to_string(role).map_err(|error| cannot(&error))?;
-        let mut child = Command::new(program)
-            .args([COMMAND, &role])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| cannot(&error))?;
+        let mut child = start().map_err(|error| {
+            let what = match program {
+                Program::Own(_) => "",
+                Program::Pylm(python, _) => &format!(" by '{python}'"),
+            };
+            format!("a {name} cannot be started{what}: {error}")
+        })?;
         let (said, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
             std::thread::spawn(move || {
@@ -97,12 +133,17 @@ impl Process {
     pub fn name(&self) -> &'static str {
         self.name
     }
+
+    /// Has it end. Does not wait for it, as dropping it does.
+    pub fn end(&mut self) {
+        // It ends when its input does.
+        self.stdin = None;
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It ends when its input does.
-        self.stdin = None;
+        self.end();
         let until = Instant::now() + GRACE;
         while Instant::now() < until {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -147,28 +188,23 @@ pub fn tell(what: &impl Serialize) -> Result<(), Failure> {
     crate::common::print(format!("{line}\n").as_bytes())
 }
 
-/// Waits until whoever started this process says to begin. False if it has ended.
-pub fn wait_for_go() -> bool {
-    let mut line = String::new();
-    matches!(std::io::stdin().read_line(&mut line), Ok(1..))
-}
-
-/// Waits for the end of whoever started this process, or for it to say that this one may end.
-pub fn wait_for_end() {
-    while wait_for_go() {}
-}
-
-/// Ends this process when whoever started it ends, or says so, whatever it does then.
-pub fn end_when_told() {
-    std::thread::spawn(|| {
-        wait_for_end();
+/// Ends this process when whoever started it ends, or says so, whatever it does then. Gives what
+/// tells when to begin.
+pub fn listen() -> Receiver<()> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while matches!(std::io::stdin().read_line(&mut line), Ok(1..)) {
+            // Who does not wait for it needs not hear it.
+            let _ = tell.send(());
+        }
         std::process::exit(0);
     });
+    told
 }
 
-/// Says the last thing, after [`end_when_told`].
-pub fn tell_last(what: &impl Serialize) -> crate::common::Outcome {
-    tell(what)?;
+/// Leaves everything to other threads.
+pub fn rest() -> ! {
     loop {
         std::thread::park();
     }

@@ -1,9 +1,12 @@
 //! What a process of a measurement does.
 
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::load::Load;
-use super::{bare, process};
+use super::load::{Kind, Load};
+use super::{bare, load, process};
 use crate::common::{Failure, Outcome};
 use palm::{Addresses, Client, Master, Pipeline, Server, Wire, Worker};
 
@@ -17,6 +20,7 @@ pub enum Role {
     Worker {
         db: String,
         pylm: bool,
+        nap: Duration,
     },
     Server {
         goes_on: bool,
@@ -27,20 +31,7 @@ pub enum Role {
         previous: Place,
     },
     Client(ClientRole),
-    BareForwarder,
-    BareWorker {
-        pull: String,
-        push: String,
-    },
-    BareServer,
-    BareStep {
-        of: String,
-    },
-    BareClient {
-        push: String,
-        sub: String,
-        load: Load,
-    },
+    Bare(bare::Role),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,11 +68,11 @@ impl Role {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Master => "master",
-            Self::Worker { .. } | Self::BareWorker { .. } => "worker",
-            Self::Server { .. } | Self::BareServer => "server",
-            Self::Step { .. } | Self::BareStep { .. } => "step",
-            Self::Client(_) | Self::BareClient { .. } => "client",
-            Self::BareForwarder => "forwarder",
+            Self::Worker { .. } => "worker",
+            Self::Server { .. } => "server",
+            Self::Step { .. } => "step",
+            Self::Client(_) => "client",
+            Self::Bare(bare) => bare.name(),
         }
     }
 }
@@ -90,21 +81,25 @@ impl Role {
 pub fn play(role: &str) -> Outcome {
     let role: Role = serde_json::from_str(role)
         .map_err(|error| Failure::usage(format!("this is no role: {error}")))?;
+    let go = process::listen();
     match role {
         Role::Master => {
             let master = Master::new(SERVER, Addresses::ephemeral()).start()?;
             process::tell(&Place::of(master.addresses()))?;
-            process::wait_for_end();
-            Ok(master.stop()?)
+            process::rest()
         }
-        Role::Worker { db, pylm } => {
-            let worker = Worker::new(db)
+        Role::Worker { db, pylm, nap } => {
+            let _worker = Worker::new(db)
                 .wire(wire(pylm))
-                .function(FUNCTION, |call| Ok(call.payload().to_vec()))
+                .function(FUNCTION, move |call| {
+                    if !nap.is_zero() {
+                        load::nap(call.payload(), nap);
+                    }
+                    Ok(call.payload().to_vec())
+                })
                 .start()?;
             process::tell(&Place::default())?;
-            process::wait_for_end();
-            Ok(worker.stop()?)
+            process::rest()
         }
         Role::Server { goes_on } => {
             let server = Server::new(SERVER, Addresses::ephemeral())
@@ -112,8 +107,7 @@ pub fn play(role: &str) -> Outcome {
                 .pipelined(goes_on)
                 .start()?;
             process::tell(&Place::of(server.addresses()))?;
-            process::wait_for_end();
-            Ok(server.stop()?)
+            process::rest()
         }
         Role::Step {
             number,
@@ -126,15 +120,10 @@ pub fn play(role: &str) -> Outcome {
                 .to_client(number + 1 == of)
                 .start()?;
             process::tell(&Place::of(step.addresses()))?;
-            process::wait_for_end();
-            Ok(step.stop()?)
+            process::rest()
         }
-        Role::Client(client) => client.play(),
-        Role::BareForwarder => bare::forwarder(),
-        Role::BareWorker { pull, push } => bare::worker(&pull, &push),
-        Role::BareServer => bare::server(),
-        Role::BareStep { of } => bare::step(&of),
-        Role::BareClient { push, sub, load } => bare::client(&push, &sub, &load),
+        Role::Client(client) => client.play(&go),
+        Role::Bare(bare) => bare.play(&go),
     }
 }
 
@@ -154,7 +143,7 @@ fn name_of(step: usize) -> String {
 }
 
 impl ClientRole {
-    fn play(self) -> Outcome {
+    fn play(self, go: &Receiver<()>) -> Outcome {
         let connect = || {
             let client = Client::builder(SERVER, &self.db).wire(wire(self.pylm));
             match &self.publish {
@@ -172,17 +161,21 @@ impl ClientRole {
             client.eval(steps.clone(), self.load.payload(0))?;
         }
         process::tell(&Place::default())?;
-        if !process::wait_for_go() {
+        if go.recv().is_err() {
             return Ok(());
         }
-        process::end_when_told();
         let load = &self.load;
-        let report = match load.calls {
-            true => load.time_calls(|payload| {
+        let report = match load.kind {
+            Kind::Calls => load.time_calls(|payload| {
                 let result = clients[0].eval(steps.clone(), payload)?;
                 Ok(result)
             })?,
-            false => {
+            Kind::Cache => load.time_calls(|payload| {
+                clients[0].set(Some("key"), &payload)?;
+                let value = clients[0].get("key")?;
+                value.ok_or_else(|| "what was set is not there".to_owned().into())
+            })?,
+            Kind::Stream => {
                 let jobs = clients
                     .iter()
                     .map(|client| {
@@ -204,6 +197,7 @@ impl ClientRole {
                 }))?
             }
         };
-        process::tell_last(&report)
+        process::tell(&report)?;
+        process::rest()
     }
 }

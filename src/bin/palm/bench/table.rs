@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::json;
 
-use super::load::Load;
+use super::load::{Kind, Load};
 use super::work::{Run, Topology, Variant};
 use crate::common::Failure;
 
@@ -39,9 +39,9 @@ impl Measured {
         self.runs.iter().map(|run| run.report.doubled).sum()
     }
 
-    /// Whether palm has lost or doubled something. Bare ZeroMQ promises nothing.
+    /// Whether palm has lost or doubled something. The others promise nothing.
     pub fn is_wrong(&self) -> bool {
-        self.variant != Variant::Bare && self.lost() + self.doubled() > 0
+        matches!(self.variant, Variant::Link | Variant::Wire) && self.lost() + self.doubled() > 0
     }
 
     fn figures(&self, of: impl Fn(&Run) -> f64) -> Spread {
@@ -152,12 +152,33 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
-fn figures(load: &Load) -> Vec<&'static Figure> {
-    match (load.calls, load.size >= 100_000) {
-        (true, _) => vec![&MIDDLE, &SLOW, &CPU],
-        (false, true) => vec![&MEGABYTES, &CPU],
-        (false, false) => vec![&MESSAGES, &CPU],
+/// Of what naps alone would take, were they shared out evenly.
+const OF_IDEAL: Figure = Figure {
+    name: "time / ideal",
+    of: |case, run| match case.topology {
+        Topology::Master { workers, nap } => {
+            let naps = case.load.count.div_ceil(2).div_ceil(workers);
+            run.report.seconds / (nap.as_secs_f64() * naps as f64)
+        }
+        Topology::Chain { .. } => f64::NAN,
+    },
+    digits: 2,
+};
+
+fn figures(case: &Case) -> Vec<&'static Figure> {
+    let naps = matches!(case.topology, Topology::Master { nap, .. } if !nap.is_zero());
+    match case.load.kind {
+        Kind::Calls | Kind::Cache => vec![&MIDDLE, &SLOW, &CPU],
+        Kind::Stream if naps => vec![&OF_IDEAL],
+        Kind::Stream if case.load.size >= 100_000 => vec![&MEGABYTES, &CPU],
+        Kind::Stream => vec![&MESSAGES, &CPU],
     }
+}
+
+/// To the baseline, if that is anything.
+fn ratio(spread: Spread, base: Option<f64>) -> Option<f64> {
+    base.filter(|base| *base > 0.0)
+        .map(|base| spread.median / base)
 }
 
 /// A table for people.
@@ -171,7 +192,7 @@ pub fn text(case: &Case, measured: &[Measured]) -> String {
         "lost",
         "doubled",
     ]);
-    for figure in figures(&case.load) {
+    for figure in figures(case) {
         let base = measured
             .first()
             .map(|bare| figure.spread(case, bare).median);
@@ -183,7 +204,7 @@ pub fn text(case: &Case, measured: &[Measured]) -> String {
                 of.variant.name().to_owned(),
                 format!("{:.digits$}", spread.median),
                 format!("{:.digits$} to {:.digits$}", spread.least, spread.most),
-                base.map_or_else(String::new, |base| format!("{:.2}", spread.median / base)),
+                ratio(spread, base).map_or_else(String::new, |ratio| format!("{ratio:.2}")),
                 of.lost().to_string(),
                 of.doubled().to_string(),
             ]);
@@ -219,7 +240,7 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 /// A line for each figure, for programs.
 pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
     let mut lines = String::new();
-    for figure in figures(&case.load) {
+    for figure in figures(case) {
         let base = measured
             .first()
             .map(|bare| figure.spread(case, bare).median);
@@ -233,7 +254,7 @@ pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
                 "median": spread.median,
                 "min": spread.least,
                 "max": spread.most,
-                "ratio": base.map(|base| spread.median / base),
+                "ratio": ratio(spread, base),
                 "lost": of.lost(),
                 "doubled": of.doubled(),
                 "cpu_us": of.cpus(case),

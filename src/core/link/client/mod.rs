@@ -37,8 +37,8 @@ const CREDIT: Credit = Credit {
 };
 
 /// So much may be left unread by one job while another waits: a server bears with that.
-const PRESSING_MESSAGES: usize = 64;
-const PRESSING_BYTES: u64 = 32 << 10;
+pub(super) const PRESSING_MESSAGES: usize = 64;
+pub(super) const PRESSING_BYTES: u64 = 32 << 10;
 
 /// A job submits no more while so many messages of all jobs wait to be given: what the server
 /// has no room for yet would only stand in the way of other jobs.
