@@ -71,6 +71,11 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// What a message takes in memory beside its bytes, about: it is in several tables at once.
 const OVERHEAD: u64 = 1_024;
 
+/// So much may be left unread by one job of a client while another waits: a server bears with
+/// that.
+const PRESSING_MESSAGES: usize = 64;
+const PRESSING_BYTES: u64 = 32 << 10;
+
 /// A connection to a server, as the server knows it.
 pub(crate) type Conn = u64;
 

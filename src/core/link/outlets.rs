@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use topic::{Newcomer, Slot, Topic};
 
-use super::client::{PRESSING_BYTES, PRESSING_MESSAGES};
-use super::{Conn, Credit, Giver, Kept, OVERHEAD, Peers, SILENCE};
+use super::{
+    Conn, Credit, Giver, Kept, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
+};
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind, session_of};

@@ -25,7 +25,7 @@ use crate::message::{Frame, number_under};
 
 pub(crate) use job::{JobSettings, News, Output, Standing, Wake, What};
 
-use super::{Giver, Taker};
+use super::{Giver, PRESSING_BYTES, PRESSING_MESSAGES, Taker};
 use crate::core::custody;
 use crate::error::Error;
 use job::Job;
@@ -35,10 +35,6 @@ const CREDIT: Credit = Credit {
     messages: 4_096,
     bytes: 16 << 20,
 };
-
-/// So much may be left unread by one job while another waits: a server bears with that.
-pub(super) const PRESSING_MESSAGES: usize = 64;
-pub(super) const PRESSING_BYTES: u64 = 32 << 10;
 
 /// A job submits no more while so many messages of all jobs wait to be given: what the server
 /// has no room for yet would only stand in the way of other jobs.
