@@ -102,6 +102,7 @@ impl Tasks {
             known.conn = Some(conn);
             let holds = hello.holds.iter().map(|held| (held.id, held.attempt));
             let holds: Vec<_> = holds.filter(|_| same_epoch).collect();
+            self.queue.set_away(known.id, false);
             self.queue.resume(known.id, &holds, now);
             return;
         }
@@ -223,6 +224,7 @@ impl Tasks {
         {
             worker.conn = None;
             worker.away = now;
+            self.queue.set_away(worker.id, true);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Worker {
     pub(super) alone: bool,
     /// It is to finish something before it gets more.
     pub(super) full: bool,
+    /// Its connection is lost: it may be dead.
+    pub(super) away: bool,
     pub(super) recall: Option<Recall>,
     /// Tasks of cancelled jobs, not recalled yet.
     pub(super) unwanted: BTreeSet<TaskId>,
@@ -150,6 +152,7 @@ impl Pool {
             since: now,
             alone: false,
             full: false,
+            away: false,
             recall: None,
             unwanted: BTreeSet::new(),
             turn: 0,
@@ -256,7 +259,8 @@ impl Pool {
         let held = worker.given.len();
         let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
         let deep = held >= 2 && worker.recall.is_none() && asks;
-        let free = held < worker.pace.credit() && !worker.alone && !worker.full && !reserved;
+        let has_room = held < worker.pace.credit() && !worker.full;
+        let free = has_room && !worker.alone && !worker.away && !reserved;
         let place = free.then_some((held, worker.turn, id));
         let old = std::mem::replace(&mut worker.place, place);
         let kind = worker.kind;
@@ -296,7 +300,8 @@ impl Pool {
     pub(super) fn idle(&self, kinds: &[KindId]) -> Option<WorkerId> {
         let reserved = self.reserved.filter(|id| {
             let worker = &self.workers[id];
-            worker.given.is_empty() && worker.kind.is_some_and(|kind| kinds.contains(&kind))
+            let is_ready = worker.given.is_empty() && !worker.away;
+            is_ready && worker.kind.is_some_and(|kind| kinds.contains(&kind))
         });
         let first = |kind: &KindId| self.kinds[kind].free.first().copied();
         reserved.or_else(|| {
@@ -308,12 +313,21 @@ impl Pool {
     /// Keeps the worker of these kinds that will be empty first for a suspect.
     pub(super) fn reserve(&mut self, kinds: &[KindId]) {
         let all = kinds.iter().flat_map(|kind| &self.kinds[kind].workers);
-        let busy = all.filter(|id| !self.workers[id].alone);
+        let busy = all.filter(|id| !self.workers[id].alone && !self.workers[id].away);
         let least = busy.min_by_key(|id| (self.workers[id].given.len(), **id));
         if let Some(id) = least.copied() {
             self.reserved = Some(id);
             self.refresh(id);
         }
+    }
+
+    /// A worker's connection is lost, or it is back.
+    pub(super) fn set_away(&mut self, id: WorkerId, away: bool) {
+        self.worker(id).away = away;
+        if away && self.reserved == Some(id) {
+            self.reserved = None;
+        }
+        self.refresh(id);
     }
 
     /// Lets the reserved worker have other tasks again.

@@ -24,6 +24,14 @@ impl<T> Queue<T> {
         }
     }
 
+    /// A worker's connection is lost, or it is back. Meanwhile it is given nothing: if it is dead,
+    /// that would be taken for what killed it.
+    pub(crate) fn set_away(&mut self, worker: WorkerId, away: bool) {
+        if self.pool.workers.contains_key(&worker) {
+            self.pool.set_away(worker, away);
+        }
+    }
+
     /// A worker has left. What it has not finished is the first to run again.
     pub(crate) fn leave(&mut self, worker: WorkerId, leave: Leave, now: Instant) {
         if !self.pool.workers.contains_key(&worker) {

@@ -3,6 +3,21 @@
 use super::*;
 
 #[test]
+fn a_worker_whose_connection_is_lost_is_given_nothing_and_is_no_death_of_anything() {
+    let mut world = World::new();
+    world.join([1, 2]);
+    world.queue.set_away(1, true);
+    (0..3).for_each(|item| _ = world.push("session", item));
+    assert_eq!(world.given(), [(2, 0), (2, 1)]);
+    // What killed the one is not given to the other, of which nobody knows whether it lives.
+    world.leave(2, Leave::Died);
+    assert_eq!(world.given(), []);
+    world.queue.set_away(1, false);
+    assert_eq!(world.given(), [(1, 0)]);
+    assert_eq!(world.finish_all(1), [0, 1, 2]);
+}
+
+#[test]
 fn what_a_dead_worker_had_runs_first_elsewhere_in_its_old_order() {
     let mut world = World::new();
     world.join([1]);
