@@ -326,6 +326,18 @@ impl Post {
         self.peers.knows(conn)
     }
 
+    /// This could not be said to a peer: tasks in it were not given, and are no death of it.
+    pub(crate) fn unsaid(&mut self, conn: Conn, head: &Head, now: Instant) {
+        let ids: Vec<_> = head.tasks.iter().filter_map(|task| task.id).collect();
+        if let Some(who) = self.peers.who(conn)
+            && let Some(tasks) = &mut self.tasks
+            && !ids.is_empty()
+        {
+            let ids: Vec<_> = ids.iter().map(|id| id.id).collect();
+            tasks.returned(&who.session, &ids, now);
+        }
+    }
+
     /// A peer cannot be reached any more.
     pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
         if let Some(who) = self.peers.lose(conn) {

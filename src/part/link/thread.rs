@@ -321,6 +321,7 @@ impl<'a> Linking<'a> {
                 Routed::Sent => {}
                 Routed::Full | Routed::Gone => {
                     self.peers.remove(conn);
+                    self.post.unsaid(conn, &envelope.head, now);
                     self.post.unreachable(conn, now);
                     gone = true;
                 }
