@@ -328,12 +328,12 @@ impl Post {
 
     /// This could not be said to a peer: tasks in it were not given, and are no death of it.
     pub(crate) fn unsaid(&mut self, conn: Conn, head: &Head, now: Instant) {
-        let ids: Vec<_> = head.tasks.iter().filter_map(|task| task.id).collect();
         if let Some(who) = self.peers.who(conn)
             && let Some(tasks) = &mut self.tasks
-            && !ids.is_empty()
+            && !head.tasks.is_empty()
         {
-            let ids: Vec<_> = ids.iter().map(|id| id.id).collect();
+            let ids = head.tasks.iter().filter_map(|task| Some(task.id?.id));
+            let ids: Vec<_> = ids.collect();
             tasks.returned(&who.session, &ids, now);
         }
     }

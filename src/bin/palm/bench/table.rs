@@ -175,10 +175,33 @@ fn figures(case: &Case) -> Vec<&'static Figure> {
     }
 }
 
-/// To the baseline, if that is anything.
-fn ratio(spread: Spread, base: Option<f64>) -> Option<f64> {
-    base.filter(|base| *base > 0.0)
-        .map(|base| spread.median / base)
+/// A figure, by one of those that were measured.
+struct Row<'a> {
+    figure: &'static Figure,
+    of: &'a Measured,
+    spread: Spread,
+    /// To the baseline, which is measured first, if that is anything.
+    ratio: Option<f64>,
+}
+
+fn rows<'a>(case: &Case, measured: &'a [Measured]) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for figure in figures(case) {
+        let base = measured
+            .first()
+            .map(|bare| figure.spread(case, bare).median);
+        let base = base.filter(|base| *base > 0.0);
+        rows.extend(measured.iter().map(|of| {
+            let spread = figure.spread(case, of);
+            Row {
+                figure,
+                of,
+                spread,
+                ratio: base.map(|base| spread.median / base),
+            }
+        }));
+    }
+    rows
 }
 
 /// A table for people.
@@ -192,23 +215,23 @@ pub fn text(case: &Case, measured: &[Measured]) -> String {
         "lost",
         "doubled",
     ]);
-    for figure in figures(case) {
-        let base = measured
-            .first()
-            .map(|bare| figure.spread(case, bare).median);
-        for of in measured {
-            let spread = figure.spread(case, of);
-            let digits = figure.digits;
-            table.add_row([
-                figure.name.to_owned(),
-                of.variant.name().to_owned(),
-                format!("{:.digits$}", spread.median),
-                format!("{:.digits$} to {:.digits$}", spread.least, spread.most),
-                ratio(spread, base).map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-                of.lost().to_string(),
-                of.doubled().to_string(),
-            ]);
-        }
+    for row in rows(case, measured) {
+        let Row {
+            figure,
+            of,
+            spread,
+            ratio,
+        } = row;
+        let digits = figure.digits;
+        table.add_row([
+            figure.name.to_owned(),
+            of.variant.name().to_owned(),
+            format!("{:.digits$}", spread.median),
+            format!("{:.digits$} to {:.digits$}", spread.least, spread.most),
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            of.lost().to_string(),
+            of.doubled().to_string(),
+        ]);
     }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -240,29 +263,29 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 /// A line for each figure, for programs.
 pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
     let mut lines = String::new();
-    for figure in figures(case) {
-        let base = measured
-            .first()
-            .map(|bare| figure.spread(case, bare).median);
-        for of in measured {
-            let spread = figure.spread(case, of);
-            let line = json!({
-                "case": case.label,
-                "figure": figure.name,
-                "by": of.variant.name(),
-                "runs": of.runs.iter().map(|run| figure.of(case, run)).collect::<Vec<_>>(),
-                "median": spread.median,
-                "min": spread.least,
-                "max": spread.most,
-                "ratio": ratio(spread, base),
-                "lost": of.lost(),
-                "doubled": of.doubled(),
-                "cpu_us": of.cpus(case),
-                "peak_bytes": of.peaks(),
-            });
-            lines.push_str(&line.to_string());
-            lines.push('\n');
-        }
+    for row in rows(case, measured) {
+        let Row {
+            figure,
+            of,
+            spread,
+            ratio,
+        } = row;
+        let line = json!({
+            "case": case.label,
+            "figure": figure.name,
+            "by": of.variant.name(),
+            "runs": of.runs.iter().map(|run| figure.of(case, run)).collect::<Vec<_>>(),
+            "median": spread.median,
+            "min": spread.least,
+            "max": spread.most,
+            "ratio": ratio,
+            "lost": of.lost(),
+            "doubled": of.doubled(),
+            "cpu_us": of.cpus(case),
+            "peak_bytes": of.peaks(),
+        });
+        lines.push_str(&line.to_string());
+        lines.push('\n');
     }
     Ok(lines)
 }
