@@ -56,7 +56,7 @@ pub fn post(bytes: &[u8]) {
                 });
                 post.receive(conn, head, frames.collect(), now);
             }
-            16 => post.unreachable(conn, now),
+            16 => post.unreachable(conn, &[], now),
             17 => now += Duration::from_millis(u64::from(*length) * 20),
             18 => give(&mut post, Frame::new("", "a/1", "s.f", "", body), now),
             19 => post.set_wire_subscribers(&String::from_utf8_lossy(body), conn as usize),

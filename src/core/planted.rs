@@ -40,6 +40,10 @@ mod tests {
         LostIsDone,
         /// A worker hands back what it runs, and runs it.
         RunningHandedBack,
+        /// What could not be said to a worker counts as given to it.
+        UnsaidIsGiven,
+        /// A worker whose connection is lost is given more.
+        GivenWhileAway,
         /// What has killed a worker is not charged with it.
         SuspectNotCharged,
         /// A step that was restarted does not find its copies.
@@ -57,7 +61,7 @@ mod tests {
     }
 
     /// All of them.
-    pub(crate) const FAULTS: [Fault; 16] = [
+    pub(crate) const FAULTS: [Fault; 18] = [
         Fault::LostAck,
         Fault::NoFencing,
         Fault::CreditLeak,
@@ -67,6 +71,8 @@ mod tests {
         Fault::RestartForgets,
         Fault::LostIsDone,
         Fault::RunningHandedBack,
+        Fault::UnsaidIsGiven,
+        Fault::GivenWhileAway,
         Fault::SuspectNotCharged,
         Fault::SlotNotInherited,
         Fault::PositionsByArrival,

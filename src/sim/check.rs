@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::client::Came;
+use super::net::Given;
 use super::plan::End;
 use crate::message::FailureKind;
 
 /// Which errors may take the place of results, after what has happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Excuses {
-    /// So many workers were lost that one message may have had too many of them.
-    pub(super) given_up: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Excuses<'a> {
+    /// What may be given up: what so many workers may have died of.
+    pub(super) given: &'a Given,
+    pub(super) max_attempts: usize,
     /// Somebody was away for longer than he was waited for.
     pub(super) undelivered: bool,
     /// All workers that have the function were away, while others were there.
@@ -19,12 +21,29 @@ pub(super) struct Excuses {
     pub(super) none: bool,
 }
 
+impl Excuses<'_> {
+    /// Whether something that came of this message was given so often that it may be given up.
+    fn given_up(&self, message: &str) -> bool {
+        let from = (message.to_owned(), 0);
+        let of_it = self
+            .given
+            .range(from..)
+            .take_while(|((task, _), _)| task.starts_with(message));
+        let mut of_it = of_it.filter(|((task, _), _)| {
+            let next = task.as_bytes().get(message.len());
+            next.is_none_or(|next| !next.is_ascii_digit())
+        });
+        of_it.any(|(_, over)| over.len() >= self.max_attempts)
+    }
+}
+
 /// What is wrong with what came of a message. Unless it is `whole`, some may be missing.
 pub(super) fn compare(
+    message: &str,
     wanted: &BTreeMap<End, usize>,
     came: &[Came],
     whole: bool,
-    excuses: &Excuses,
+    excuses: &Excuses<'_>,
 ) -> Option<String> {
     let mut missing = wanted.clone();
     let mut errors = 0;
@@ -48,7 +67,7 @@ pub(super) fn compare(
         };
         match missing.get_mut(&end) {
             Some(count) if *count > 0 => *count -= 1,
-            _ if end == End::GivenUp && excuses.given_up => errors += 1,
+            _ if end == End::GivenUp && excuses.given_up(message) => errors += 1,
             Some(_) => return Some(format!("it has {end:?} too often")),
             None => return Some(format!("it should not have {end:?}, but {wanted:?}")),
         }

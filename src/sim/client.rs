@@ -208,7 +208,7 @@ impl Client {
     }
 
     /// What is wrong with what has come.
-    pub(super) fn wrong(&self, excuses: &super::check::Excuses) -> Option<String> {
+    pub(super) fn wrong(&self, excuses: &super::check::Excuses<'_>) -> Option<String> {
         for (index, job) in self.jobs.iter().enumerate() {
             let texts =
                 (1..=job.spec.messages).map(|number| (number, text(self.id, index, number)));
@@ -216,7 +216,7 @@ impl Client {
                 let came = job.came.get(&number).map_or(&[][..], |came| came);
                 let wanted = self.plan.ends(&text);
                 let whole = job.over == Some(Ended::Complete);
-                if let Some(wrong) = super::check::compare(&wanted, came, whole, excuses) {
+                if let Some(wrong) = super::check::compare(&text, &wanted, came, whole, excuses) {
                     return Some(format!(
                         "message {text} (number {number}) of {}: {wrong}",
                         self.name

@@ -1,7 +1,7 @@
 //! A server, pipeline, sink, master or hub: its machines, and a router that does at once what
 //! the parts do in their threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::plan::{Does, Id, Plan};
 use crate::core::custody::{Ledger, Ticket, share};
 use crate::core::link::{Clients, Credit, Made, Post, PostSettings, StepSession};
 use crate::core::queue::Settings;
-use crate::message::link::Envelope;
+use crate::message::link::{Envelope, Head};
 use crate::message::{Failure, FailureKind, Frame};
 
 /// How many messages wait between two parts before the first of them is to wait.
@@ -219,16 +219,29 @@ impl Component {
 
     /// Says what there is to be said. Whether somebody turned out to be gone.
     fn say(&mut self, env: &mut Env) -> bool {
-        let mut gone = false;
+        let mut unsaid: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
         for (number, envelope) in self.post.take(env.now) {
+            if let Some(heads) = unsaid.get_mut(&number) {
+                heads.push(envelope.head);
+                continue;
+            }
             env.say(|| format!("{} says over {number}: {}", self.id, text(&envelope)));
-            if !env.send_down(number, envelope) {
+            let given = !envelope.head.tasks.is_empty();
+            let tasks = envelope.frames.iter().filter(|_| given);
+            let tasks: Vec<_> = tasks.map(|frame| text_of(frame)).collect();
+            if let Some(envelope) = env.send_down(number, envelope) {
                 env.say(|| format!("{} finds {number} gone", self.id));
-                self.post.unreachable(number, env.now);
-                gone = true;
+                unsaid.insert(number, vec![envelope.head]);
+                continue;
+            }
+            for task in tasks {
+                env.given.entry((task, self.id)).or_default().insert(number);
             }
         }
-        gone
+        for (number, heads) in &unsaid {
+            self.post.unreachable(*number, heads, env.now);
+        }
+        !unsaid.is_empty()
     }
 
     /// Ends, and says so. What is inside is lost, and not done by that.

@@ -6,7 +6,7 @@
 //! not sent by then goes over the new one.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::plan::{Id, Net};
@@ -107,7 +107,11 @@ pub(super) struct Env {
     pub(super) trace: bool,
     /// Numbers for sessions and epochs.
     names: u64,
+    pub(super) given: Given,
 }
+
+/// Over which connections each task was given to workers, by what it says and its step.
+pub(super) type Given = BTreeMap<(String, Id), BTreeSet<u64>>;
 
 impl Env {
     pub(super) fn new(seed: u64, net: Net, processes: usize, trace: bool) -> Self {
@@ -129,6 +133,7 @@ impl Env {
             inboxes: (0..processes).map(|_| VecDeque::new()).collect(),
             trace,
             names: 0,
+            given: Given::new(),
         }
     }
 
@@ -395,19 +400,20 @@ impl Env {
 
 /// What a ROUTER does.
 impl Env {
-    /// Says something over a connection. False when that is gone, as far as one knows: should
-    /// something come from there after all, it has another number.
-    pub(super) fn send_down(&mut self, number: u64, envelope: Envelope) -> bool {
+    /// Says something over a connection. Gives it back when that is gone, as far as one knows:
+    /// should something come from there after all, it has another number.
+    pub(super) fn send_down(&mut self, number: u64, envelope: Envelope) -> Option<Envelope> {
         let conn = self.numbers[number as usize];
         let connection = &self.conns[conn];
         if connection.number != number {
-            return true; // It was said to be gone before.
+            return None; // It was said to be gone before.
         }
         if let Some(gone) = connection.gone {
             if gone <= self.now {
                 self.renumber(conn);
+                return Some(envelope);
             }
-            return gone > self.now;
+            return None;
         }
         let at = self.now + self.delay(connection.socket);
         let down = &mut self.conns[conn].down;
@@ -416,7 +422,7 @@ impl Env {
         if down.len() == 1 {
             self.at(at, Event::Down(conn));
         }
-        true
+        None
     }
 
     fn arrive_up(&mut self, conn: Conn) {

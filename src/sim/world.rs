@@ -29,8 +29,7 @@ pub(super) struct World {
     gone: BTreeMap<Id, Client>,
     /// Who does not come back.
     lost: BTreeSet<Id>,
-    /// How often a worker was taken for dead, at the most.
-    losses: usize,
+    /// How much has gone wrong.
     shocks: usize,
     second: (u64, usize),
 }
@@ -59,7 +58,6 @@ impl World {
             runs: Runs::new(),
             gone: BTreeMap::new(),
             lost: BTreeSet::new(),
-            losses: 0,
             shocks: 0,
             second: (0, 0),
         };
@@ -204,7 +202,7 @@ impl World {
                 match worker.run(env, &mut self.killed, &mut self.runs) {
                     Goes::On(again) => again,
                     Goes::Dies => {
-                        self.losses += 1;
+                        self.shocks += 1;
                         self.env.say(|| format!("{id} is killed by what it ran"));
                         self.restart(id, false);
                         return Ok(());
@@ -250,7 +248,7 @@ impl World {
     }
 
     fn check_clients(&self) -> Result<(), String> {
-        let hit = self.shocks > 0 || self.losses > 0;
+        let hit = self.shocks > 0;
         let twice = self.runs.iter().find(|(_, runs)| !hit && **runs > 1);
         if let Some(((step, text), runs)) = twice {
             return Err(format!(
@@ -258,7 +256,8 @@ impl World {
             ));
         }
         let excuses = Excuses {
-            given_up: self.losses >= self.plan.max_attempts as usize,
+            given: &self.env.given,
+            max_attempts: self.plan.max_attempts as usize,
             undelivered: self.plan.patience < Duration::from_secs(10) && hit,
             no_function: hit,
             none: self
@@ -327,7 +326,6 @@ impl World {
                 if !open.is_empty() {
                     let socket = self.env.rng.pick(&open);
                     self.env.say(|| format!("{socket} is cut"));
-                    self.losses += 1;
                     self.env.cut(socket);
                 }
             }
@@ -339,7 +337,6 @@ impl World {
                 };
                 let all: Vec<_> = self.sockets().filter(own).collect();
                 self.env.say(|| format!("all connections of {id} are cut"));
-                self.losses += workers;
                 all.into_iter().for_each(|socket| self.env.cut(socket));
             }
             Shock::Refuse => {
@@ -352,8 +349,7 @@ impl World {
                     {
                         let number = self.env.renumber(conn);
                         self.env.say(|| format!("{to} gives {number} up"));
-                        self.losses += 1;
-                        component.post.unreachable(number, self.env.now);
+                        component.post.unreachable(number, &[], self.env.now);
                         self.env.wake(to, self.env.now);
                     }
                 }
@@ -363,14 +359,12 @@ impl World {
                 let time = self.env.rng.time(self.plan.away);
                 self.env
                     .say(|| format!("{side:?} are parted from the others for {time:?}"));
-                self.losses += workers;
                 self.env.part(side, time);
             }
             Shock::Stick => {
                 let id = self.env.rng.below(end);
                 let time = self.env.rng.time(self.plan.away);
                 self.env.say(|| format!("{id} is stuck for {time:?}"));
-                self.losses += workers;
                 self.stuck[id] = self.env.now + time;
             }
             Shock::CrashWorker => self.crash(worker, client),
@@ -387,7 +381,6 @@ impl World {
                 });
                 if others.count() > 0 {
                     self.env.say(|| format!("{id} dies"));
-                    self.losses += 1;
                     self.lost.insert(id);
                     self.end(id, false);
                 }
@@ -410,8 +403,6 @@ impl World {
                 let id = self.env.rng.between(worker, client - 1);
                 if let Process::Worker(process) = &mut self.processes[id] {
                     self.env.say(|| format!("{id} drains"));
-                    // Its good-bye may be lost.
-                    self.losses += 1;
                     process.drain();
                     self.env.wake(id, self.env.now);
                 }
@@ -459,7 +450,6 @@ impl World {
             let id = self.env.rng.between(from, end - 1);
             if self.env.runs(id) {
                 self.env.say(|| format!("{id} crashes"));
-                self.losses += 1;
                 self.restart(id, false);
             }
         }

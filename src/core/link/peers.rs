@@ -77,11 +77,6 @@ impl Peers {
         Some(&peer.who)
     }
 
-    /// Who is at a connection.
-    pub(crate) fn who(&self, conn: Conn) -> Option<&Who> {
-        self.known.get(&conn).map(|peer| &peer.who)
-    }
-
     pub(crate) fn knows(&self, conn: Conn) -> bool {
         self.known.contains_key(&conn)
     }

@@ -326,23 +326,21 @@ impl Post {
         self.peers.knows(conn)
     }
 
-    /// This could not be said to a peer: tasks in it were not given, and are no death of it.
-    pub(crate) fn unsaid(&mut self, conn: Conn, head: &Head, now: Instant) {
-        if let Some(who) = self.peers.who(conn)
-            && let Some(tasks) = &mut self.tasks
-            && !head.tasks.is_empty()
+    /// A peer cannot be reached any more, and this could not be said to it: tasks in that were not
+    /// given, and are no death of it.
+    pub(crate) fn unreachable(&mut self, conn: Conn, unsaid: &[Head], now: Instant) {
+        let Some(who) = self.peers.lose(conn) else {
+            return;
+        };
+        let given = unsaid.iter().flat_map(|head| &head.tasks);
+        let ids: Vec<_> = given.filter_map(|task| Some(task.id?.id)).collect();
+        if let Some(tasks) = &mut self.tasks
+            && !ids.is_empty()
+            && !planted!(UnsaidIsGiven)
         {
-            let ids = head.tasks.iter().filter_map(|task| Some(task.id?.id));
-            let ids: Vec<_> = ids.collect();
             tasks.returned(&who.session, &ids, now);
         }
-    }
-
-    /// A peer cannot be reached any more.
-    pub(crate) fn unreachable(&mut self, conn: Conn, now: Instant) {
-        if let Some(who) = self.peers.lose(conn) {
-            self.gone(conn, &who, false, now);
-        }
+        self.gone(conn, &who, false, now);
     }
 
     fn gone(&mut self, conn: Conn, who: &Who, silent: bool, now: Instant) {

@@ -27,7 +27,7 @@ impl<T> Queue<T> {
     /// A worker's connection is lost, or it is back. Meanwhile it is given nothing: if it is dead,
     /// that would be taken for what killed it.
     pub(crate) fn set_away(&mut self, worker: WorkerId, away: bool) {
-        if self.pool.workers.contains_key(&worker) {
+        if self.pool.workers.contains_key(&worker) && !planted!(GivenWhileAway) {
             self.pool.set_away(worker, away);
         }
     }

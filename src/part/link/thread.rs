@@ -1,6 +1,7 @@
 //! The thread of a link: what peers say goes into its [`Post`], what that has to say to them and
 //! what it has for the component comes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::short::{ShortWays, WayOut};
 use super::{Publish, Work};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
-use crate::core::link::{Made, Post};
+use crate::core::link::{Conn, Made, Post};
 use crate::error::Result;
 use crate::message::link::{Envelope, Head};
 use crate::message::status::Status;
@@ -312,22 +313,21 @@ impl<'a> Linking<'a> {
 
     /// Says what is to be said. Whether somebody turned out to be gone.
     fn say(&mut self, now: Instant) -> Result<bool> {
-        let mut gone = false;
+        let mut unsaid: BTreeMap<Conn, Vec<Head>> = BTreeMap::new();
         for (conn, envelope) in self.post.take(now) {
-            let Some(name) = self.peers.names.get(&conn) else {
-                continue;
-            };
-            match self.socket.say_to(name, envelope.encode())? {
-                Routed::Sent => {}
-                Routed::Full | Routed::Gone => {
-                    self.peers.remove(conn);
-                    self.post.unsaid(conn, &envelope.head, now);
-                    self.post.unreachable(conn, now);
-                    gone = true;
-                }
+            if let Some(heads) = unsaid.get_mut(&conn) {
+                heads.push(envelope.head);
+            } else if let Some(name) = self.peers.names.get(&conn)
+                && self.socket.say_to(name, envelope.encode())? != Routed::Sent
+            {
+                self.peers.remove(conn);
+                unsaid.insert(conn, vec![envelope.head]);
             }
         }
-        Ok(gone)
+        for (conn, heads) in &unsaid {
+            self.post.unreachable(*conn, heads, now);
+        }
+        Ok(!unsaid.is_empty())
     }
 
     /// After a stop: takes nothing new, and lets go of each way out when nothing can come for

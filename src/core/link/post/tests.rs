@@ -71,7 +71,7 @@ fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
         ..Head::default()
     };
     post.receive(3, done, vec![], now);
-    post.unreachable(3, now);
+    post.unreachable(3, &[], now);
     post.receive(2, hello(2, has(run, 0, &[])), vec![], now);
     assert!(say(&mut post).is_empty(), "nothing is given to who is late");
     post.receive(4, hello(4, has(run, 3, &[1, 3])), vec![], now);

@@ -263,7 +263,7 @@ fn who_was_there_and_is_not_is_away() {
     master.hello(4, Kind::Step, "q", "topic", &[]);
     master.post.give_step("topic", made(10), master.now);
     assert_eq!(master.post.status().waits, []);
-    master.post.unreachable(4, master.now);
+    master.post.unreachable(4, &[], master.now);
     let wait = Wait {
         whose: "topic".to_owned(),
         messages: 1,
