@@ -48,7 +48,7 @@ pub fn post(bytes: &[u8]) {
                 let Ok(head) = <Head as prost::Message>::decode(body) else {
                     continue;
                 };
-                let given = head.sizes.len() + head.results.len();
+                let given = head.sizes.len() + head.results().count();
                 let frames = (0..given.min(50)).map(|number| {
                     let mut frame = Frame::new("", "a/1", "s.f", "", body);
                     frame.set_place(number as u64, &[]);
@@ -82,7 +82,7 @@ pub fn post(bytes: &[u8]) {
             post.work(made, now);
         }
         while let Some(made) = post.next_result() {
-            post.give_client(made.frame.client().to_owned(), made, now);
+            post.give_client(made, now);
         }
         while let Some(frame) = post.tasks().and_then(|tasks| tasks.next_wired()) {
             drop(frame);
@@ -100,6 +100,6 @@ fn give(post: &mut Post, frame: Frame, now: Instant) {
     };
     match made.frame.payload().len() % 2 {
         0 => post.give_step("s", made, now),
-        _ => post.give_client("a/1".to_owned(), made, now),
+        _ => post.give_client(made, now),
     }
 }

@@ -318,11 +318,8 @@ impl Runner {
 
     /// Whether the function that a message asks for never has a result.
     fn is_silent(&self, frame: &Frame) -> bool {
-        let path = frame.path();
-        let step = path.and_then(|path| path.step(frame.stage()));
-        let handler = step
-            .ok()
-            .and_then(|step| self.functions.find(step.function));
+        let step = frame.step().ok();
+        let handler = step.and_then(|step| self.functions.find(step.function));
         handler.is_some_and(Handler::is_silent)
     }
 
@@ -339,9 +336,8 @@ impl Runner {
     }
 
     fn reply(&self, frame: &Frame) -> Result<Reply, Failure> {
-        let path = frame.path();
-        let step = path
-            .and_then(|path| path.step(frame.stage()))
+        let step = frame
+            .step()
             .map_err(|error| Failure::new(FailureKind::BadPath, error.to_string()))?;
         if self.only_own_name && step.server != self.component {
             let called = shown(&step.to_string());

@@ -8,14 +8,21 @@ use crate::message::{End, Frame};
 
 /// What all messages of a job have in common.
 pub(super) struct Form {
-    pub(super) pipeline: String,
-    pub(super) topic: String,
-    pub(super) function: String,
-    pub(super) cache: String,
-    pub(super) max_message: usize,
+    /// One of them, with nothing in it.
+    empty: Frame,
+    cache: String,
+    max_message: usize,
 }
 
 impl Form {
+    pub(super) fn new(empty: Frame, cache: &str, max_message: usize) -> Self {
+        Self {
+            empty,
+            cache: cache.to_owned(),
+            max_message,
+        }
+    }
+
     /// The message with this payload.
     pub(super) fn frame(&self, payload: &[u8]) -> Result<Frame> {
         if payload.len() > self.max_message {
@@ -24,20 +31,12 @@ impl Form {
                 limit: self.max_message,
             });
         }
-        let Self {
-            pipeline,
-            topic,
-            function,
-            cache,
-            ..
-        } = self;
-        Ok(Frame::new(pipeline, topic, function, cache, payload))
+        Ok(self.empty.another(&self.cache, payload))
     }
 
     /// The mark at the end of the job, after so many messages.
     fn mark(&self, messages: usize) -> Frame {
-        let of_job = Frame::new(&self.pipeline, &self.topic, &self.function, "", b"");
-        of_job.with_end(End {
+        self.empty.with_end(End {
             messages: messages as u64,
         })
     }

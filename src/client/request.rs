@@ -11,7 +11,7 @@ use super::{Client, Connected};
 use crate::core::link::client::JobSettings;
 use crate::core::window::Window;
 use crate::error::{Error, Result};
-use crate::message::{Path, Steps};
+use crate::message::{Frame, Path, Steps};
 use crate::time::after;
 
 /// A call with its settings. Made by [`Client::request`].
@@ -254,16 +254,12 @@ impl<'a> Request<'a> {
     }
 
     fn form(&self, job: &Job) -> Form {
-        Form {
-            pipeline: self.client.pipeline.clone(),
-            topic: match &job.way {
-                Way::Counted(counted) => counted.topic(),
-                Way::Tracked(tracked) => tracked.topic(),
-            },
-            function: self.function.clone(),
-            cache: self.cache.clone(),
-            max_message: self.client.max_message,
-        }
+        let topic = match &job.way {
+            Way::Counted(counted) => counted.topic(),
+            Way::Tracked(tracked) => tracked.topic(),
+        };
+        let empty = Frame::new(&self.client.pipeline, &topic, &self.function, "", b"");
+        Form::new(empty, &self.cache, self.client.max_message)
     }
 }
 

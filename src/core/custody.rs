@@ -193,22 +193,45 @@ pub(crate) fn share<'a, P: Piece + 'a>(
     ticket: Option<Ticket>,
     pieces: impl ExactSizeIterator<Item = &'a mut P>,
 ) {
-    let count = pieces.len();
-    let mut ticket = ticket;
-    for (position, piece) in pieces.enumerate() {
-        if count > 1 {
-            piece.frame_mut().add_position(position as u64);
+    let mut shares = Shares::new(ticket, pieces.len());
+    pieces.for_each(|piece| shares.give(piece));
+}
+
+/// The same, one piece after another.
+pub(crate) struct Shares {
+    ticket: Option<Ticket>,
+    count: usize,
+    next: usize,
+}
+
+impl Shares {
+    /// For so many pieces.
+    pub(crate) fn new(ticket: Option<Ticket>, count: usize) -> Self {
+        let mut shares = Self {
+            ticket,
+            count,
+            next: 0,
+        };
+        if count == 0
+            && let Some(ticket) = shares.ticket.take()
+        {
+            ticket.done();
         }
-        let own = match position + 1 == count {
-            true => ticket.take(),
-            false => ticket.clone(),
+        shares
+    }
+
+    pub(crate) fn give<P: Piece>(&mut self, piece: &mut P) {
+        if self.count > 1 {
+            piece.frame_mut().add_position(self.next as u64);
+        }
+        self.next += 1;
+        let own = match self.next == self.count {
+            true => self.ticket.take(),
+            false => self.ticket.clone(),
         };
         if let Some(own) = own {
             piece.set_ticket(own);
         }
-    }
-    if let Some(ticket) = ticket {
-        ticket.done();
     }
 }
 

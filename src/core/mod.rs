@@ -8,6 +8,7 @@ pub(crate) mod planted;
 pub(crate) mod complaints;
 pub(crate) mod custody;
 pub(crate) mod link;
+pub(crate) mod numbered;
 pub(crate) mod outbox;
 pub(crate) mod queue;
 pub(crate) mod reduction;

@@ -76,8 +76,8 @@ impl Bounds {
 /// Under what a message is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
-    /// The id of a client.
-    Client(String),
+    /// The id of the message's client.
+    Client,
     /// Something else: a name that next steps subscribe to.
     Chosen(String),
 }
@@ -86,7 +86,7 @@ impl Topic {
     /// What somebody chose for a message.
     pub(crate) fn of(topic: String, frame: &Frame) -> Self {
         match topic == frame.client() {
-            true => Self::Client(topic),
+            true => Self::Client,
             false => Self::Chosen(topic),
         }
     }
@@ -171,7 +171,7 @@ impl Outbox {
         send: &mut S,
     ) -> Result<(), S::Error> {
         let (topic, of_client) = match topic {
-            Topic::Client(topic) => (topic, true),
+            Topic::Client => (frame.client().to_owned(), true),
             Topic::Chosen(topic) => (topic, false),
         };
         // No client has no name: what came without one is garbage, and its answer for nobody.

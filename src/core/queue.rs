@@ -39,9 +39,10 @@ mod stats;
 mod tests;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::core::numbered::Numbered;
 use functions::Function;
 use names::Named;
 pub(crate) use pace::Ran;
@@ -118,10 +119,10 @@ pub(crate) enum Order<T> {
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     settings: Settings,
-    tasks: BTreeMap<TaskId, Task<T>>,
+    tasks: Numbered<Task<T>>,
     sessions: Named<Session>,
-    /// The tasks of each job.
-    jobs: Named<BTreeSet<TaskId>>,
+    /// How many tasks each job has.
+    jobs: Named<usize>,
     functions: Named<Function>,
     pool: Pool,
     /// Those that wait, of sessions whose clients read.
@@ -183,7 +184,7 @@ impl<T> Queue<T> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            tasks: BTreeMap::new(),
+            tasks: Numbered::default(),
             sessions: Named::new(),
             jobs: Named::new(),
             functions: Named::new(),
@@ -215,7 +216,7 @@ impl<T> Queue<T> {
         let id = self.next_task;
         self.next_task += 1;
         let (session, _) = self.sessions.note(session, Session::default);
-        let (job, _) = self.jobs.note(job, BTreeSet::new);
+        let (job, _) = self.jobs.note(job, || 0);
         let function = self.use_function(function, now);
         let task = Task {
             item,
@@ -232,7 +233,7 @@ impl<T> Queue<T> {
         };
         self.tasks.insert(id, task);
         self.sessions[session].tasks += 1;
-        self.jobs[job].insert(id);
+        self.jobs[job] += 1;
         self.bytes += size;
         self.counters.accepted += 1;
         self.enqueue(id);
@@ -241,11 +242,11 @@ impl<T> Queue<T> {
 
     /// What is kept of a task that is not finished.
     pub(crate) fn item(&self, id: TaskId) -> Option<&T> {
-        self.tasks.get(&id).map(|task| &task.item)
+        self.tasks.get(id).map(|task| &task.item)
     }
 
     fn is_at(&self, id: TaskId, worker: WorkerId) -> bool {
-        let given = self.tasks.get(&id).and_then(|task| task.given);
+        let given = self.tasks.get(id).and_then(|task| task.given);
         given.is_some_and(|given| given.worker == worker)
     }
 
@@ -266,7 +267,7 @@ impl<T> Queue<T> {
         ran: impl Into<Ran>,
         now: Instant,
     ) -> Option<T> {
-        let task = self.tasks.get(&id).filter(|task| task.attempt == attempt);
+        let task = self.tasks.get(id).filter(|task| task.attempt == attempt);
         if task.is_none() || !self.is_at(id, worker) {
             self.counters.fenced += 1;
             return None;
@@ -289,8 +290,13 @@ impl<T> Queue<T> {
         let Some(job) = self.jobs.number_of(job) else {
             return Vec::new();
         };
+        self.cancel_all(|task| task.job == job)
+    }
+
+    fn cancel_all(&mut self, which: impl Fn(&Task<T>) -> bool) -> Vec<T> {
+        let ids = self.tasks.iter().filter(|(_, task)| which(task));
         let mut items = Vec::new();
-        for id in self.jobs[job].clone() {
+        for id in ids.map(|(id, _)| id).collect::<Vec<_>>() {
             let task = self.task(id);
             if let Some(Given { worker, .. }) = task.given {
                 if !std::mem::replace(&mut task.cancelled, true) {
@@ -314,12 +320,12 @@ impl<T> Queue<T> {
     }
 
     fn task(&mut self, id: TaskId) -> &mut Task<T> {
-        self.tasks.get_mut(&id).expect("it is not finished")
+        self.tasks.get_mut(id).expect("it is not finished")
     }
 
     /// Removes a task that is neither waiting nor given, and what was kept for its sake.
     fn forget(&mut self, id: TaskId) -> T {
-        let task = self.tasks.remove(&id).expect("it is not finished");
+        let task = self.tasks.remove(id).expect("it is not finished");
         self.bytes -= task.size;
         let session = &mut self.sessions[task.session];
         session.tasks -= 1;
@@ -327,8 +333,8 @@ impl<T> Queue<T> {
             self.sessions.remove(task.session);
         }
         let job = &mut self.jobs[task.job];
-        job.remove(&id);
-        if job.is_empty() {
+        *job -= 1;
+        if *job == 0 {
             self.jobs.remove(task.job);
         }
         self.unuse_function(task.function);

@@ -1,9 +1,15 @@
 //! A message as it stands on the wire.
 
+mod shared;
+
 use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use shared::FrameReader;
+use shared::Shared;
 
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
-use super::{ENVELOPE, End, Failure, FailureKind, Giving, PalmMessage, Path, Place};
+use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
 
 /// A [`PalmMessage`] as it stands on the wire, with its fields located but not copied.
@@ -21,6 +27,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Frame {
     bytes: Vec<u8>,
+    /// The pipeline, the client and the function, which stand in `bytes` as well.
+    shared: Arc<Shared>,
     fields: Fields,
 }
 
@@ -33,16 +41,25 @@ pub(crate) struct PlaceRef<'a> {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fields {
-    pipeline: Span,
-    client: Span,
-    function: Span,
+    stage: i64,
     cache: Span,
     payload: Span,
+    place: Option<Located>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What hardly any message has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rare {
     failure: Option<Span>,
     end: Option<End>,
-    place: Option<Located>,
     giving: Option<Giving>,
-    stage: i64,
+}
+
+impl Fields {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
 }
 
 /// A place, and where its path stands.
@@ -77,39 +94,35 @@ impl Frame {
     /// # Errors
     /// [`Error::TooLarge`] above the limit, [`Error::Malformed`] when it is no message.
     pub fn parse(bytes: Vec<u8>, limit: usize) -> Result<Self> {
-        if bytes.len() > limit {
-            return Err(Error::TooLarge {
-                size: bytes.len(),
-                limit,
-            });
-        }
-        let fields = Fields::locate(&bytes)?;
-        let payload = fields.payload.range().len();
-        if bytes.len() - payload > ENVELOPE {
-            return malformed("its fields beside the payload are too long");
-        }
-        Ok(Self { bytes, fields })
+        FrameReader::default().parse(bytes, limit)
     }
 
     /// Builds the frame of a new message.
     pub fn new(pipeline: &str, client: &str, function: &str, cache: &str, payload: &[u8]) -> Self {
-        let mut writer = Writer::with_capacity(
-            pipeline.len() + client.len() + function.len() + cache.len() + payload.len(),
-        );
+        Self::build(Shared::new(pipeline, client, function), 0, cache, payload)
+    }
+
+    /// A new message of the same job, at the first stage.
+    pub(crate) fn another(&self, cache: &str, payload: &[u8]) -> Self {
+        Self::build(self.shared.clone(), 0, cache, payload)
+    }
+
+    fn build(shared: Arc<Shared>, stage: i64, cache: &str, payload: &[u8]) -> Self {
+        let mut writer = Writer::with_capacity(shared.bytes.len() + cache.len() + payload.len());
+        writer.out.extend_from_slice(&shared.bytes);
+        if stage != shared.stage {
+            write_stage(&mut writer, stage);
+        }
         let fields = Fields {
-            pipeline: writer.bytes(PIPELINE, pipeline.as_bytes()),
-            client: writer.bytes(CLIENT, client.as_bytes()),
-            function: writer.bytes(FUNCTION, function.as_bytes()),
+            stage,
             cache: writer.bytes(CACHE, cache.as_bytes()),
             payload: writer.bytes(PAYLOAD, payload),
-            failure: None,
-            end: None,
             place: None,
-            giving: None,
-            stage: 0,
+            rare: None,
         };
         Self {
             bytes: writer.out,
+            shared,
             fields,
         }
     }
@@ -132,12 +145,17 @@ impl Frame {
 
     /// Id of the stream.
     pub fn pipeline(&self) -> &str {
-        self.text(self.fields.pipeline)
+        &self.shared.pipeline
     }
 
     /// Id of the client.
     pub fn client(&self) -> &str {
-        self.text(self.fields.client)
+        &self.shared.client
+    }
+
+    /// The id that the client's is under.
+    pub(crate) fn session(&self) -> &str {
+        &self.shared.client[..self.shared.session]
     }
 
     /// Which of the steps is the next to run.
@@ -147,7 +165,7 @@ impl Frame {
 
     /// The steps as text.
     pub fn function(&self) -> &str {
-        self.text(self.fields.function)
+        &self.shared.function
     }
 
     /// The steps.
@@ -155,12 +173,21 @@ impl Frame {
     /// # Errors
     /// [`Error::Path`] when they are malformed.
     pub fn path(&self) -> Result<Path<'_>> {
-        Path::parse(self.function())
+        match self.shared.steps {
+            Some(steps) => Ok(Path::checked(self.function(), steps)),
+            None => Path::parse(self.function()),
+        }
+    }
+
+    /// The step that is the next to run.
+    pub(crate) fn step(&self) -> Result<Step<'_>> {
+        self.path()?.step(self.stage())
     }
 
     /// The cache key, or the id that a worker sends back.
     pub fn cache(&self) -> &str {
-        self.text(self.fields.cache)
+        // Checked when it was read, or copied from a `str`.
+        std::str::from_utf8(self.slice(self.fields.cache)).unwrap_or_default()
     }
 
     /// The data.
@@ -170,23 +197,27 @@ impl Frame {
 
     /// Why there is no result, if there is none.
     pub fn failure(&self) -> Option<Failure> {
-        let span = self.fields.failure?;
+        let span = self.rare()?.failure?;
         prost::Message::decode(self.slice(span)).ok()
     }
 
     /// Whether it says why there is no result, in place of one.
     pub fn is_failure(&self) -> bool {
-        self.fields.failure.is_some()
+        self.rare().is_some_and(|rare| rare.failure.is_some())
     }
 
     /// What it says of its job when it is the mark at the job's end, and so no work for anybody.
     pub fn end(&self) -> Option<End> {
-        self.fields.end
+        self.rare()?.end
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.fields.rare.as_deref()
     }
 
     /// Which giving of a task it is, if it is one on the pylm wire.
     pub(crate) fn giving(&self) -> Option<Giving> {
-        self.fields.giving
+        self.rare()?.giving
     }
 
     /// Says which giving of a task it is.
@@ -194,7 +225,7 @@ impl Frame {
         let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
         write_giving(&mut writer, giving);
         self.bytes = writer.out;
-        self.fields.giving = Some(giving);
+        self.fields.rare().giving = Some(giving);
     }
 
     /// Which of its client's messages it came of, if that speaks the palm link.
@@ -273,26 +304,6 @@ impl Frame {
         self.rebuild(b"0", Some(failure), None)
     }
 
-    /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
-    /// whose payload has more than `limit` bytes goes its failure, which is small, so that
-    /// whoever waits for it is told; and why.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] when it is no message.
-    pub(crate) fn take_in(
-        bytes: Vec<u8>,
-        limit: usize,
-        component: &str,
-    ) -> Result<(Self, Option<Error>)> {
-        let frame = Self::parse(bytes, usize::MAX)?;
-        let size = frame.payload().len();
-        if size <= limit {
-            return Ok((frame, None));
-        }
-        let error = Error::TooLarge { size, limit };
-        Ok((frame.as_too_large(limit, component), Some(error)))
-    }
-
     /// What goes to a peer in place of a message whose payload is larger than it takes.
     pub(crate) fn as_too_large(&self, limit: usize, at: &str) -> Self {
         let size = self.payload().len();
@@ -316,45 +327,31 @@ impl Frame {
     }
 
     fn rebuild(&self, payload: &[u8], failure: Option<&Failure>, end: Option<End>) -> Self {
-        let failure = failure.map(prost::Message::encode_to_vec);
-        let extra = payload.len() + failure.as_ref().map_or(0, Vec::len);
-        let head = self.len() - self.payload().len();
-        let mut writer = Writer::with_capacity(head + extra);
-        let fields = Fields {
-            pipeline: writer.bytes(PIPELINE, self.slice(self.fields.pipeline)),
-            client: writer.bytes(CLIENT, self.slice(self.fields.client)),
-            stage: write_stage(&mut writer, self.fields.stage),
-            function: writer.bytes(FUNCTION, self.slice(self.fields.function)),
-            cache: writer.bytes(CACHE, self.slice(self.fields.cache)),
-            payload: writer.bytes(PAYLOAD, payload),
-            giving: self
-                .giving()
-                .inspect(|giving| write_giving(&mut writer, *giving)),
-            place: self
-                .place()
-                .map(|place| write_place(&mut writer, place.number, place.path)),
-            end: end.inspect(|end| {
-                writer.key(END, BYTES);
-                writer.value(&prost::Message::encode_to_vec(end));
-            }),
-            failure: failure.map(|failure| {
-                writer.key(FAILURE, BYTES);
-                writer.value(&failure)
-            }),
-        };
-        Self {
-            bytes: writer.out,
-            fields,
+        let mut new = Self::build(self.shared.clone(), self.stage(), self.cache(), payload);
+        if let Some(giving) = self.giving() {
+            new.set_giving(giving);
         }
+        if let Some(place) = self.place() {
+            new.set_place(place.number, place.path);
+        }
+        if let Some(end) = end {
+            let mut writer = Writer::append_to(std::mem::take(&mut new.bytes));
+            writer.key(END, BYTES);
+            writer.value(&prost::Message::encode_to_vec(&end));
+            new.bytes = writer.out;
+            new.fields.rare().end = Some(end);
+        }
+        if let Some(failure) = failure {
+            let mut writer = Writer::append_to(std::mem::take(&mut new.bytes));
+            writer.key(FAILURE, BYTES);
+            new.fields.rare().failure = Some(writer.value(&prost::Message::encode_to_vec(failure)));
+            new.bytes = writer.out;
+        }
+        new
     }
 
     fn slice(&self, span: Span) -> &[u8] {
         self.bytes.get(span.range()).unwrap_or_default()
-    }
-
-    fn text(&self, span: Span) -> &str {
-        // Checked when the frame was parsed, or copied from a `str`.
-        std::str::from_utf8(self.slice(span)).unwrap_or_default()
     }
 }
 
@@ -394,33 +391,6 @@ impl fmt::Debug for Frame {
             .field("payload", &format_args!("{} bytes", self.payload().len()))
             .field("end", &self.end())
             .finish_non_exhaustive()
-    }
-}
-
-impl Fields {
-    fn locate(bytes: &[u8]) -> Result<Self> {
-        let mut fields = Self::default();
-        let mut reader = Reader { bytes, at: 0 };
-        while reader.at < bytes.len() {
-            let key = reader.varint()?;
-            match (key >> 3, key & 7) {
-                (PIPELINE, BYTES) => fields.pipeline = reader.text()?,
-                (CLIENT, BYTES) => fields.client = reader.text()?,
-                (STAGE, VARINT) => fields.stage = reader.varint()? as i64,
-                (FUNCTION, BYTES) => fields.function = reader.text()?,
-                (CACHE, BYTES) => fields.cache = reader.text()?,
-                (PAYLOAD, BYTES) => fields.payload = reader.value()?,
-                (GIVING, BYTES) => fields.giving = Some(giving(&mut reader, fields.giving)?),
-                (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
-                (END, BYTES) => fields.end = Some(end(&mut reader, fields.end)?),
-                (FAILURE, BYTES) => fields.failure = Some(failure(&mut reader)?),
-                (PIPELINE..=PAYLOAD | GIVING..=FAILURE, _) => {
-                    return malformed("a field has the wrong type");
-                }
-                (number, kind) => reader.skip(number, kind)?,
-            }
-        }
-        Ok(fields)
     }
 }
 

@@ -17,9 +17,8 @@ use super::wire::malformed;
 use crate::error::Result;
 
 pub(crate) use proto::hello::Kind;
-pub(crate) use proto::{
-    Credit, Failed, Head, Hello, Outcome, Position, Task, TaskId, TaskResult, Tasks, Welcome,
-};
+pub(crate) use proto::{Credit, Failed, Head, Hello, Outcome, Position, TaskId, TaskIds, Welcome};
+use proto::{Results, Tasks};
 
 /// The version of the protocol.
 pub(crate) const VERSION: u32 = 1;
@@ -42,6 +41,75 @@ const MOST_NOTES: usize = 4_096;
 /// How many frames a message on the link has at the most.
 pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;
 
+/// What came of a worker's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskResult {
+    pub(crate) id: TaskId,
+    /// How long it ran, in microseconds.
+    pub(crate) ran: u64,
+    /// How many results there are.
+    pub(crate) count: usize,
+    /// Whether there are more, in the next head.
+    pub(crate) more: bool,
+}
+
+impl Head {
+    /// The tasks in it, each with the length of its message.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (TaskId, u32)> + '_ {
+        self.tasks.iter().flat_map(|tasks| {
+            let ids = tasks.ids.iter().zip(or_ones(&tasks.attempts));
+            let ids = ids.map(|(&id, attempt)| TaskId { id, attempt });
+            ids.zip(tasks.sizes.iter().copied())
+        })
+    }
+
+    /// What it says of tasks that were run.
+    pub(crate) fn results(&self) -> impl Iterator<Item = TaskResult> + '_ {
+        self.results.iter().flat_map(|results| {
+            let last = results.ids.len().wrapping_sub(1);
+            let ids = results.ids.iter().zip(or_ones(&results.attempts));
+            let counts = or_ones(&results.counts);
+            let all = ids.zip(&results.ran).zip(counts).enumerate();
+            all.map(move |(place, (((&id, attempt), &ran), count))| TaskResult {
+                id: TaskId { id, attempt },
+                ran,
+                count: count as usize,
+                more: results.more && place == last,
+            })
+        })
+    }
+
+    /// Whether its lists fit together.
+    fn is_sound(&self) -> bool {
+        let fits = |list: &[u32], count: usize| list.is_empty() || list.len() == count;
+        let tasks = self.tasks.as_ref().is_none_or(|tasks| {
+            let count = tasks.ids.len();
+            tasks.sizes.len() == count && fits(&tasks.attempts, count)
+        });
+        let results = self.results.as_ref().is_none_or(|results| {
+            let count = results.ids.len();
+            let counts = or_ones(&results.counts).take(count).map(u64::from);
+            results.ran.len() == count
+                && fits(&results.attempts, count)
+                && fits(&results.counts, count)
+                && counts.sum::<u64>() == results.sizes.len() as u64
+        });
+        tasks && results
+    }
+}
+
+/// A list that is not there when all in it are 1.
+fn or_ones(list: &[u32]) -> impl Iterator<Item = u32> + '_ {
+    let ones = std::iter::repeat_n(1, if list.is_empty() { usize::MAX } else { 0 });
+    list.iter().copied().chain(ones)
+}
+
+fn leave_out_ones(list: &mut Vec<u32>) {
+    if list.iter().all(|number| *number == 1) {
+        list.clear();
+    }
+}
+
 /// What is said at once: a head and its messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Envelope {
@@ -53,7 +121,8 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The parts of the ZeroMQ message.
     pub(crate) fn encode(&self) -> Vec<Part> {
-        let mut small = Vec::new();
+        let size = self.frames.iter().map(|frame| small(frame)).sum();
+        let mut small = Vec::with_capacity(size);
         let mut large = Vec::new();
         for frame in &self.frames {
             match frame.len() <= SMALL {
@@ -80,6 +149,9 @@ impl Envelope {
         let Ok(head) = <Head as prost::Message>::decode(first.as_slice()) else {
             return malformed("its head cannot be read");
         };
+        if !head.is_sound() {
+            return malformed("its lists do not fit together");
+        }
         if first.len() > MOST_HEAD || sizes(&head).count() > 2 * MOST_MESSAGES {
             return malformed("its head says more than one may");
         }
@@ -119,13 +191,10 @@ impl Envelope {
 
 /// The lengths of all messages of a head.
 fn sizes(head: &Head) -> impl Iterator<Item = usize> {
-    let tasks = head.tasks.iter().map(|task| task.size);
-    let results = head
-        .results
-        .iter()
-        .flat_map(|result| result.sizes.iter().copied());
-    let all = head.sizes.iter().copied().chain(tasks).chain(results);
-    all.map(|size| size as usize)
+    let tasks = head.tasks.iter().flat_map(|tasks| &tasks.sizes);
+    let results = head.results.iter().flat_map(|results| &results.sizes);
+    let all = head.sizes.iter().chain(tasks).chain(results);
+    all.map(|size| *size as usize)
 }
 
 /// A part of a ZeroMQ message.
@@ -193,35 +262,42 @@ impl Outgoing {
     /// A task for a worker.
     pub(crate) fn task(&mut self, id: TaskId, frame: Arc<Frame>) {
         self.count(&frame);
-        self.head.tasks.push(Task {
-            id: Some(id),
-            size: frame.len() as u32,
-        });
+        let tasks = self.head.tasks.get_or_insert_with(Tasks::default);
+        tasks.ids.push(id.id);
+        tasks.attempts.push(id.attempt);
+        tasks.sizes.push(frame.len() as u32);
         self.tasks.push(frame);
     }
 
     /// What came of a task.
-    pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: Vec<Arc<Frame>>) {
-        let part = |more| TaskResult {
-            id: Some(id),
-            ran,
-            sizes: Vec::new(),
-            more,
-        };
-        let mut now = part(false);
+    pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: &[Arc<Frame>]) {
+        self.begin_result(id, ran);
         for frame in frames {
-            if !self.has_room(&frame) {
-                now.more = true;
-                self.head
-                    .results
-                    .push(std::mem::replace(&mut now, part(false)));
+            if !self.has_room(frame) {
+                self.results_so_far().more = true;
                 self.close();
+                self.begin_result(id, ran);
             }
-            self.count(&frame);
-            now.sizes.push(frame.len() as u32);
-            self.results.push(frame);
+            self.count(frame);
+            let results = self.results_so_far();
+            results.sizes.push(frame.len() as u32);
+            if let Some(count) = results.counts.last_mut() {
+                *count += 1;
+            }
+            self.results.push(frame.clone());
         }
-        self.head.results.push(now);
+    }
+
+    fn begin_result(&mut self, id: TaskId, ran: u64) {
+        let results = self.results_so_far();
+        results.ids.push(id.id);
+        results.attempts.push(id.attempt);
+        results.ran.push(ran);
+        results.counts.push(0);
+    }
+
+    fn results_so_far(&mut self) -> &mut Results {
+        self.head.results.get_or_insert_with(Results::default)
     }
 
     /// Counts a message that comes next; one that there is no room for begins a new head.
@@ -245,7 +321,14 @@ impl Outgoing {
         let mut frames = std::mem::take(&mut self.stream);
         frames.append(&mut self.tasks);
         frames.append(&mut self.results);
-        let head = std::mem::take(&mut self.head);
+        let mut head = std::mem::take(&mut self.head);
+        if let Some(tasks) = &mut head.tasks {
+            leave_out_ones(&mut tasks.attempts);
+        }
+        if let Some(results) = &mut head.results {
+            leave_out_ones(&mut results.attempts);
+            leave_out_ones(&mut results.counts);
+        }
         self.ready.push(Envelope { head, frames });
         (self.small, self.bytes, self.notes) = (0, 0, 0);
     }
@@ -320,7 +403,7 @@ mod tests {
         }
         outgoing.task(TaskId { id: 1, attempt: 1 }, frame(10_000));
         let results = vec![frame(3), frame(30_000)];
-        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, results.clone());
+        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, &results);
         outgoing.note(|head| head.done.push(3));
         let mut seen = Vec::new();
         let mut numbers = Vec::new();
@@ -350,12 +433,18 @@ mod tests {
     fn results_that_are_too_much_for_one_head_say_that_more_come() {
         let mut outgoing = Outgoing::default();
         let id = TaskId { id: 2, attempt: 1 };
-        outgoing.result(id, 5, vec![frame(600_000); 3]);
-        outgoing.result(id, 5, vec![]);
+        outgoing.result(id, 5, &vec![frame(600_000); 3]);
+        outgoing.result(id, 5, &[]);
         let heads: Vec<_> = outgoing.take().iter().map(|said| through(said).0).collect();
-        let parts = heads.iter().flat_map(|head| &head.results);
-        let parts: Vec<_> = parts.map(|part| (part.sizes.len(), part.more)).collect();
+        let parts = heads.iter().flat_map(Head::results);
+        let parts: Vec<_> = parts.map(|part| (part.count, part.more)).collect();
         assert_eq!(parts, [(1, true), (1, true), (1, false), (0, false)]);
+        assert!(
+            heads
+                .iter()
+                .flat_map(Head::results)
+                .all(|part| part.id == id)
+        );
     }
 
     #[test]

@@ -19,9 +19,9 @@ mod proto {
 }
 
 pub use frame::Frame;
-pub(crate) use frame::HEADROOM;
 #[cfg(test)]
 pub(crate) use frame::PlaceRef;
+pub(crate) use frame::{FrameReader, HEADROOM};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;
@@ -52,7 +52,7 @@ pub(crate) fn positions(path: &[u8]) -> Vec<u64> {
 }
 
 /// The id that a name is under: the client's, of a call.
-pub(crate) fn session_of(name: &str) -> &str {
+fn session_of(name: &str) -> &str {
     name.split_once('/').map_or(name, |(id, _)| id)
 }
 

@@ -142,6 +142,11 @@ impl<'a> Path<'a> {
         Ok(Self { text, steps })
     }
 
+    /// A path that was found to have so many steps.
+    pub(super) fn checked(text: &'a str, steps: usize) -> Self {
+        Self { text, steps }
+    }
+
     /// How many steps there are; at least one.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
@@ -153,14 +158,14 @@ impl<'a> Path<'a> {
     /// # Errors
     /// [`Error::Path`] when the stage is negative or past the last step.
     pub fn step(&self, stage: i64) -> Result<Step<'a>> {
-        let index = if self.steps == 1 {
-            Some(0)
-        } else {
-            usize::try_from(stage).ok()
+        let step = match (self.steps, usize::try_from(stage)) {
+            (1, _) => Some(self.text),
+            (_, Ok(index)) => self.text.split(' ').nth(index),
+            (_, Err(_)) => None,
         };
-        index
-            .and_then(|index| self.text.split(' ').nth(index))
-            .and_then(Step::parse)
+        // What it is has been checked.
+        step.and_then(|step| step.split_once('.'))
+            .map(|(server, function)| Step { server, function })
             .ok_or_else(|| Error::Path {
                 path: shown(self.text),
                 reason: "the stage is not one of its steps",

@@ -33,7 +33,18 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let Some(&byte) = self.bytes.get(self.at) else {
@@ -51,6 +62,7 @@ impl Reader<'_> {
         malformed("a number has more than 64 bits")
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: u64) -> Result<Span> {
         let left = self.bytes.len() - self.at;
         match usize::try_from(length) {
@@ -66,6 +78,7 @@ impl Reader<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn value(&mut self) -> Result<Span> {
         let length = self.varint()?;
         self.take(length)

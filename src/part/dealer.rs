@@ -8,8 +8,8 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::link::{Line, Party, Verdict};
 use crate::error::Result;
-use crate::message::Frame;
 use crate::message::link::{Envelope, Head};
+use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Socket, Want};
 
 /// How long to wait before the server is looked for again, or connected to again.
@@ -61,6 +61,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 max_message,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
+                reader: FrameReader::default(),
             };
             dealing.run(&bell)
         });
@@ -78,6 +79,7 @@ struct Dealing<'a, P> {
     max_message: usize,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
 }
 
 impl<P: Party> Dealing<'_, P> {
@@ -115,7 +117,8 @@ impl<P: Party> Dealing<'_, P> {
                 return Ok(false);
             }
             let name = &self.context.component;
-            match accept(&mut self.parts, self.max_message, name) {
+            let limit = self.max_message;
+            match accept(&mut self.parts, &mut self.reader, limit, name) {
                 Ok((head, frames)) => self.line.receive(head, frames, Instant::now()),
                 Err(error) => {
                     let peer = socket.peer();
@@ -203,13 +206,14 @@ impl<P: Party> Dealing<'_, P> {
 /// What a peer has said. A message that is too large is taken as its failure.
 pub(super) fn accept(
     parts: &mut [Vec<u8>],
+    reader: &mut FrameReader,
     limit: usize,
     component: &str,
 ) -> Result<(Head, Vec<Frame>)> {
     let (head, messages) = Envelope::decode(parts)?;
     let mut frames = Vec::with_capacity(messages.len());
     for bytes in messages {
-        let (frame, _) = Frame::take_in(bytes, limit, component)?;
+        let (frame, _) = reader.take_in(bytes, limit, component)?;
         frames.push(frame);
     }
     Ok((head, frames))

@@ -24,8 +24,8 @@ use crate::core::complaints::Complaints;
 use crate::core::custody::{Ledger, Ticket};
 use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
 use crate::error::{Error, Result};
-use crate::message::Frame;
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
+use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Socket, Want};
 
 /// How much of what the publisher gives may be open at once.
@@ -240,6 +240,7 @@ struct Following<'a> {
     link_bell: Arc<Bell>,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
 }
 
 impl<'a> Following<'a> {
@@ -264,6 +265,7 @@ impl<'a> Following<'a> {
             link_bell,
             complaints: Complaints::default(),
             parts: Vec::new(),
+            reader: FrameReader::default(),
         };
         following.socket.connect(&config.address)?;
         Ok(following)
@@ -391,7 +393,7 @@ impl<'a> Following<'a> {
             }
         };
         let (limit, component) = (self.config.max_message, &self.context.component);
-        let (mut frame, refused) = Frame::take_in(bytes, limit, component)?;
+        let (mut frame, refused) = self.reader.take_in(bytes, limit, component)?;
         if let Some(error) = refused {
             self.refuse(&error);
         }

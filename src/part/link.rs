@@ -10,6 +10,8 @@
 //! ```
 
 mod connections;
+#[cfg(test)]
+mod cost;
 mod exit;
 mod short;
 mod thread;

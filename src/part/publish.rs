@@ -240,7 +240,7 @@ fn failed(mut frame: Frame, step: Option<String>) -> (Topic, Frame) {
             frame.set_stage(frame.stage().saturating_add(1));
             (Topic::Chosen(step), frame)
         }
-        None => (Topic::Client(frame.client().to_owned()), frame),
+        None => (Topic::Client, frame),
     }
 }
 
@@ -254,7 +254,7 @@ impl Topics {
             return (Topic::of(topic, &frame), frame);
         }
         match self {
-            Self::Client => (Topic::Client(frame.client().to_owned()), frame),
+            Self::Client => (Topic::Client, frame),
             Self::Step => {
                 frame.set_stage(frame.stage().saturating_add(1));
                 (Topic::Chosen(component.to_owned()), frame)

@@ -7,7 +7,7 @@ use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::Frame;
+use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Want};
 
 /// What kind of messages come in.
@@ -61,6 +61,7 @@ impl Receive {
                 fill_id: self.fill_id,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
+                reader: FrameReader::default(),
             };
             receiving.run(&bell)
         });
@@ -81,6 +82,7 @@ struct Receiving<'a> {
     fill_id: bool,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
 }
 
 impl Receiving<'_> {
@@ -147,7 +149,9 @@ impl Receiving<'_> {
                 Published::Welcome(_) | Published::Other => return Ok(None),
             },
         };
-        let (mut frame, refused) = Frame::take_in(bytes, self.limit, &self.context.component)?;
+        let (mut frame, refused) =
+            self.reader
+                .take_in(bytes, self.limit, &self.context.component)?;
         if let Some(error) = refused {
             self.refuse(&error);
         }

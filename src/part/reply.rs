@@ -21,7 +21,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::requests::Requests;
 use crate::error::{Error, Result, seconds};
-use crate::message::Frame;
+use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Routed, Want};
 use crate::time::after;
 
@@ -121,6 +121,7 @@ struct Replying<'a> {
     /// How many bytes those have.
     held: usize,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
     refused: Complaints,
     /// Requests without an answer, and answers without a request.
     missed: Complaints,
@@ -148,6 +149,7 @@ impl<'a> Replying<'a> {
             unsent: VecDeque::new(),
             held: 0,
             parts: Vec::new(),
+            reader: FrameReader::default(),
             refused: Complaints::default(),
             missed: Complaints::default(),
         }
@@ -218,7 +220,10 @@ impl<'a> Replying<'a> {
 
     /// Notes a request, or refuses it. Gives how large it is.
     fn accept(&mut self, envelope: Envelope, body: Result<Vec<u8>>) -> Result<usize> {
-        let taken = body.and_then(|body| Frame::take_in(body, self.limit, &self.context.component));
+        let taken = body.and_then(|body| {
+            self.reader
+                .take_in(body, self.limit, &self.context.component)
+        });
         let (mut frame, refused) = match taken {
             Ok(taken) => taken,
             Err(error) => {

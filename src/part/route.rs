@@ -249,9 +249,7 @@ where
 
 /// Whether a worker can make sense of a message.
 pub(crate) fn runnable(frame: &Frame) -> Result<(), Failure> {
-    let step = frame
-        .path()
-        .and_then(|path| path.step(frame.stage()).map(drop));
+    let step = frame.step().map(drop);
     step.map_err(|error| Failure::new(FailureKind::BadPath, error.to_string()))
 }
 

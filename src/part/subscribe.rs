@@ -8,7 +8,7 @@ use super::{Context, Crew, Duty, Target, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
-use crate::message::Frame;
+use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Monitor, Socket, Want};
 
 /// How long a peer that has answered at all may take to say that it is a palm peer. One that
@@ -73,6 +73,7 @@ struct Subscription<'a> {
     socket: Socket,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
 }
 
 impl<'a> Subscription<'a> {
@@ -86,6 +87,7 @@ impl<'a> Subscription<'a> {
             socket,
             complaints: Complaints::default(),
             parts: Vec::new(),
+            reader: FrameReader::default(),
         })
     }
 
@@ -171,7 +173,9 @@ impl<'a> Subscription<'a> {
             return Err(UNPUBLISHED);
         };
         let (limit, component) = (self.config.max_message, &self.context.component);
-        let (frame, refused) = Frame::take_in(std::mem::take(frame), limit, component)?;
+        let (frame, refused) = self
+            .reader
+            .take_in(std::mem::take(frame), limit, component)?;
         let topic = String::from_utf8(std::mem::take(topic)).map_err(|_| Error::Malformed {
             reason: "its topic is not UTF-8",
         })?;

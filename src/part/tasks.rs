@@ -135,7 +135,7 @@ mod tests {
     use crate::address::Addresses;
     use crate::cache::StoreCache;
     use crate::handler::Functions;
-    use crate::message::link::{Envelope, Kind as HelloKind, TaskId, Tasks as TaskIds};
+    use crate::message::link::{Envelope, Kind as HelloKind, TaskId, TaskIds};
     use crate::socket::{Kind, Socket, Want};
     use crate::store::Memory;
 
@@ -238,8 +238,8 @@ mod tests {
         }
 
         fn ids_of_results(&mut self) -> Vec<u64> {
-            let results = self.hear().0.results.into_iter();
-            results.map(|result| result.id.unwrap().id).collect()
+            let head = self.hear().0;
+            head.results().map(|result| result.id.id).collect()
         }
     }
 

@@ -145,9 +145,7 @@ impl Component {
         {
             moved = true;
             match self.plan.steps[self.id].to.is_empty() {
-                true => self
-                    .post
-                    .give_client(made.frame.client().to_owned(), made, env.now),
+                true => self.post.give_client(made, env.now),
                 false => self
                     .post
                     .give_step(&self.plan.steps[self.id].name, made, env.now),
@@ -226,7 +224,7 @@ impl Component {
                 continue;
             }
             env.say(|| format!("{} says over {number}: {}", self.id, text(&envelope)));
-            let given = !envelope.head.tasks.is_empty();
+            let given = envelope.head.tasks.is_some();
             let tasks = envelope.frames.iter().filter(|_| given);
             let tasks: Vec<_> = tasks.map(|frame| text_of(frame)).collect();
             if let Some(envelope) = env.send_down(number, envelope) {

@@ -132,18 +132,12 @@ pub(super) fn text(envelope: &Envelope) -> String {
     if let Some(credit) = &head.credit {
         let _ = write!(text, "credit {} {} ", credit.messages, credit.bytes);
     }
-    let id =
-        |id: &Option<crate::message::link::TaskId>| id.map_or((0, 0), |id| (id.id, id.attempt));
-    for task in &head.tasks {
-        let _ = write!(text, "task {:?} ", id(&task.id));
+    for (id, _) in head.tasks() {
+        let _ = write!(text, "task {:?} ", (id.id, id.attempt));
     }
-    for result in &head.results {
-        let _ = write!(
-            text,
-            "{} results of {:?} ",
-            result.sizes.len(),
-            id(&result.id)
-        );
+    for result in head.results() {
+        let id = (result.id.id, result.id.attempt);
+        let _ = write!(text, "{} results of {id:?} ", result.count);
     }
     for (say, all) in [("recall", &head.recall), ("returned", &head.returned)] {
         if let Some(all) = all {

@@ -1,6 +1,6 @@
 //! The clients of a server that submit messages to it over the link.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const CANCELLED: usize = 1_024;
 pub(crate) struct Clients {
     sessions: BTreeMap<String, Session>,
     /// By the streams that the ledger knows.
-    streams: HashMap<u64, String>,
+    streams: BTreeMap<u64, String>,
     next_stream: u64,
     /// Those with messages that the component has not taken yet, in turn.
     turn: VecDeque<String>,
@@ -73,7 +73,7 @@ impl Clients {
     pub(crate) fn new(ledger: Arc<Ledger>, bytes: usize, patience: Duration) -> Self {
         Self {
             sessions: BTreeMap::new(),
-            streams: HashMap::new(),
+            streams: BTreeMap::new(),
             next_stream: 0,
             turn: VecDeque::new(),
             messages: MESSAGES,

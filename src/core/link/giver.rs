@@ -1,8 +1,9 @@
 //! A stream of messages, at the side that gives them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::Credit;
+use crate::core::numbered::Numbered;
 
 /// Gives messages to one taker, and keeps each until the taker says that it is done.
 ///
@@ -17,7 +18,7 @@ use super::Credit;
 #[derive(Debug)]
 pub(crate) struct Giver<T> {
     /// What is given and not done.
-    given: BTreeMap<u64, Kept<T>>,
+    given: Numbered<Kept<T>>,
     /// What is not given yet, or is to be given again, in order.
     waiting: VecDeque<Kept<T>>,
     /// The number of the next one that is given.
@@ -36,7 +37,7 @@ struct Kept<T> {
 impl<T> Giver<T> {
     pub(crate) fn new() -> Self {
         Self {
-            given: BTreeMap::new(),
+            given: Numbered::default(),
             waiting: VecDeque::new(),
             next: 1,
             given_bytes: 0,
@@ -67,8 +68,8 @@ impl<T> Giver<T> {
         self.given_bytes += kept.size;
         let number = self.next;
         self.next += 1;
-        let kept = self.given.entry(number).or_insert(kept);
-        Some((number, &kept.item))
+        self.given.insert(number, kept);
+        self.given.get(number).map(|kept| (number, &kept.item))
     }
 
     /// Whether something waits that the taker does not let be given yet.
@@ -84,7 +85,7 @@ impl<T> Giver<T> {
 
     /// One is done: gives back what was kept of it. `None` when it is not known.
     pub(crate) fn done(&mut self, number: u64) -> Option<T> {
-        let kept = self.given.remove(&number)?;
+        let kept = self.given.remove(number)?;
         if !planted!(CreditLeak) {
             self.given_bytes -= kept.size;
         }
@@ -95,17 +96,17 @@ impl<T> Giver<T> {
     /// in `open` are not done. Gives back what is done; what it has not received waits again.
     pub(crate) fn resume(&mut self, received: u64, open: impl IntoIterator<Item = u64>) -> Vec<T> {
         let received = received + u64::from(planted!(ResumeOffByOne));
-        let unseen = self.given.split_off(&received.saturating_add(1));
+        let unseen = self.given.split_off(received.saturating_add(1));
         // Numbers go on where the taker expects them.
         self.next = received.saturating_add(1).min(self.next);
         self.wait_again(unseen);
         let mut all = std::mem::take(&mut self.given);
         for number in open {
-            if let Some(kept) = all.remove(&number) {
+            if let Some(kept) = all.remove(number) {
                 self.given.insert(number, kept);
             }
         }
-        let done = all.into_values().map(|kept| {
+        let done = all.into_iter().map(|(_, kept)| {
             self.given_bytes -= kept.size;
             kept.item
         });
@@ -117,13 +118,13 @@ impl<T> Giver<T> {
         let given = std::mem::take(&mut self.given);
         self.next = 1;
         if !planted!(RestartForgets) {
-            self.wait_again(given);
+            self.wait_again(given.into_iter().collect());
         }
     }
 
     /// Puts what was given before what was not.
-    fn wait_again(&mut self, given: BTreeMap<u64, Kept<T>>) {
-        for kept in given.into_values().rev() {
+    fn wait_again(&mut self, given: Vec<(u64, Kept<T>)>) {
+        for (_, kept) in given.into_iter().rev() {
             self.given_bytes -= kept.size;
             self.waiting_bytes += kept.size;
             self.waiting.push_front(kept);
@@ -167,9 +168,13 @@ impl<T> Giver<T> {
     /// Takes out everything.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         (self.given_bytes, self.waiting_bytes) = (0, 0);
-        let given = std::mem::take(&mut self.given).into_values();
+        let given = std::mem::take(&mut self.given).into_iter();
         let waiting = std::mem::take(&mut self.waiting);
-        given.chain(waiting).map(|kept| kept.item).collect()
+        given
+            .map(|(_, kept)| kept)
+            .chain(waiting)
+            .map(|kept| kept.item)
+            .collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
-use crate::message::{Failure, FailureKind, session_of};
+use crate::message::{Failure, FailureKind};
 
 /// How long a message for a step waits for subscribers of exactly its topic while somebody on
 /// the pylm wire listens to a beginning of it.
@@ -144,10 +144,14 @@ impl Outlets {
         }
     }
 
-    /// A message for a client, published under `topic`, which begins with the client's session.
-    /// One that has not come over the link is for the pylm wire, unless its client is here.
-    pub(crate) fn give_client(&mut self, topic: String, item: Kept, now: Instant) {
-        let session = session_of(&topic);
+    /// A message for its client. One that has not come over the link is for the pylm wire,
+    /// unless its client is here.
+    pub(crate) fn give_client(&mut self, item: Kept, now: Instant) {
+        let Some(item) = self.give_at_once(item) else {
+            return;
+        };
+        let frame = item.frame.clone();
+        let session = frame.session();
         let is_here = self
             .topics
             .get(session)
@@ -158,23 +162,19 @@ impl Outlets {
             }
         } else if !is_here && item.ticket.is_some() && self.away.iter().any(|away| away == session)
         {
-            let session = session.to_owned();
-            self.give_up(&session, true, item);
+            self.give_up(session, true, item);
         } else if is_here || item.frame.place().is_some() {
-            let Some(item) = self.give_at_once(&topic, item) else {
-                return;
-            };
-            let session = session.to_owned();
-            self.hold(&session, true, item, now);
-            self.release(&session, false);
+            self.hold(session, true, item, now);
+            self.release(session, false);
         } else {
-            self.publish(topic, item);
+            self.publish(frame.client().to_owned(), item);
         }
     }
 
-    /// The same, of a client that is here and waits for nothing else: that is the rule.
-    fn give_at_once(&mut self, topic: &str, item: Kept) -> Option<Kept> {
-        let session = session_of(topic);
+    /// The same, of a client that is here and waits for nothing else: that is the rule. Gives
+    /// back what is none of that.
+    fn give_at_once(&mut self, item: Kept) -> Option<Kept> {
+        let session = item.frame.session();
         let known = self.topics.get_mut(session);
         let known = known.filter(|known| known.is_client && known.held.is_empty());
         let slot = known.and_then(|known| known.slots.first_entry());
@@ -183,8 +183,8 @@ impl Outlets {
         };
         self.bytes += item.size();
         let index = *slot.key();
-        slot.get_mut().keep(item);
         slot.get_mut().note_ready(session, index, &mut self.ready);
+        slot.get_mut().keep(item);
         None
     }
 

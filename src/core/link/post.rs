@@ -10,8 +10,8 @@ use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
+use crate::message::Frame;
 use crate::message::link::{Envelope, Head, Hello, Kind, VERSION, Welcome};
-use crate::message::{Frame, session_of};
 
 /// What a server's side of the link is to be.
 pub(crate) struct PostSettings {
@@ -307,9 +307,14 @@ impl Post {
             return;
         };
         let mut frames = frames.into_iter();
-        for result in head.results {
-            let own = frames.by_ref().take(result.sizes.len()).collect();
-            tasks.finished(&who.session, result, own, self.peers.to(conn), now);
+        for result in head.results() {
+            let own = frames.as_slice().iter().take(result.count);
+            let bytes = own.map(Frame::len).sum();
+            let mut own = frames.by_ref().take(result.count);
+            let all = (bytes, &mut own);
+            tasks.finished(&who.session, result, all, self.peers.to(conn), now);
+            // Nobody has taken those of a result that does not count.
+            own.for_each(drop);
         }
         if let Some(returned) = head.returned {
             let ids: Vec<_> = returned.ids.iter().map(|id| id.id).collect();
@@ -332,8 +337,8 @@ impl Post {
         let Some(who) = self.peers.lose(conn) else {
             return;
         };
-        let given = unsaid.iter().flat_map(|head| &head.tasks);
-        let ids: Vec<_> = given.filter_map(|task| Some(task.id?.id)).collect();
+        let given = unsaid.iter().flat_map(Head::tasks);
+        let ids: Vec<_> = given.map(|(task, _)| task.id).collect();
         if let Some(tasks) = &mut self.tasks
             && !ids.is_empty()
             && !planted!(UnsaidIsGiven)
@@ -366,7 +371,7 @@ impl Post {
 
     /// A message that a worker is to run.
     pub(crate) fn work(&mut self, made: Made, now: Instant) {
-        let session = session_of(made.frame.client());
+        let session = made.frame.session();
         let clients = self.clients.as_ref();
         if clients.is_some_and(|clients| clients.is_cancelled(session, &made.frame)) {
             if let Some(ticket) = made.ticket {
@@ -391,9 +396,9 @@ impl Post {
         self.tasks.as_mut()
     }
 
-    /// A message for a client, under a topic that begins with the client's session.
-    pub(crate) fn give_client(&mut self, topic: String, made: Made, now: Instant) {
-        self.outlets.give_client(topic, kept(made), now);
+    /// A message for its client.
+    pub(crate) fn give_client(&mut self, made: Made, now: Instant) {
+        self.outlets.give_client(kept(made), now);
     }
 
     /// A message for later steps.

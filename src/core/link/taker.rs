@@ -1,8 +1,7 @@
 //! A stream of messages, at the side that takes them.
 
-use std::collections::BTreeSet;
-
 use crate::core::custody::Outcome;
+use crate::core::numbered::Numbered;
 
 /// Takes the messages of one [`Giver`](super::Giver), each once, and says when they are done.
 #[derive(Debug, Default)]
@@ -10,7 +9,7 @@ pub(crate) struct Taker {
     /// All up to this one have come.
     received: u64,
     /// Those of them that are not done, or of which the giver has not heard how they ended.
-    open: BTreeSet<u64>,
+    open: Numbered<()>,
     /// How those ended of which there is something to tell, until that was heard.
     outcomes: Vec<(u64, Outcome)>,
 }
@@ -46,18 +45,18 @@ impl Taker {
             return Taken::Gap;
         }
         self.received = number;
-        self.open.insert(number);
+        self.open.insert(number, ());
         Taken::New
     }
 
     /// A message has ended.
     pub(crate) fn ended(&mut self, number: u64, outcome: Outcome) -> Tell {
         let is_lost = outcome.lost && !planted!(LostIsDone);
-        if is_lost || !self.open.contains(&number) {
+        if is_lost || !self.open.contains(number) {
             return Tell::Nothing;
         }
         if outcome.is_plain() || planted!(LostIsDone) {
-            self.open.remove(&number);
+            self.open.remove(number);
             return Tell::Done;
         }
         self.outcomes.push((number, outcome.clone()));
@@ -69,7 +68,7 @@ impl Taker {
         let before = self.outcomes.len();
         self.outcomes.retain(|(of, _)| *of != number);
         if self.outcomes.len() < before {
-            self.open.remove(&number);
+            self.open.remove(number);
         }
     }
 
@@ -80,7 +79,7 @@ impl Taker {
 
     /// Up to which number all have come, and which of them are not done.
     pub(crate) fn position(&self) -> (u64, impl Iterator<Item = u64> + '_) {
-        (self.received, self.open.iter().copied())
+        (self.received, self.open.iter().map(|(number, ())| number))
     }
 
     /// How many are open.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::wire::Wire;
 use super::{Conn, Kept, Made, OVERHEAD, Peers};
-use crate::core::custody::share;
+use crate::core::custody::Shares;
 use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
-use crate::message::{Failure, FailureKind, Frame, session_of};
+use crate::message::{Failure, FailureKind, Frame};
 
 /// How long a worker whose connection broke may take to connect again before its tasks go
 /// elsewhere. One that was killed does not; one whose connection was cut does so at once.
@@ -26,7 +26,7 @@ pub(crate) struct Tasks {
     queue: Queue<Kept>,
     most_bytes: u64,
     workers: BTreeMap<String, Worker>,
-    sessions: HashMap<WorkerId, String>,
+    sessions: BTreeMap<WorkerId, String>,
     /// The names of those that have left since work was given out last.
     gone: HashMap<WorkerId, String>,
     next_worker: WorkerId,
@@ -70,7 +70,7 @@ impl Tasks {
             queue: Queue::new(settings),
             most_bytes: bytes as u64,
             workers: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             gone: HashMap::new(),
             next_worker: Wire::ID + 1,
             orders: Vec::new(),
@@ -86,7 +86,7 @@ impl Tasks {
         let Made { frame, ticket } = made;
         let frame = Arc::new(frame);
         let of = frame.clone();
-        let (session, job) = (session_of(of.client()), of.client());
+        let (session, job) = (of.session(), of.client());
         let function = function_of(&of);
         let kept = Kept { frame, ticket };
         let size = kept.size() as usize;
@@ -126,69 +126,82 @@ impl Tasks {
         }
     }
 
-    /// What has come of a worker's task.
+    /// What has come of a worker's task: these messages, with so many bytes.
     pub(crate) fn finished(
         &mut self,
         session: &str,
         result: TaskResult,
-        frames: Vec<Frame>,
+        (bytes, frames): (usize, impl ExactSizeIterator<Item = Frame>),
         out: Option<&mut Outgoing>,
         now: Instant,
     ) {
-        let (Some(worker), Some(of)) = (self.workers.get(session), result.id) else {
+        let Some(worker) = self.workers.get(session) else {
             return;
         };
+        let of = result.id;
         // Hardly any task has more results than one head holds.
         let before = match self.parts.is_empty() {
             true => None,
             false => self.parts.remove(session).filter(|(begun, _)| *begun == of),
         };
-        let all = match before {
-            Some((_, mut all)) => {
-                all.extend(frames);
-                all
-            }
-            None => frames,
-        };
-        if result.more {
-            self.parts.insert(session.to_owned(), (of, all));
+        if before.is_none() && !result.more {
+            self.ran(worker.id, result, (bytes, frames), out, now);
             return;
         }
+        let mut all = before.map(|(_, all)| all).unwrap_or_default();
+        all.extend(frames);
+        if result.more {
+            self.parts.insert(session.to_owned(), (of, all));
+        } else {
+            let bytes = all.iter().map(Frame::len).sum();
+            self.ran(worker.id, result, (bytes, all.into_iter()), out, now);
+        }
+    }
+
+    /// A worker has run a task.
+    fn ran(
+        &mut self,
+        worker: WorkerId,
+        result: TaskResult,
+        (bytes, frames): (usize, impl ExactSizeIterator<Item = Frame>),
+        out: Option<&mut Outgoing>,
+        now: Instant,
+    ) {
+        let of = result.id;
         if let Some(out) = out {
             out.note(|head| head.done.push(of.id));
         }
-        let ran = Ran {
-            time: Duration::from_micros(result.ran),
-            bytes: all.iter().map(Frame::len).sum(),
-        };
-        match self.queue.finish(worker.id, of.id, of.attempt, ran, now) {
-            Some(kept) => self.results_of(kept, all),
+        let time = Duration::from_micros(result.ran);
+        let ran = Ran { time, bytes };
+        match self.queue.finish(worker, of.id, of.attempt, ran, now) {
+            Some(kept) => self.results_of(kept, frames),
             None if planted!(NoFencing) => {
-                let late = all.into_iter().map(|frame| Made {
+                let late = frames.map(|frame| Made {
                     frame,
                     ticket: None,
                 });
-                self.add_results(late);
+                late.for_each(|late| self.add_result(late));
             }
             None => {}
         }
     }
 
-    fn results_of(&mut self, kept: Kept, frames: Vec<Frame>) {
-        let made = frames.into_iter().map(|frame| Made {
-            frame: placed_as(frame, &kept.frame),
-            ticket: None,
-        });
-        let mut made: Vec<_> = made.collect();
-        share(kept.ticket, made.iter_mut());
-        self.add_results(made);
+    fn results_of(&mut self, kept: Kept, frames: impl ExactSizeIterator<Item = Frame>) {
+        let mut shares = Shares::new(kept.ticket, frames.len());
+        for frame in frames {
+            let frame = placed_as(frame, &kept.frame);
+            let mut made = Made {
+                frame,
+                ticket: None,
+            };
+            shares.give(&mut made);
+            self.add_result(made);
+        }
     }
 
-    fn add_results(&mut self, made: impl IntoIterator<Item = Made>) {
-        for made in made {
-            self.result_bytes += size_of(&made);
-            self.results.push_back(made);
-        }
+    fn add_result(&mut self, made: Made) {
+        self.result_bytes += size_of(&made);
+        self.results.push_back(made);
     }
 
     /// A worker hands tasks back that it has not begun.
@@ -317,7 +330,7 @@ impl Tasks {
             let failed = kept.frame.as_too_large(limit, &known.name);
             let (id, attempt) = (id.id, id.attempt);
             if let Some(kept) = self.queue.finish(worker, id, attempt, Duration::ZERO, now) {
-                self.results_of(kept, vec![failed]);
+                self.results_of(kept, [failed].into_iter());
             }
         } else if let Some(out) = known.conn.and_then(|conn| peers.to(conn)) {
             out.task(id, kept.frame.clone());
@@ -348,7 +361,7 @@ impl Tasks {
     /// A failure goes the way of the result.
     fn fail(&mut self, kept: Kept, failure: Failure) {
         let frame = kept.frame.with_failure(&failure);
-        self.results_of(kept, vec![frame]);
+        self.results_of(kept, [frame].into_iter());
     }
 
     fn expire(&mut self, now: Instant) {
@@ -382,7 +395,7 @@ impl Tasks {
     /// What a worker on the pylm wire has done. What is no task of ours goes on as it is.
     pub(crate) fn wired(&mut self, frame: Frame, now: Instant) {
         let made = self.wire.finished(frame, &mut self.queue, now);
-        self.add_results(made);
+        made.into_iter().for_each(|made| self.add_result(made));
     }
 
     /// So many workers are connected on the pylm wire; some may have gone since the last time.
@@ -472,9 +485,7 @@ fn size_of(made: &Made) -> u64 {
 
 /// The function that a worker is to run.
 fn function_of(frame: &Frame) -> &str {
-    let path = frame.path();
-    let step = path.and_then(|path| path.step(frame.stage()));
-    step.map_or("", |step| step.function)
+    frame.step().map_or("", |step| step.function)
 }
 
 /// A result stands where its task stood, whatever its worker says.

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use super::Party;
 use super::tasks::limit_of;
 use crate::message::Frame;
-use crate::message::link::{
-    Head, Hello, Kind, Outgoing, Position, TaskId, Tasks as TaskIds, Welcome,
-};
+use crate::message::link::{Head, Hello, Kind, Outgoing, Position, TaskId, TaskIds, Welcome};
 
 /// Takes tasks from a master, has them run one after another, and gives the results back.
 ///
@@ -195,11 +193,10 @@ impl Party for WorkerSession {
 
     fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
         let frames = frames.into_iter().skip(head.sizes.len());
-        for (task, frame) in head.tasks.into_iter().zip(frames) {
-            match task.id {
-                Some(id) if self.drains => self.returned.push(id),
-                Some(id) => self.waiting.push_back((id, frame)),
-                None => {} // Of no use to anybody: its result would have no name.
+        for ((id, _), frame) in head.tasks().zip(frames) {
+            match self.drains {
+                true => self.returned.push(id),
+                false => self.waiting.push_back((id, frame)),
             }
         }
         for task in head.done {
@@ -215,7 +212,7 @@ impl Party for WorkerSession {
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         for finished in self.finished.iter().skip(self.said) {
             let ran = u64::try_from(finished.ran.as_micros()).unwrap_or(u64::MAX);
-            out.result(finished.id, ran, finished.results.clone());
+            out.result(finished.id, ran, &finished.results);
         }
         self.said = self.finished.len();
         if self.drains && !self.said_drain {
@@ -243,7 +240,6 @@ impl Party for WorkerSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::link::Task;
 
     fn id(id: u64) -> TaskId {
         TaskId { id, attempt: 1 }
@@ -289,19 +285,15 @@ mod tests {
         }
 
         fn hear(&mut self, head: Head) {
-            let frames = vec![frame("x"); head.tasks.len()];
+            let frames = vec![frame("x"); head.tasks().count()];
             self.worker.heard(head, frames, &mut self.out, self.now);
         }
 
         fn give(&mut self, tasks: impl IntoIterator<Item = u64>) {
-            let task = |task| Task {
-                id: Some(id(task)),
-                size: 0,
-            };
-            self.hear(Head {
-                tasks: tasks.into_iter().map(task).collect(),
-                ..Head::default()
-            });
+            let mut out = Outgoing::default();
+            let given = tasks.into_iter().map(id);
+            given.for_each(|id| out.task(id, Arc::new(frame("x"))));
+            self.hear(out.take().remove(0).head);
         }
 
         fn done(&mut self, task: u64) {
@@ -327,8 +319,7 @@ mod tests {
         }
 
         fn results(&mut self) -> Vec<TaskId> {
-            let results = self.said().results;
-            results.iter().filter_map(|result| result.id).collect()
+            self.said().results().map(|result| result.id).collect()
         }
 
         /// The worker runs its next task.
@@ -351,10 +342,10 @@ mod tests {
         assert!(peer.worker.next().is_none());
         peer.give([3, 1, 2]);
         assert_eq!([peer.run(), peer.run()], [3, 1]);
-        let said = peer.said().results;
+        let said: Vec<_> = peer.said().results().collect();
         assert_eq!(said.len(), 2);
-        assert_eq!(said[0].id, Some(id(3)));
-        assert_eq!((said[0].ran, said[0].sizes.len()), (7, 2));
+        assert_eq!(said[0].id, id(3));
+        assert_eq!((said[0].ran, said[0].count), (7, 2));
         assert_eq!(peer.run(), 2);
         assert_eq!(peer.results(), ids([2]));
         assert_eq!(peer.results(), []);

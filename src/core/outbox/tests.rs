@@ -99,11 +99,11 @@ impl World {
     }
 
     fn publish(&mut self, topic: &str, number: u8) {
-        self.offer(Topic::Client(topic.to_owned()), number);
+        self.offer(Topic::Client, topic, number);
     }
 
-    fn offer(&mut self, topic: Topic, number: u8) {
-        let frame = Frame::new("", "", "s.f", "", &[number]);
+    fn offer(&mut self, topic: Topic, client: &str, number: u8) {
+        let frame = Frame::new("", client, "s.f", "", &[number]);
         let (now, mut pipes) = (self.now, Pipes(&mut self.pipes));
         let Ok(()) = self.outbox.offer(topic, frame, now, &mut pipes);
     }
@@ -261,7 +261,7 @@ fn who_listens_to_everything_does_not_take_a_clients_result_away() {
     world.subscribe("client", 9);
     assert_eq!(world.got("client"), [1]);
     // Nor what is meant for a next step.
-    world.offer(Topic::Chosen("even".to_owned()), 2);
+    world.offer(Topic::Chosen("even".to_owned()), "", 2);
     assert_eq!(world.got(""), [1]);
     world.subscribe("even", 9);
     assert_eq!(world.got("even"), [2]);
@@ -360,14 +360,14 @@ fn what_several_steps_shall_have_waits_for_all_of_them() {
     let step = || Topic::Chosen("server".to_owned());
     world.subscribe("", 9);
     world.subscribe("server", 9);
-    world.offer(step(), 1);
+    world.offer(step(), "", 1);
     assert_eq!(world.outbox.waiting(), 1);
     world.subscribe("server", 9);
     assert_eq!(world.outbox.waiting(), 0);
     // One goes: what comes then waits for it to come back, and for its patience at most.
     world.pipes.pop();
     world.cancel("server");
-    world.offer(step(), 2);
+    world.offer(step(), "", 2);
     assert!(world.pass(PROBATION).is_empty());
     assert_eq!(world.outbox.waiting(), 1);
     world.subscribe("server", 9);
@@ -387,7 +387,7 @@ fn who_subscribed_twice_and_left_is_not_taken_to_be_there() {
     world.subscribe("server", 9);
     // Only the last cancel is told.
     world.unsubscribe("server");
-    world.offer(Topic::Chosen("server".to_owned()), 1);
+    world.offer(Topic::Chosen("server".to_owned()), "", 1);
     assert_eq!(world.outbox.waiting(), 1);
     world.subscribe("server", 9);
     assert_eq!(world.got("server"), [1]);
@@ -397,17 +397,17 @@ fn who_subscribed_twice_and_left_is_not_taken_to_be_there() {
 fn a_name_with_a_stroke_is_one_name() {
     let mut world = World::new();
     world.subscribe("region", 9);
-    world.offer(Topic::Chosen("region/eu".to_owned()), 1);
+    world.offer(Topic::Chosen("region/eu".to_owned()), "", 1);
     // Who listens to a beginning of it is a listener, as with any other name.
     assert_eq!(world.outbox.deadline(), Some(world.now + PROBATION));
     assert!(world.pass(PROBATION).is_empty());
     assert_eq!(world.got("region"), [1]);
 
     let mut world = World::new();
-    world.offer(Topic::Chosen("zone/a".to_owned()), 1);
+    world.offer(Topic::Chosen("zone/a".to_owned()), "", 1);
     assert_eq!(world.pass(PATIENCE).len(), 1);
     // That nobody came for one says nothing of another.
-    world.offer(Topic::Chosen("zone/b".to_owned()), 2);
+    world.offer(Topic::Chosen("zone/b".to_owned()), "", 2);
     assert_eq!(world.outbox.waiting(), 1);
     world.subscribe("zone/b", 9);
     assert_eq!(world.got("zone/b"), [2]);

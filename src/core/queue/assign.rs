@@ -49,7 +49,7 @@ impl<T> Queue<T> {
             };
             if !may_run(self.sessions.name(session)) {
                 self.stop(session);
-            } else if self.has_room(worker, self.tasks[&id].size, now) {
+            } else if self.has_room(worker, self.tasks[id].size, now) {
                 self.give(id, worker, now, orders);
                 self.rotate(session, kind);
             } else {
@@ -104,7 +104,7 @@ impl<T> Queue<T> {
         let mut waiting = BTreeSet::new();
         let mut next = (0, 0);
         while let Some(&(function, id)) = self.suspects.range(next..).next() {
-            let session = self.tasks[&id].session;
+            let session = self.tasks[id].session;
             let kinds = self.functions[function].kinds.clone();
             if kinds.is_empty() {
                 next = (function + 1, 0);

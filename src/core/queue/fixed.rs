@@ -35,7 +35,7 @@ impl<T> Queue<T> {
         ran: Duration,
         now: Instant,
     ) -> Option<T> {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             self.counters.fenced += 1;
             return None;
         };
@@ -57,10 +57,6 @@ impl<T> Queue<T> {
         let Some(session) = self.sessions.number_of(session) else {
             return Vec::new();
         };
-        let own = self.tasks.values().filter(|task| task.session == session);
-        let jobs: std::collections::BTreeSet<_> = own.map(|task| task.job).collect();
-        let names = jobs.iter().map(|job| self.jobs.name(*job).to_owned());
-        let names: Vec<_> = names.collect();
-        names.iter().flat_map(|job| self.cancel(job)).collect()
+        self.cancel_all(|task| task.session == session)
     }
 }

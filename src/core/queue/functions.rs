@@ -108,7 +108,7 @@ impl<T> Queue<T> {
 
     /// When a task ends that waits for a function that no worker has.
     pub(super) fn end_of(&self, id: TaskId) -> Option<Instant> {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let unknown = self.functions[task.function].unknown?;
         Some(after(unknown.max(task.pushed), self.settings.unknown_after))
     }

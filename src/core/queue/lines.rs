@@ -16,7 +16,7 @@ const AT_A_TIME: u32 = 16;
 impl<T> Queue<T> {
     /// A task waits, at the place that it has by its age.
     pub(super) fn enqueue(&mut self, id: TaskId) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let (number, function, is_suspect) = (task.session, task.function, task.is_suspect());
         let session = &mut self.sessions[number];
         session.waiting += 1;
@@ -43,14 +43,14 @@ impl<T> Queue<T> {
 
     /// A task waits no more.
     pub(super) fn dequeue(&mut self, id: TaskId) {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let (number, function) = (task.session, task.function);
         let session = &mut self.sessions[number];
         session.waiting -= 1;
         let Some(line) = session.lines.get_mut(&function) else {
             return;
         };
-        let was_last = line.normal.remove(&id) && line.normal.is_empty();
+        let was_last = line.normal.remove(id) && line.normal.is_empty();
         if line.suspects.remove(&id) {
             self.suspects.remove(&(function, id));
         }
@@ -101,6 +101,9 @@ impl<T> Queue<T> {
         // Unless that was its last task.
         if let Some(turn) = self.sessions[number].turns.get_mut(&kind) {
             let ring = &mut self.pool.kind(kind).ring;
+            if ring.len() == 1 {
+                return; // It is its turn again.
+            }
             ring.remove(&(*turn, number));
             *turn = self.next_turn;
             ring.insert((*turn, number));

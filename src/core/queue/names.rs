@@ -10,6 +10,8 @@ pub(super) struct Named<V> {
     numbers: HashMap<Arc<str>, u64>,
     values: BTreeMap<u64, (Arc<str>, V)>,
     next: u64,
+    /// What was noted last: often it is the next, too.
+    last: Option<(Arc<str>, u64)>,
 }
 
 impl<V> Named<V> {
@@ -18,6 +20,7 @@ impl<V> Named<V> {
             numbers: HashMap::new(),
             values: BTreeMap::new(),
             next: 0,
+            last: None,
         }
     }
 
@@ -36,12 +39,19 @@ impl<V> Named<V> {
 
     /// The number of a name, and whether it is new.
     pub(super) fn note(&mut self, name: &str, value: impl FnOnce() -> V) -> (u64, bool) {
-        if let Some(&number) = self.numbers.get(name) {
+        if let Some((last, number)) = &self.last
+            && **last == *name
+        {
+            return (*number, false);
+        }
+        if let Some((name, &number)) = self.numbers.get_key_value(name) {
+            self.last = Some((name.clone(), number));
             return (number, false);
         }
         let number = self.next;
         self.next += 1;
         let name: Arc<str> = name.into();
+        self.last = Some((name.clone(), number));
         self.numbers.insert(name.clone(), number);
         self.values.insert(number, (name, value()));
         (number, true)
@@ -62,6 +72,7 @@ impl<V> Named<V> {
     pub(super) fn remove(&mut self, number: u64) {
         if let Some((name, _)) = self.values.remove(&number) {
             self.numbers.remove(&name);
+            self.last.take_if(|(_, last)| *last == number);
         }
     }
 }

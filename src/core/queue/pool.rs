@@ -1,7 +1,7 @@
 //! The workers, by kind: those with the same functions are of one kind. What a task costs
 //! depends on how many kinds there are that have its function, and not on how many workers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
@@ -17,7 +17,7 @@ pub(super) struct Worker {
     /// None: it is to get nothing more.
     pub(super) kind: Option<KindId>,
     /// In the order in which it was given them, and runs them.
-    pub(super) given: BTreeMap<u64, TaskId>,
+    pub(super) given: VecDeque<(u64, TaskId)>,
     pub(super) bytes: usize,
     pub(super) pace: Pace,
     pub(super) finished: u64,
@@ -34,8 +34,9 @@ pub(super) struct Worker {
     pub(super) unwanted: BTreeSet<TaskId>,
     /// When it was given the last one.
     turn: u64,
-    /// Its place among the free ones.
+    /// Its place among the free ones, and whether it is among the deep ones.
     place: Option<Place>,
+    deep: bool,
 }
 
 /// A worker was asked for what it has not begun.
@@ -106,10 +107,23 @@ impl Worker {
         runs.saturating_add(average.saturating_mul(between))
     }
 
+    /// Takes out what it was given in this turn: as a rule that is the first.
+    fn take(&mut self, turn: u64) -> Option<TaskId> {
+        let place = match self.given.front() {
+            Some((first, _)) if *first == turn => 0,
+            _ => self
+                .given
+                .binary_search_by_key(&turn, |(turn, _)| *turn)
+                .ok()?,
+        };
+        self.given.remove(place).map(|(_, id)| id)
+    }
+
     /// What it has not begun, newest first.
     pub(super) fn unstarted(&self) -> impl Iterator<Item = TaskId> {
         let unstarted = self.given.len().saturating_sub(1);
-        self.given.values().rev().copied().take(unstarted)
+        let newest_first = self.given.iter().rev().map(|(_, id)| *id);
+        newest_first.take(unstarted)
     }
 }
 
@@ -145,7 +159,7 @@ impl Pool {
         let kind = known.unwrap_or_else(|| self.add_kind(functions, now));
         let worker = Worker {
             kind: Some(kind),
-            given: BTreeMap::new(),
+            given: VecDeque::new(),
             bytes: 0,
             pace: Pace::new(settings),
             finished: 0,
@@ -157,6 +171,7 @@ impl Pool {
             unwanted: BTreeSet::new(),
             turn: 0,
             place: None,
+            deep: false,
         };
         self.workers.insert(id, worker);
         self.kind(kind).workers.insert(id);
@@ -224,7 +239,7 @@ impl Pool {
         if worker.given.is_empty() {
             worker.since = now;
         }
-        worker.given.insert(turn, task);
+        worker.given.push_back((turn, task));
         worker.bytes += size;
         worker.turn = turn;
         self.refresh(id);
@@ -235,17 +250,19 @@ impl Pool {
         let worker = self.worker(id);
         if worker
             .given
-            .first_key_value()
+            .front()
             .is_some_and(|(first, _)| *first == turn)
         {
             worker.since = now;
         }
-        let task = worker.given.remove(&turn);
+        let task = worker.take(turn);
         worker.bytes -= size;
         worker.full = false;
         worker.alone &= !worker.given.is_empty();
         if let Some(task) = task {
-            worker.unwanted.remove(&task);
+            if !worker.unwanted.is_empty() {
+                worker.unwanted.remove(&task);
+            }
             if let Some(recall) = &mut worker.recall {
                 recall.ids.remove(&task);
             }
@@ -264,10 +281,12 @@ impl Pool {
         let place = free.then_some((held, worker.turn, id));
         let old = std::mem::replace(&mut worker.place, place);
         let kind = worker.kind;
-        match deep {
-            true => self.deep.insert(id),
-            false => self.deep.remove(&id),
-        };
+        if deep != std::mem::replace(&mut worker.deep, deep) {
+            match deep {
+                true => self.deep.insert(id),
+                false => self.deep.remove(&id),
+            };
+        }
         let Some(kind) = kind else {
             self.worker(id).place = None;
             return;

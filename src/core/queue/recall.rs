@@ -83,7 +83,7 @@ impl<T> Queue<T> {
     }
 
     fn could_run(&self, kind: &Kind, id: TaskId) -> bool {
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         !task.cancelled && kind.has(task.function)
     }
 

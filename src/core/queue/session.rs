@@ -1,6 +1,6 @@
 //! What a session has waiting, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::pool::{Kind, KindId};
 use super::{FunctionId, TaskId};
@@ -21,8 +21,47 @@ pub(super) struct Session {
 /// Tasks that wait, oldest first. One that comes back has its old place.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    pub(super) normal: BTreeSet<TaskId>,
+    pub(super) normal: Ascending,
     pub(super) suspects: BTreeSet<TaskId>,
+}
+
+/// Tasks by their numbers. As a rule they come in that order, and go in it.
+#[derive(Debug, Default)]
+pub(super) struct Ascending(VecDeque<TaskId>);
+
+impl Ascending {
+    pub(super) fn insert(&mut self, id: TaskId) {
+        match self.0.back() {
+            Some(last) if *last >= id => {
+                if let Err(place) = self.0.binary_search(&id) {
+                    self.0.insert(place, id);
+                }
+            }
+            _ => self.0.push_back(id),
+        }
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, id: TaskId) -> bool {
+        if self.first() == Some(id) {
+            return self.0.pop_front().is_some();
+        }
+        let place = self.0.binary_search(&id);
+        place.is_ok_and(|place| self.0.remove(place).is_some())
+    }
+
+    pub(super) fn first(&self) -> Option<TaskId> {
+        self.0.front().copied()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Line {
@@ -31,8 +70,8 @@ impl Line {
     }
 
     pub(super) fn oldest(&self) -> Option<TaskId> {
-        let heads = self.normal.first().into_iter().chain(self.suspects.first());
-        heads.min().copied()
+        let suspect = self.suspects.first().copied();
+        self.normal.first().into_iter().chain(suspect).min()
     }
 }
 
@@ -43,10 +82,7 @@ impl Session {
             .lines
             .iter()
             .filter(|(function, _)| kind.has(**function));
-        lines
-            .filter_map(|(_, line)| line.normal.first())
-            .min()
-            .copied()
+        lines.filter_map(|(_, line)| line.normal.first()).min()
     }
 
     /// All suspects that wait.

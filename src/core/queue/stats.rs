@@ -119,7 +119,7 @@ impl<T> Queue<T> {
         };
         let lines = self.sessions[session].lines.values();
         let oldest = lines.filter_map(|line| line.oldest()).min();
-        self.why(oldest.map(|id| &self.tasks[&id]))
+        self.why(oldest.map(|id| &self.tasks[id]))
     }
 
     /// Why the oldest task of a job waits.
@@ -128,8 +128,8 @@ impl<T> Queue<T> {
         let Some(job) = self.jobs.number_of(job) else {
             return Why::Nothing;
         };
-        let mut tasks = self.jobs[job].iter().map(|id| &self.tasks[id]);
-        self.why(tasks.find(|task| task.given.is_none()))
+        let mut tasks = self.tasks.iter().map(|(_, task)| task);
+        self.why(tasks.find(|task| task.job == job && task.given.is_none()))
     }
 
     fn why(&self, task: Option<&Task<T>>) -> Why {

@@ -74,9 +74,12 @@ impl World {
     }
 
     fn held(&self, worker: WorkerId) -> Vec<(TaskId, u32)> {
-        let given = self.queue.pool.workers[&worker].given.values();
+        let given = self.queue.pool.workers[&worker]
+            .given
+            .iter()
+            .map(|(_, id)| id);
         given
-            .map(|id| (*id, self.queue.tasks[id].attempt))
+            .map(|id| (*id, self.queue.tasks[*id].attempt))
             .collect()
     }
 
@@ -137,9 +140,17 @@ impl<T> Queue<T> {
         let given: usize = workers.map(|worker| worker.given.len()).sum();
         assert_eq!(waiting + given, self.tasks.len());
         for (id, worker) in &self.pool.workers {
-            let size = |task| self.tasks[task].size;
-            assert_eq!(worker.given.values().map(size).sum::<usize>(), worker.bytes);
-            assert!(worker.given.values().all(|task| self.is_at(*task, *id)));
+            let size = |task: &TaskId| self.tasks[*task].size;
+            assert_eq!(
+                worker
+                    .given
+                    .iter()
+                    .map(|(_, id)| id)
+                    .map(size)
+                    .sum::<usize>(),
+                worker.bytes
+            );
+            assert!(worker.given.iter().all(|(_, task)| self.is_at(*task, *id)));
         }
         self.pool.assert_sound();
     }

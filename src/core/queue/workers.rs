@@ -43,7 +43,7 @@ impl<T> Queue<T> {
             return;
         };
         self.cancelling.remove(&worker);
-        for (place, id) in lost.given.into_values().enumerate() {
+        for (place, id) in lost.given.into_iter().map(|(_, id)| id).enumerate() {
             let task = self.task(id);
             task.given = None;
             if leave == Leave::Died && !planted!(SuspectNotCharged) {
@@ -123,11 +123,11 @@ impl<T> Queue<T> {
         let Some(entry) = self.pool.workers.get(&worker) else {
             return;
         };
-        let given: Vec<_> = entry.given.values().copied().collect();
+        let given: Vec<_> = entry.given.iter().map(|(_, id)| *id).collect();
         let mut held = BTreeSet::from_iter(holding.iter().copied());
         let mut unwanted = BTreeSet::new();
         for id in given {
-            let Some(task) = self.tasks.get(&id) else {
+            let Some(task) = self.tasks.get(id) else {
                 continue; // Cannot be: what a worker has is not finished.
             };
             if held.remove(&(id, task.attempt)) {

@@ -124,7 +124,11 @@ fn the_limit_comes_before_the_decoding() {
 #[test]
 fn a_message_over_the_limit_has_a_failure_that_is_small() {
     let frame = Frame::new("p", "client", "s.f", "id", &[0; 1_001]);
-    let take_in = |limit| Frame::take_in(frame.as_bytes().to_vec(), limit, "s").unwrap();
+    let take_in = |limit| {
+        FrameReader::default()
+            .take_in(frame.as_bytes().to_vec(), limit, "s")
+            .unwrap()
+    };
     assert_eq!(take_in(1_001).0, frame);
     assert!(take_in(1_001).1.is_none());
     let (failed, error) = take_in(1_000);
@@ -140,4 +144,57 @@ fn a_message_over_the_limit_has_a_failure_that_is_small() {
     let error = failed.failure().unwrap().into_error("s.f");
     let cause = "a message of 1001 bytes is over the limit of 1000 bytes (at 's')";
     assert_eq!(error.to_string(), format!("s.f was refused: {cause}"));
+}
+
+/// Messages that come together, as one reader and each by its own reader reads them.
+#[test]
+fn what_a_reader_remembers_changes_nothing() {
+    let message = message();
+    let mut later = message.clone();
+    later.stage = 4;
+    let other = PalmMessage {
+        client: "another".into(),
+        ..message.clone()
+    };
+    let longer = PalmMessage {
+        function: "server.foo next.bar".into(),
+        ..message.clone()
+    };
+    let none = PalmMessage {
+        payload: b"x".to_vec(),
+        ..Default::default()
+    };
+    let all = [
+        &message, &later, &message, &longer, &message, &other, &none, &other, &later,
+    ];
+    let mut frames: Vec<_> = all.iter().map(|message| message.encode_frame()).collect();
+    // Its texts come last, and some of them twice.
+    frames.push([&none.encode_frame()[..], &other.encode_frame()].concat());
+    frames.push([&message.encode_frame()[..], &other.encode_frame()].concat());
+    frames.push(message.encode_frame());
+    // A text that is no text.
+    frames.push([&message.encode_frame()[..], &[0x12, 1, 0xff]].concat());
+    frames.push(message.encode_frame());
+    let mut changed = Frame::from(&message);
+    changed.set_stage(9);
+    changed.set_cache("key");
+    frames.push(changed.with_payload(b"y").into_bytes());
+    frames.push(changed.another("", b"y").into_bytes());
+    let mut reader = FrameReader::default();
+    for bytes in frames {
+        let alone = Frame::parse(bytes.clone(), 1 << 20);
+        let together = reader.parse(bytes.clone(), 1 << 20);
+        let message = PalmMessage::decode_frame(&bytes, 1 << 20);
+        assert_eq!(together.is_ok(), message.is_ok());
+        let (Ok(alone), Ok(together), Ok(message)) = (alone, together, message) else {
+            continue;
+        };
+        assert_eq!(alone, together);
+        assert_eq!(together.to_message(), message);
+        let rebuilt = reader
+            .parse(together.with_payload(b"z").into_bytes(), 1 << 20)
+            .unwrap();
+        assert_eq!(rebuilt, together.with_payload(b"z"));
+        assert_eq!(rebuilt.stage(), message.stage);
+    }
 }

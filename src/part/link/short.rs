@@ -71,7 +71,7 @@ impl WayOut<'_> {
         let (topic, frame) = self.topics.address(self.component, parcel);
         let made = Made { frame, ticket };
         match topic {
-            Topic::Client(topic) => post.give_client(topic, made, now),
+            Topic::Client => post.give_client(made, now),
             Topic::Chosen(topic) if topic.is_empty() => post.give_nowhere(made),
             Topic::Chosen(topic) => post.give_step(&topic, made, now),
         }

@@ -15,6 +15,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::link::{Conn, Made, Post};
 use crate::error::Result;
+use crate::message::FrameReader;
 use crate::message::link::{Envelope, Head};
 use crate::message::status::Status;
 use crate::part::dealer::accept;
@@ -49,6 +50,7 @@ pub(super) struct Linking<'a> {
     asked: Vec<(Vec<u8>, Instant)>,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
+    reader: FrameReader,
     submitted: Exit,
     tasks: Option<Inlet>,
     results: Exit,
@@ -99,6 +101,7 @@ impl<'a> Linking<'a> {
             asked: Vec::new(),
             complaints: Complaints::default(),
             parts: Vec::new(),
+            reader: FrameReader::default(),
             submitted: exit(submitted),
             tasks,
             results: exit(results),
@@ -172,7 +175,8 @@ impl<'a> Linking<'a> {
                 continue;
             };
             let name = std::mem::take(name);
-            match accept(parts, self.max_message, &self.context.component) {
+            let component = &self.context.component;
+            match accept(parts, &mut self.reader, self.max_message, component) {
                 Ok((head, _)) if head.ask_status => self.tell_status(name)?,
                 Ok((head, frames)) => {
                     let conn = self.peers.number(&name, |conn| self.post.knows(conn));

@@ -1,9 +1,10 @@
 //! A job of a client: which of its messages are open, and what has come of them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::order::Order;
 use super::{Origin, Room};
+use crate::core::numbered::Numbered;
 use crate::error::Error;
 use crate::message::{Failure, Frame, positions};
 
@@ -127,7 +128,7 @@ impl Seen {
 pub(super) struct Job {
     settings: JobSettings,
     wake: Wake,
-    open: BTreeMap<u64, Message>,
+    open: Numbered<Message>,
     open_bytes: usize,
     /// How many messages it has submitted: the number of the last.
     last: u64,
@@ -156,7 +157,7 @@ impl Job {
         Self {
             settings,
             wake,
-            open: BTreeMap::new(),
+            open: Numbered::default(),
             open_bytes: 0,
             last: 0,
             kept: 0,
@@ -245,7 +246,7 @@ impl Job {
         origin: Option<Origin>,
     ) -> Option<Origin> {
         if let Some(number) = number {
-            let open = self.open.get_mut(&number);
+            let open = self.open.get_mut(number);
             let new = open.and_then(|message| {
                 let is_new = !message.is_done && message.seen.add(&path);
                 (is_new || planted!(NoDoublesDropped)).then_some(message)
@@ -303,7 +304,7 @@ impl Job {
 
     /// Nothing more will come of a message.
     fn close(&mut self, number: u64) {
-        let open = self.open.get_mut(&number);
+        let open = self.open.get_mut(number);
         if let Some(message) = open.filter(|message| !message.is_done) {
             message.is_done = true;
             self.steps += 1;
@@ -311,7 +312,7 @@ impl Job {
         }
         if self.settings.ordered {
             let is_open = |number| {
-                let message = self.open.get(&number);
+                let message = self.open.get(number);
                 message.is_some_and(|message| !message.is_done)
             };
             self.order.advance(self.last, is_open, &mut self.ready);
@@ -322,7 +323,7 @@ impl Job {
     /// Something of a message went where nobody tells what becomes of it.
     pub(super) fn untracked(&mut self, number: u64) {
         self.kept = self.kept.saturating_sub(1);
-        if let Some(message) = self.open.get_mut(&number) {
+        if let Some(message) = self.open.get_mut(number) {
             message.untracked = true;
             if self.loose > 0 && message.seen == Seen::Nothing && self.settings.one_each {
                 self.loose -= 1;
@@ -335,7 +336,7 @@ impl Job {
 
     /// A message of which nobody tells when it is done is so by its first output.
     fn done_if_untracked(&mut self, number: u64) {
-        let message = self.open.get(&number);
+        let message = self.open.get(number);
         let has_come = |message: &Message| message.untracked && message.seen != Seen::Nothing;
         if self.settings.one_each && message.is_some_and(has_come) {
             self.close(number);
@@ -351,7 +352,7 @@ impl Job {
             message.untracked && !message.is_done && message.seen == Seen::Nothing
         };
         let first = self.open.iter().find(|(_, message)| awaits(message));
-        match first.map(|(number, _)| *number) {
+        match first.map(|(number, _)| number) {
             Some(number) => self.close(number),
             None => self.loose += 1,
         }
@@ -396,7 +397,7 @@ impl Job {
         self.unread -= 1;
         self.unread_bytes -= output.size;
         if let Some(number) = output.number {
-            if let Some(message) = self.open.get_mut(&number) {
+            if let Some(message) = self.open.get_mut(number) {
                 message.unread -= 1;
             }
             self.forget_if_over(number);
@@ -408,9 +409,9 @@ impl Job {
     }
 
     fn forget_if_over(&mut self, number: u64) {
-        let message = self.open.get(&number);
+        let message = self.open.get(number);
         if message.is_some_and(|message| message.is_done && message.unread == 0) {
-            let message = self.open.remove(&number);
+            let message = self.open.remove(number);
             self.open_bytes -= message.map_or(0, |message| message.size);
         }
     }
@@ -427,8 +428,8 @@ impl Job {
 
     /// Whether much may still come of its messages: more than what is on its way anyhow.
     pub(super) fn awaits_outputs(&self) -> bool {
-        let mut open = self.open.values();
-        open.any(|message| !message.is_done && message.seen != Seen::First)
+        let mut open = self.open.iter();
+        open.any(|(_, message)| !message.is_done && message.seen != Seen::First)
     }
 
     /// Has all acknowledged that is not.

@@ -17,7 +17,7 @@ mod job;
 mod lines;
 mod order;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::message::link::Credit;
@@ -76,7 +76,7 @@ pub(crate) struct Room {
 /// What a client has with its servers.
 pub(crate) struct Session {
     id: String,
-    jobs: HashMap<u64, Job>,
+    jobs: BTreeMap<u64, Job>,
     last_job: u64,
     giver: Giver<Submitted>,
     lines: Vec<Incoming>,
@@ -117,7 +117,7 @@ impl Session {
     pub(crate) fn new(id: &str, servers: usize, max_message: usize) -> Self {
         Self {
             id: id.to_owned(),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             last_job: 0,
             giver: Giver::new(),
             lines: (0..servers).map(|_| Incoming::default()).collect(),

@@ -5,7 +5,7 @@ use crate::core::custody::Ledger;
 use crate::core::link::{Conn, Made, PostSettings};
 use crate::core::queue::Settings;
 use crate::message::Frame;
-use crate::message::link::{Credit, Head, Hello, Kind, TaskId, TaskResult};
+use crate::message::link::{Credit, Head, Hello, Kind, Outgoing, TaskId};
 
 /// The connection of the client, and that of the worker.
 const CLIENT: Conn = 1;
@@ -88,20 +88,14 @@ impl Master {
     fn given(&mut self) -> Vec<TaskId> {
         let said = self.post.take(self.now).into_iter();
         let heads = said.filter(|(conn, _)| *conn == WORKER);
-        let tasks = heads.flat_map(|(_, said)| said.head.tasks);
-        tasks.filter_map(|task| task.id).collect()
+        let tasks = heads.flat_map(|(_, said)| said.head.tasks().collect::<Vec<_>>());
+        tasks.map(|(task, _)| task).collect()
     }
 
     fn finish(&mut self, id: TaskId) {
-        let result = TaskResult {
-            id: Some(id),
-            ran: 2_000,
-            ..TaskResult::default()
-        };
-        let head = Head {
-            results: vec![result],
-            ..Head::default()
-        };
+        let mut out = Outgoing::default();
+        out.result(id, 2_000, &[]);
+        let head = out.take().remove(0).head;
         self.post.receive(WORKER, head, Vec::new(), self.now);
     }
 
@@ -226,9 +220,7 @@ fn a_client_that_does_not_read_is_why_its_messages_wait() {
     master.hello(WORKER, Kind::Worker, "w", "", &[]);
     master.submit(10);
     for _ in 0..12 {
-        master
-            .post
-            .give_client("c/1".to_owned(), made(10_000), master.now);
+        master.post.give_client(made(10_000), master.now);
     }
     master.post.tick(master.now);
     let mut waits = master.post.status().waits;

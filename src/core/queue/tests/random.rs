@@ -233,7 +233,7 @@ impl Chaos {
         assert!(held.tasks.len() <= entry.pace.credit());
         assert!(held.tasks.len() == 1 || entry.bytes <= 100);
         let mut held = held.tasks.iter();
-        let suspect = held.any(|(id, _)| self.queue.tasks[id].is_suspect());
+        let suspect = held.any(|(id, _)| self.queue.tasks[*id].is_suspect());
         assert!(!suspect || entry.given.len() == 1);
     }
 

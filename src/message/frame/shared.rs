@@ -1,0 +1,239 @@
+//! What many messages of a job have in common, and reading messages of which many do.
+
+use std::sync::Arc;
+
+use super::{CACHE, END, FAILURE, GIVING, PAYLOAD, PLACE};
+use super::{CLIENT, FUNCTION, Fields, Frame, PIPELINE, STAGE, end, failure, giving, place};
+use crate::error::{Error, Result};
+use crate::message::wire::{BYTES, Reader, VARINT, Writer, malformed};
+use crate::message::{ENVELOPE, Path, session_of};
+
+/// The texts that all messages of a job share. They are read and checked once for all of those
+/// that come together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// As they stand on the wire, perhaps with the stage.
+    pub(super) bytes: Vec<u8>,
+    pub(super) stage: i64,
+    pub(super) pipeline: Box<str>,
+    pub(super) client: Box<str>,
+    pub(super) function: Box<str>,
+    /// How much of the client is the id of its session.
+    pub(super) session: usize,
+    /// How many steps the function has, if it is a path.
+    pub(super) steps: Option<usize>,
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.pipeline, &self.client, &self.function)
+            == (&other.pipeline, &other.client, &other.function)
+    }
+}
+
+impl Eq for Shared {}
+
+impl Shared {
+    pub(super) fn new(pipeline: &str, client: &str, function: &str) -> Arc<Self> {
+        let texts = pipeline.len() + client.len() + function.len();
+        let mut writer = Writer::with_capacity(texts);
+        writer.bytes(PIPELINE, pipeline.as_bytes());
+        writer.bytes(CLIENT, client.as_bytes());
+        writer.bytes(FUNCTION, function.as_bytes());
+        Self::of(writer.out, 0, [pipeline, client, function])
+    }
+
+    fn of(bytes: Vec<u8>, stage: i64, [pipeline, client, function]: [&str; 3]) -> Arc<Self> {
+        Arc::new(Self {
+            bytes,
+            stage,
+            pipeline: pipeline.into(),
+            client: client.into(),
+            function: function.into(),
+            session: session_of(client).len(),
+            steps: Path::parse(function).ok().map(|path| path.len()),
+        })
+    }
+
+    /// Reads the texts, and the stage, that stand here.
+    fn read(bytes: &[u8]) -> Result<Arc<Self>> {
+        let mut reader = Reader { bytes, at: 0 };
+        let mut stage = 0;
+        let mut texts = [""; 3];
+        while reader.at < bytes.len() {
+            let key = reader.varint()?;
+            let text = match key >> 3 {
+                PIPELINE => &mut texts[0],
+                CLIENT => &mut texts[1],
+                FUNCTION => &mut texts[2],
+                _ => {
+                    stage = reader.varint()? as i64;
+                    continue;
+                }
+            };
+            let span = reader.text()?;
+            *text = std::str::from_utf8(&bytes[span.range()]).unwrap_or_default();
+        }
+        Ok(Self::of(bytes.to_vec(), stage, texts))
+    }
+
+    /// The same with another text.
+    fn with(&self, number: u64, text: &[u8]) -> Arc<Self> {
+        // It was checked when it was read.
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        match number {
+            PIPELINE => Self::new(text, &self.client, &self.function),
+            CLIENT => Self::new(&self.pipeline, text, &self.function),
+            _ => Self::new(&self.pipeline, &self.client, text),
+        }
+    }
+}
+
+/// How many texts a reader remembers, and how long they may be, in bytes.
+const REMEMBERED: usize = 1_024;
+const LONGEST: usize = 256;
+
+/// Reads messages, most of which have the texts of others before.
+#[derive(Debug, Default)]
+pub(crate) struct FrameReader {
+    /// Those of the message before.
+    last: Arc<Shared>,
+    /// Those of others, each at the place that its bytes give it. Empty until there are others.
+    known: Vec<Arc<Shared>>,
+}
+
+impl FrameReader {
+    /// Locates the fields of a message: see [`Frame::parse`].
+    pub(crate) fn parse(&mut self, bytes: Vec<u8>, limit: usize) -> Result<Frame> {
+        if bytes.len() > limit {
+            return Err(Error::TooLarge {
+                size: bytes.len(),
+                limit,
+            });
+        }
+        let fields = self.locate(&bytes)?;
+        let payload = fields.payload.range().len();
+        if bytes.len() - payload > ENVELOPE {
+            return malformed("its fields beside the payload are too long");
+        }
+        Ok(Frame {
+            bytes,
+            shared: self.last.clone(),
+            fields,
+        })
+    }
+
+    /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
+    /// whose payload has more than `limit` bytes goes its failure, which is small, so that
+    /// whoever waits for it is told; and why.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no message.
+    pub(crate) fn take_in(
+        &mut self,
+        bytes: Vec<u8>,
+        limit: usize,
+        component: &str,
+    ) -> Result<(Frame, Option<Error>)> {
+        let frame = self.parse(bytes, usize::MAX)?;
+        let size = frame.payload().len();
+        if size <= limit {
+            return Ok((frame, None));
+        }
+        let error = Error::TooLarge { size, limit };
+        Ok((frame.as_too_large(limit, component), Some(error)))
+    }
+
+    /// Finds all fields; those that are shared are then in `last`. Of a field that comes twice,
+    /// the last one counts.
+    fn locate(&mut self, bytes: &[u8]) -> Result<Fields> {
+        if self.last.bytes.is_empty() || !bytes.starts_with(&self.last.bytes) {
+            let end = end_of_texts(bytes)?;
+            self.look_up(&bytes[..end])?;
+        }
+        let mut fields = Fields {
+            stage: self.last.stage,
+            ..Fields::default()
+        };
+        let mut reader = Reader {
+            bytes,
+            at: self.last.bytes.len(),
+        };
+        while reader.at < bytes.len() {
+            let key = reader.varint()?;
+            match (key >> 3, key & 7) {
+                (CACHE, BYTES) => fields.cache = reader.text()?,
+                (PAYLOAD, BYTES) => fields.payload = reader.value()?,
+                (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
+                (GIVING, BYTES) => {
+                    let rare = fields.rare();
+                    rare.giving = Some(giving(&mut reader, rare.giving)?);
+                }
+                (END, BYTES) => {
+                    let rare = fields.rare();
+                    rare.end = Some(end(&mut reader, rare.end)?);
+                }
+                (FAILURE, BYTES) => fields.rare().failure = Some(failure(&mut reader)?),
+                (STAGE, VARINT) => fields.stage = reader.varint()? as i64,
+                // Where they do not come first, as whoever writes the fields in order has it.
+                (number @ (PIPELINE | CLIENT | FUNCTION), BYTES) => {
+                    let text = reader.text()?;
+                    self.last = self.last.with(number, &bytes[text.range()]);
+                }
+                (PIPELINE..=PAYLOAD | GIVING..=FAILURE, _) => {
+                    return malformed("a field has the wrong type");
+                }
+                (number, kind) => reader.skip(number, kind)?,
+            }
+        }
+        Ok(fields)
+    }
+
+    /// Finds the texts that stand so on the wire.
+    fn look_up(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > LONGEST {
+            self.last = Shared::read(bytes)?;
+            return Ok(());
+        }
+        let place = place_of(bytes);
+        match self.known.get(place) {
+            Some(known) if known.bytes == bytes => self.last = known.clone(),
+            _ => {
+                self.last = Shared::read(bytes)?;
+                if self.known.is_empty() {
+                    self.known = vec![Arc::default(); REMEMBERED];
+                }
+                self.known[place] = self.last.clone();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the texts and the stage end that come first.
+fn end_of_texts(bytes: &[u8]) -> Result<usize> {
+    let mut reader = Reader { bytes, at: 0 };
+    let mut end = 0;
+    while reader.at < bytes.len() {
+        let key = reader.varint()?;
+        match (key >> 3, key & 7) {
+            (PIPELINE | CLIENT | FUNCTION, BYTES) => drop(reader.value()?),
+            (STAGE, VARINT) => drop(reader.varint()?),
+            _ => break,
+        }
+        end = reader.at;
+    }
+    Ok(end)
+}
+
+/// Where a reader remembers texts that stand so on the wire.
+fn place_of(bytes: &[u8]) -> usize {
+    // By an odd number that looks like chance: so all bits of a word count in the upper ones.
+    let mix =
+        |mixed: u64, word: u64| (mixed.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (words, rest) = bytes.as_chunks();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let rest = rest.iter().map(|byte| u64::from(*byte));
+    let mixed = words.chain(rest).fold(bytes.len() as u64, mix);
+    (mixed >> 32) as usize % REMEMBERED
+}
