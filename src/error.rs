@@ -114,7 +114,7 @@ pub enum Error {
     },
     /// A message was given up after several attempts: each time, whoever ran its function was
     /// lost, or silent for too long.
-    #[error("{function} was given up after {attempts} attempts: {cause}")]
+    #[error("{function} was given up after {attempts} attempt{}: {cause}", if *attempts == 1 { "" } else { "s" })]
     GivenUp {
         /// The path that was called.
         function: String,

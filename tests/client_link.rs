@@ -345,6 +345,8 @@ fn a_server_that_is_gone_is_a_time_out_and_what_was_given_up_is_not_run_when_it_
             matches!(&error, Error::Timeout { after, .. } if *after == short),
             "{error}"
         );
+        let cause = "and the server cannot be reached";
+        assert!(error.to_string().contains(cause), "{error}");
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
     let _server = start_again(start);

@@ -221,11 +221,13 @@ impl Job {
             .expected
             .map(|n| format!(" of {n}"))
             .unwrap_or_default();
+        let trouble = match self.way.is_connected() {
+            true => "",
+            false => ", and the server cannot be reached",
+        };
+        let (function, received) = (&self.function, self.received);
         Error::Timeout {
-            what: format!(
-                "a result of {} ({}{of} have come)",
-                self.function, self.received
-            ),
+            what: format!("a result of {function} ({received}{of} have come{trouble})"),
             after,
         }
     }
@@ -272,6 +274,14 @@ impl Way {
         match self {
             Self::Counted(counted) => counted.progress(),
             Self::Tracked(tracked) => tracked.progress(),
+        }
+    }
+
+    /// Whether the server is there, as far as anybody knows.
+    fn is_connected(&self) -> bool {
+        match self {
+            Self::Counted(_) => true,
+            Self::Tracked(tracked) => tracked.is_connected(),
         }
     }
 

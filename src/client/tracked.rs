@@ -131,6 +131,11 @@ impl Tracked {
         (steps, is_open || !self.waits.awaits_input())
     }
 
+    /// Whether all its servers are there.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.lock().is_welcome()
+    }
+
     pub(super) fn end(&mut self) {
         let mut session = self.link.lock();
         session.read(

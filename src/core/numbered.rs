@@ -106,12 +106,6 @@ impl<T> Numbered<T> {
         }
     }
 
-    /// The one with the smallest number.
-    pub(crate) fn first(&self) -> Option<u64> {
-        let place = (!self.places.is_empty()).then_some(self.first);
-        self.old.keys().next().copied().or(place)
-    }
-
     pub(crate) fn contains(&self, number: u64) -> bool {
         self.get(number).is_some()
     }
@@ -239,7 +233,6 @@ mod tests {
                     }
                 }
                 assert_eq!(own.len(), map.len());
-                assert_eq!(own.first(), map.keys().next().copied());
                 assert!(own.places.len() <= 2 * own.filled + SPARE);
             }
             assert!(

@@ -137,18 +137,14 @@ impl Bench {
         crate::common::log_level(false, false);
         let limit = crate::common::timeout(self.timeout)?.unwrap_or(crate::common::FOREVER);
         for (value, flag) in [(self.runs, "--runs"), (self.workers, "--workers")] {
-            if value == 0 {
-                return Err(Failure::usage(format!("{flag} is at least 1")));
-            }
+            Failure::unless_zero(value, flag)?;
         }
         if self.size.is_some_and(|size| size < 8) {
             return Err(Failure::usage(
                 "--size is at least 8: a payload has its number",
             ));
         }
-        if self.count == Some(0) {
-            return Err(Failure::usage("--count is at least 1"));
-        }
+        Failure::unless_zero(self.count.unwrap_or(1), "--count")?;
         let works = match self.works.as_slice() {
             [] => &Work::ALL,
             works => works,

@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// Checks that the value of an option is not 0.
+    pub fn unless_zero(value: usize, flag: &str) -> Result<(), Self> {
+        match value {
+            0 => Err(Self::usage(format!("{flag} is at least 1"))),
+            _ => Ok(()),
+        }
+    }
+
     /// A failure that needs no more words.
     pub fn silent() -> Self {
         Self {

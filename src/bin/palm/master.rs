@@ -5,7 +5,7 @@ use std::path::Path;
 use argh::FromArgs;
 use palm::store;
 
-use crate::common::{Outcome, addresses, log_level, run};
+use crate::common::{Failure, Outcome, addresses, log_level, run};
 
 /// Run a master: clients submit to it, workers do the work.
 #[derive(FromArgs)]
@@ -58,6 +58,8 @@ pub struct Master {
 impl Master {
     pub fn run(self) -> Outcome {
         log_level(self.debug, self.info);
+        Failure::unless_zero(self.subscribers, "--subscribers")?;
+        Failure::unless_zero(self.max_attempts as usize, "--max-attempts")?;
         let addresses = addresses(
             self.pull,
             self.publish,

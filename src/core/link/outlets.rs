@@ -108,6 +108,8 @@ pub(crate) struct OutletStats {
     pub(crate) waiting: usize,
     /// Whether what waits is more than it takes at present.
     pub(crate) held_up: bool,
+    /// Since when it has been done with nothing of it, about.
+    pub(crate) still: Option<Instant>,
     pub(crate) bytes: u64,
 }
 
@@ -310,6 +312,7 @@ impl Outlets {
             giver: Giver::new(),
             max_message: usize::MAX,
             is_ready: false,
+            still: None,
         });
         let known = who
             .position
@@ -413,7 +416,11 @@ impl Outlets {
         let slots = &mut self.topics.get_mut(name)?.slots;
         let mut slots = slots.iter_mut();
         let (index, slot) = slots.find(|(_, slot)| slot.session == session)?;
+        let kept = slot.giver.len();
         let result = change(&mut slot.giver);
+        if slot.giver.len() < kept {
+            slot.still = None;
+        }
         slot.note_ready(name, *index, &mut self.ready);
         Some(result)
     }
@@ -545,7 +552,7 @@ impl Outlets {
         kept.into_iter().for_each(|item| self.drop_unwanted(item));
     }
 
-    /// Gives up what nobody took for too long.
+    /// Gives up what nobody took for too long, and notes what nobody is done with.
     pub(crate) fn expire(&mut self, now: Instant) {
         let patience = self.patience;
         let is_over = |since: Instant| now.saturating_duration_since(since) >= patience;
@@ -554,6 +561,12 @@ impl Outlets {
             let Some(topic) = self.topics.get_mut(&name) else {
                 continue;
             };
+            for slot in topic.slots.values_mut() {
+                match slot.giver.len() {
+                    0 => slot.still = None,
+                    _ => drop(slot.still.get_or_insert(now)),
+                }
+            }
             let mut late = Vec::new();
             let gone = |slot: &Slot| slot.conn.is_none() && is_over(slot.away);
             let over = topic.slots.iter().filter(|(_, slot)| gone(slot));
@@ -689,6 +702,7 @@ impl Outlets {
                 kept: slot.giver.len(),
                 waiting: slot.giver.waiting(),
                 held_up: slot.giver.is_held_up(),
+                still: slot.still,
                 bytes: slot.giver.bytes(),
             }));
             if !topic.held.is_empty() {

@@ -2,6 +2,7 @@
 //! waits. It is reckoned when somebody asks, and costs nothing but a few counters until then.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::outlets::{HeldStats, OutletStats};
 use super::{Clients, Outlets, Post, Tasks};
@@ -11,13 +12,17 @@ use crate::message::status::{Client, Outlet, Status, Totals, Wait, Why, Worker};
 /// How many entries of each list are told.
 const MOST: usize = 1_000;
 
+/// What nobody is done with for so long waits, and is not just on its way.
+const STILL: Duration = Duration::from_secs(1);
+
 /// The longest name that is told, in bytes: peers choose their own.
 const MOST_NAME: usize = 64;
 
 impl Post {
     /// How it is, but for the name of the component and its age, which are not known here.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self, now: Instant) -> Status {
         let view = View {
+            now,
             clients: self.clients(),
             outlets: self.outlets(),
             tasks: self.work_queue(),
@@ -61,6 +66,7 @@ impl Post {
 
 /// What is looked at.
 struct View<'a> {
+    now: Instant,
     clients: Option<&'a Clients>,
     outlets: &'a Outlets,
     tasks: Option<&'a Tasks>,
@@ -230,6 +236,8 @@ impl View<'_> {
     /// Why what is kept for somebody waits, if it does: some is always on its way.
     fn wait_for(&self, outlet: &OutletStats) -> Option<Wait> {
         let stalled = outlet.is_client && self.outlets.is_stalled(&outlet.session);
+        let is_late = |since| self.now.saturating_duration_since(since) >= STILL;
+        let stalled = stalled || outlet.still.is_some_and(is_late);
         let (why, messages) = match outlet.connected {
             false if outlet.kept > 0 => (Why::Away, outlet.kept),
             true if outlet.held_up || stalled => (Why::NotReading, outlet.kept),

@@ -348,7 +348,10 @@ impl Tasks {
             .map(|name| format!(", '{name}' last"))
             .unwrap_or_default();
         let function = function_of(&kept.frame);
-        let cause = format!("{attempts} workers ended while they ran '{function}'{last}");
+        let cause = match attempts {
+            1 => format!("a worker ended while it ran '{function}'{last}"),
+            _ => format!("{attempts} workers ended while they ran '{function}'{last}"),
+        };
         self.fail(kept, Failure::given_up(attempts, cause));
     }
 

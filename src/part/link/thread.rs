@@ -205,7 +205,7 @@ impl<'a> Linking<'a> {
         let status = Status {
             name: self.context.component.clone(),
             uptime: now.saturating_duration_since(self.since).as_millis() as u64,
-            ..self.post.status()
+            ..self.post.status(now)
         };
         let head = Head {
             status: Some(Box::new(status)),

@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) max_message: usize,
     /// Whether it is among those that may have something to say.
     pub(super) is_ready: bool,
+    /// Since when its taker was done with nothing of what is kept for it, about.
+    pub(super) still: Option<Instant>,
 }
 
 pub(super) struct Newcomer {

@@ -101,7 +101,7 @@ impl Master {
 
     /// The only thing that waits.
     fn wait(&self) -> Wait {
-        let mut waits = self.post.status().waits;
+        let mut waits = self.post.status(self.now).waits;
         assert_eq!(waits.len(), 1, "{waits:?}");
         waits.remove(0)
     }
@@ -141,7 +141,7 @@ fn what_was_done_and_who_has_what_is_counted() {
     master.finish(first);
     master.post.note_refused();
     master.post.tick(master.now);
-    let status = master.post.status();
+    let status = master.post.status(master.now);
     let totals = status.totals.unwrap();
     assert_eq!((totals.submitted, totals.settled), (5, 1));
     assert_eq!((totals.accepted, totals.completed), (5, 1));
@@ -187,7 +187,7 @@ fn without_a_worker_that_has_the_function_it_is_named() {
     assert_eq!(master.wait(), wait);
     master.now += Duration::from_millis(1_500);
     master.work();
-    let status = master.post.status();
+    let status = master.post.status(master.now);
     assert_eq!(status.totals.unwrap().no_function, 3);
     assert_eq!(status.waits, []);
 }
@@ -197,7 +197,7 @@ fn what_is_on_its_way_to_the_workers_does_not_wait() {
     let mut master = Master::new();
     master.hello(WORKER, Kind::Worker, "w", "", &["f"]);
     master.submit(3);
-    assert_eq!(master.post.status().waits, []);
+    assert_eq!(master.post.status(master.now).waits, []);
 }
 
 #[test]
@@ -223,14 +223,38 @@ fn a_client_that_does_not_read_is_why_its_messages_wait() {
         master.post.give_client(made(10_000), master.now);
     }
     master.post.tick(master.now);
-    let mut waits = master.post.status().waits;
+    let mut waits = master.post.status(master.now).waits;
     waits.sort_by_key(|wait| wait.messages);
     let both = [10, 12].map(|count| of_client(count, Why::NotReading));
     assert_eq!(waits, both);
-    let [outlet] = &master.post.status().outlets[..] else {
+    let [outlet] = &master.post.status(master.now).outlets[..] else {
         panic!("not one outlet");
     };
     assert_eq!((outlet.kept, outlet.waiting), (12, 10));
+}
+
+#[test]
+fn a_client_that_is_done_with_nothing_for_long_does_not_read() {
+    let mut master = Master::new();
+    master.submit(0);
+    master.post.give_client(made(10), master.now);
+    master.post.give_client(made(10), master.now);
+    // What the client says, and what waits some time after that.
+    let mut later = |done: &[u64], ms| {
+        let head = Head {
+            done: done.to_vec(),
+            ..Head::default()
+        };
+        master.post.receive(CLIENT, head, Vec::new(), master.now);
+        master.now += Duration::from_millis(ms);
+        master.post.tick(master.now);
+        master.post.status(master.now).waits
+    };
+    assert_eq!(later(&[], 100), []);
+    assert_eq!(later(&[], 900), []);
+    assert_eq!(later(&[], 200), [of_client(2, Why::NotReading)]);
+    assert_eq!(later(&[1], 100), []);
+    assert_eq!(later(&[], 1_100), [of_client(1, Why::NotReading)]);
 }
 
 #[test]
@@ -254,7 +278,7 @@ fn who_was_there_and_is_not_is_away() {
     master.hello(3, Kind::Step, "p", "topic", &[]);
     master.hello(4, Kind::Step, "q", "topic", &[]);
     master.post.give_step("topic", made(10), master.now);
-    assert_eq!(master.post.status().waits, []);
+    assert_eq!(master.post.status(master.now).waits, []);
     master.post.unreachable(4, &[], master.now);
     let wait = Wait {
         whose: "topic".to_owned(),
@@ -271,7 +295,7 @@ fn when_what_was_made_is_not_taken_the_rest_waits_for_room() {
     master.hello(WORKER, Kind::Worker, "w", "", &[]);
     master.submit(2);
     master.post.give_step("topic", made(HOLD), master.now);
-    let waits = master.post.status().waits;
+    let waits = master.post.status(master.now).waits;
     assert_eq!(waits[0], of_client(2, Why::NoRoom));
     assert_eq!(waits[1].why(), Why::NoSubscriber);
 }
@@ -283,7 +307,7 @@ fn a_crowd_is_told_in_part_and_long_names_are_cut() {
         let session = format!("{conn}{}", "ä".repeat(1_000));
         master.hello(conn, Kind::Worker, &session, "", &[]);
     }
-    let status = master.post.status();
+    let status = master.post.status(master.now);
     assert_eq!((status.workers.len(), status.more_workers), (MOST, 500));
     let size = prost::Message::encoded_len(&status);
     assert!(size < 200 * MOST, "{size}");
@@ -300,7 +324,7 @@ fn a_component_without_workers_says_so() {
         max_message: 1,
         workers: None,
     };
-    let status = Post::new(settings, Ledger::new(|| {})).status();
+    let status = Post::new(settings, Ledger::new(|| {})).status(Instant::now());
     assert_eq!((status.has_clients, status.has_workers), (false, false));
     assert_eq!(status.totals, Some(Totals::default()));
 }
