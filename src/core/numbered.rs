@@ -7,6 +7,9 @@ use std::ops::Index;
 /// So many places may be empty without any being moved.
 const SPARE: usize = 256;
 
+/// Room for more than so many is given back when nothing is left.
+const SPACIOUS: usize = 4_096;
+
 /// A map by numbers, as a queue: to add the next, to look one up and to take one out costs the
 /// same, however many there are.
 ///
@@ -74,6 +77,9 @@ impl<T> Numbered<T> {
     /// Has the first place not be empty, and not most of the others.
     fn tidy(&mut self) {
         self.drop_empty();
+        if self.places.is_empty() && self.places.capacity() > SPACIOUS {
+            self.places = VecDeque::new();
+        }
         if self.places.len() > 2 * self.filled + SPARE {
             self.retire(self.places.len() / 2);
             self.drop_empty();
@@ -131,9 +137,9 @@ impl<T> Numbered<T> {
         let place = place.min(self.places.len());
         let first = self.first + place as u64;
         let late = self.places.split_off(place);
-        let late = (first..).zip(late);
+        let late = late.into_iter().zip(first..);
         let late: Vec<_> = late
-            .filter_map(|(number, value)| Some((number, value?)))
+            .filter_map(|(value, number)| Some((number, value?)))
             .collect();
         self.filled -= late.len();
         if self.places.is_empty() {
@@ -147,8 +153,8 @@ impl<T> Numbered<T> {
     /// In the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let old = self.old.iter().map(|(number, value)| (*number, value));
-        let places = (self.first..).zip(&self.places);
-        old.chain(places.filter_map(|(number, value)| Some((number, value.as_ref()?))))
+        let places = self.places.iter().zip(self.first..);
+        old.chain(places.filter_map(|(value, number)| Some((number, value.as_ref()?))))
     }
 
     pub(crate) fn len(&self) -> usize {

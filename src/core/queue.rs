@@ -245,6 +245,12 @@ impl<T> Queue<T> {
         self.tasks.get(id).map(|task| &task.item)
     }
 
+    /// Whether a worker has this giving of a task.
+    pub(crate) fn has_given(&self, worker: WorkerId, id: TaskId, attempt: u32) -> bool {
+        let task = self.tasks.get(id);
+        task.is_some_and(|task| task.attempt == attempt) && self.is_at(id, worker)
+    }
+
     fn is_at(&self, id: TaskId, worker: WorkerId) -> bool {
         let given = self.tasks.get(id).and_then(|task| task.given);
         given.is_some_and(|given| given.worker == worker)
@@ -267,8 +273,7 @@ impl<T> Queue<T> {
         ran: impl Into<Ran>,
         now: Instant,
     ) -> Option<T> {
-        let task = self.tasks.get(id).filter(|task| task.attempt == attempt);
-        if task.is_none() || !self.is_at(id, worker) {
+        if !self.has_given(worker, id, attempt) {
             self.counters.fenced += 1;
             return None;
         }
@@ -285,16 +290,22 @@ impl<T> Queue<T> {
         Some(self.forget(id))
     }
 
-    /// A job is not wanted any more. Gives what waited of it; what workers have is recalled.
-    pub(crate) fn cancel(&mut self, job: &str) -> Vec<T> {
-        let Some(job) = self.jobs.number_of(job) else {
-            return Vec::new();
-        };
-        self.cancel_all(|task| task.job == job)
+    /// Some jobs are not wanted any more. Gives what waited of them; what workers have is
+    /// recalled.
+    pub(crate) fn cancel(&mut self, jobs: impl Iterator<Item = impl AsRef<str>>) -> Vec<T> {
+        let jobs = jobs.filter_map(|job| self.jobs.number_of(job.as_ref()));
+        let jobs: BTreeSet<_> = jobs.collect();
+        let count = jobs.iter().map(|job| self.jobs[*job]).sum();
+        self.cancel_all(count, |task| jobs.contains(&task.job))
     }
 
-    fn cancel_all(&mut self, which: impl Fn(&Task<T>) -> bool) -> Vec<T> {
-        let ids = self.tasks.iter().filter(|(_, task)| which(task));
+    /// Cancels those that are meant, of which there are so many.
+    fn cancel_all(&mut self, count: usize, which: impl Fn(&Task<T>) -> bool) -> Vec<T> {
+        let ids = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| which(task))
+            .take(count);
         let mut items = Vec::new();
         for id in ids.map(|(id, _)| id).collect::<Vec<_>>() {
             let task = self.task(id);

@@ -143,6 +143,11 @@ impl Frame {
         self.bytes.len()
     }
 
+    /// What it takes in memory, about, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.len() + self.shared.weight()
+    }
+
     /// Id of the stream.
     pub fn pipeline(&self) -> &str {
         &self.shared.pipeline

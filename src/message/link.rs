@@ -146,13 +146,16 @@ impl Envelope {
         let Some((first, mut rest)) = parts.split_first_mut() else {
             return malformed("it has no head");
         };
+        if first.len() > MOST_HEAD {
+            return malformed("its head is too long");
+        }
         let Ok(head) = <Head as prost::Message>::decode(first.as_slice()) else {
             return malformed("its head cannot be read");
         };
         if !head.is_sound() {
             return malformed("its lists do not fit together");
         }
-        if first.len() > MOST_HEAD || sizes(&head).count() > 2 * MOST_MESSAGES {
+        if sizes(&head).count() > 2 * MOST_MESSAGES {
             return malformed("its head says more than one may");
         }
         let mut small: &[u8] = &[];

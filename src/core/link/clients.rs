@@ -158,7 +158,7 @@ impl Clients {
             match known.taker.take(number) {
                 Taken::New => {
                     self.counters.submitted += 1;
-                    known.inbox_bytes += frame.len() as u64;
+                    known.inbox_bytes += frame.weight() as u64;
                     known.inbox.push_back((number, frame));
                 }
                 Taken::Double => {}
@@ -185,7 +185,7 @@ impl Clients {
             }
             let next = session.inbox.pop_front();
             if let Some((_, frame)) = &next {
-                session.inbox_bytes -= frame.len() as u64;
+                session.inbox_bytes -= frame.weight() as u64;
             }
             let stream = session.stream;
             if !session.inbox.is_empty() {
@@ -229,18 +229,21 @@ impl Clients {
         }
     }
 
-    /// A client does not want a job any more. What the component has not taken of it is over.
-    pub(crate) fn cancel(&mut self, session: &str, job: u64) {
+    /// A client does not want some jobs any more. What the component has not taken of them is
+    /// over.
+    pub(crate) fn cancel(&mut self, session: &str, jobs: &[u64]) {
         let Some(known) = self.sessions.get_mut(session) else {
             return;
         };
-        known.cancelled.insert(job);
-        if known.cancelled.len() > CANCELLED {
+        let jobs = BTreeSet::from_iter(jobs.iter().copied());
+        known.cancelled.extend(&jobs);
+        while known.cancelled.len() > CANCELLED {
             known.cancelled.pop_first();
         }
         for (number, frame) in std::mem::take(&mut known.inbox) {
-            if number_under(session, frame.client()) == Some(job) {
-                known.inbox_bytes -= frame.len() as u64;
+            let job = number_under(session, frame.client());
+            if job.is_some_and(|job| jobs.contains(&job)) {
+                known.inbox_bytes -= frame.weight() as u64;
                 self.ledger.ticket(known.stream, number).done();
             } else {
                 known.inbox.push_back((number, frame));

@@ -257,6 +257,13 @@ mod tests {
         assert_eq!(giver.resume(u64::MAX, [1, 77]).len(), 4);
         giver.push(10, 'f');
         assert_eq!(give(&mut giver), [(6, 'f')]);
+        assert_eq!(
+            [1, 6].map(|number| giver.done(number)),
+            [Some('a'), Some('f')]
+        );
+        assert_eq!(giver.resume(u64::MAX, [u64::MAX]), []);
+        giver.push(10, 'g');
+        assert_eq!(give(&mut giver), [(7, 'g')]);
     }
 
     #[test]

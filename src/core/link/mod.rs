@@ -115,7 +115,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// What it takes in memory, in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.frame.len() as u64 + OVERHEAD
+        self.frame.weight() as u64 + OVERHEAD
     }
 }
 

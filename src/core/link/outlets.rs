@@ -314,6 +314,7 @@ impl Outlets {
             is_ready: false,
             still: None,
         });
+        slot.still = None;
         let known = who
             .position
             .filter(|position| slot.session == who.session && position.run == slot.run);

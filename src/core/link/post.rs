@@ -224,10 +224,10 @@ impl Post {
         for number in head.heard {
             clients.heard(&who.session, number);
         }
-        for job in head.cancel {
-            clients.cancel(&who.session, job);
+        if !head.cancel.is_empty() {
+            clients.cancel(&who.session, &head.cancel);
             if let Some(tasks) = &mut self.tasks {
-                tasks.cancel(&format!("{}/{job}", who.session));
+                tasks.cancel(&who.session, &head.cancel);
             }
         }
         if !frames.is_empty() && !clients.take(&who.session, head.first, frames) {

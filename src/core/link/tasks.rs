@@ -151,7 +151,10 @@ impl Tasks {
         let mut all = before.map(|(_, all)| all).unwrap_or_default();
         all.extend(frames);
         if result.more {
-            self.parts.insert(session.to_owned(), (of, all));
+            // Of what is with somebody else, the end would not count either.
+            if self.queue.has_given(worker.id, of.id, of.attempt) {
+                self.parts.insert(session.to_owned(), (of, all));
+            }
         } else {
             let bytes = all.iter().map(Frame::len).sum();
             self.ran(worker.id, result, (bytes, all.into_iter()), out, now);
@@ -252,9 +255,10 @@ impl Tasks {
         }
     }
 
-    /// A job is not wanted any more.
-    pub(crate) fn cancel(&mut self, job: &str) {
-        for kept in self.queue.cancel(job) {
+    /// A client does not want these jobs any more.
+    pub(crate) fn cancel(&mut self, session: &str, jobs: &[u64]) {
+        let names = jobs.iter().map(|job| format!("{session}/{job}"));
+        for kept in self.queue.cancel(names) {
             cancelled(kept);
         }
     }
@@ -483,7 +487,7 @@ pub(super) fn limit_of(told: u64) -> usize {
 
 /// What a result takes while it waits for the component.
 fn size_of(made: &Made) -> u64 {
-    made.frame.len() as u64 + OVERHEAD
+    made.frame.weight() as u64 + OVERHEAD
 }
 
 /// The function that a worker is to run.

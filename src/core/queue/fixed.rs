@@ -57,6 +57,7 @@ impl<T> Queue<T> {
         let Some(session) = self.sessions.number_of(session) else {
             return Vec::new();
         };
-        self.cancel_all(|task| task.session == session)
+        let count = self.sessions[session].tasks;
+        self.cancel_all(count, |task| task.session == session)
     }
 }

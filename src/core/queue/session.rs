@@ -27,40 +27,51 @@ pub(super) struct Line {
 
 /// Tasks by their numbers. As a rule they come in that order, and go in it.
 #[derive(Debug, Default)]
-pub(super) struct Ascending(VecDeque<TaskId>);
+pub(super) struct Ascending {
+    ids: VecDeque<TaskId>,
+    /// Those of them that are gone; never the first.
+    gone: BTreeSet<TaskId>,
+}
 
 impl Ascending {
     pub(super) fn insert(&mut self, id: TaskId) {
-        match self.0.back() {
+        match self.ids.back() {
             Some(last) if *last >= id => {
-                if let Err(place) = self.0.binary_search(&id) {
-                    self.0.insert(place, id);
+                if let Err(place) = self.ids.binary_search(&id) {
+                    self.ids.insert(place, id);
+                } else {
+                    self.gone.remove(&id);
                 }
             }
-            _ => self.0.push_back(id),
+            _ => self.ids.push_back(id),
         }
     }
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, id: TaskId) -> bool {
-        if self.first() == Some(id) {
-            return self.0.pop_front().is_some();
+        if self.first() != Some(id) {
+            return self.ids.binary_search(&id).is_ok() && self.gone.insert(id);
         }
-        let place = self.0.binary_search(&id);
-        place.is_ok_and(|place| self.0.remove(place).is_some())
+        self.ids.pop_front();
+        while let Some(first) = self.ids.front()
+            && self.gone.remove(first)
+        {
+            self.ids.pop_front();
+        }
+        true
     }
 
     pub(super) fn first(&self) -> Option<TaskId> {
-        self.0.front().copied()
+        self.ids.front().copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ids.is_empty()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.ids.len() - self.gone.len()
     }
 }
 

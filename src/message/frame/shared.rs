@@ -77,17 +77,28 @@ impl Shared {
         Ok(Self::of(bytes.to_vec(), stage, texts))
     }
 
-    /// The same with another text.
-    fn with(&self, number: u64, text: &[u8]) -> Arc<Self> {
-        // It was checked when it was read.
-        let text = std::str::from_utf8(text).unwrap_or_default();
-        match number {
-            PIPELINE => Self::new(text, &self.client, &self.function),
-            CLIENT => Self::new(&self.pipeline, text, &self.function),
-            _ => Self::new(&self.pipeline, &self.client, text),
+    /// The same with other texts: the pipeline, the client, the function.
+    fn with(&self, texts: [Option<&[u8]>; 3]) -> Arc<Self> {
+        // They were checked when they were read.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let [pipeline, client, function] = texts.map(|bytes| bytes.map(text));
+        Self::new(
+            pipeline.unwrap_or(&self.pipeline),
+            client.unwrap_or(&self.client),
+            function.unwrap_or(&self.function),
+        )
+    }
+
+    /// What it takes in memory beside its frames, if it is not shared by many of them.
+    pub(super) fn weight(&self) -> usize {
+        match self.bytes.len() {
+            ..=LONGEST => 0,
+            long => 2 * long,
         }
     }
 }
+
+const TOO_LONG: &str = "its fields beside the payload are too long";
 
 /// How many texts a reader remembers, and how long they may be, in bytes.
 const REMEMBERED: usize = 1_024;
@@ -112,10 +123,6 @@ impl FrameReader {
             });
         }
         let fields = self.locate(&bytes)?;
-        let payload = fields.payload.range().len();
-        if bytes.len() - payload > ENVELOPE {
-            return malformed("its fields beside the payload are too long");
-        }
         Ok(Frame {
             bytes,
             shared: self.last.clone(),
@@ -149,8 +156,12 @@ impl FrameReader {
     fn locate(&mut self, bytes: &[u8]) -> Result<Fields> {
         if self.last.bytes.is_empty() || !bytes.starts_with(&self.last.bytes) {
             let end = end_of_texts(bytes)?;
+            if end > ENVELOPE {
+                return malformed(TOO_LONG);
+            }
             self.look_up(&bytes[..end])?;
         }
+        let mut late = [None; 3];
         let mut fields = Fields {
             stage: self.last.stage,
             ..Fields::default()
@@ -176,15 +187,22 @@ impl FrameReader {
                 (FAILURE, BYTES) => fields.rare().failure = Some(failure(&mut reader)?),
                 (STAGE, VARINT) => fields.stage = reader.varint()? as i64,
                 // Where they do not come first, as whoever writes the fields in order has it.
-                (number @ (PIPELINE | CLIENT | FUNCTION), BYTES) => {
-                    let text = reader.text()?;
-                    self.last = self.last.with(number, &bytes[text.range()]);
-                }
+                (PIPELINE, BYTES) => late[0] = Some(reader.text()?),
+                (CLIENT, BYTES) => late[1] = Some(reader.text()?),
+                (FUNCTION, BYTES) => late[2] = Some(reader.text()?),
                 (PIPELINE..=PAYLOAD | GIVING..=FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
                 (number, kind) => reader.skip(number, kind)?,
             }
+        }
+        if bytes.len() - fields.payload.range().len() > ENVELOPE {
+            return malformed(TOO_LONG);
+        }
+        if late.iter().any(Option::is_some) {
+            self.last = self
+                .last
+                .with(late.map(|span| span.map(|span| &bytes[span.range()])));
         }
         Ok(fields)
     }
@@ -199,11 +217,13 @@ impl FrameReader {
         match self.known.get(place) {
             Some(known) if known.bytes == bytes => self.last = known.clone(),
             _ => {
-                self.last = Shared::read(bytes)?;
-                if self.known.is_empty() {
+                let before = std::mem::replace(&mut self.last, Shared::read(bytes)?);
+                if self.known.is_empty() && !before.bytes.is_empty() {
                     self.known = vec![Arc::default(); REMEMBERED];
                 }
-                self.known[place] = self.last.clone();
+                if let Some(known) = self.known.get_mut(place) {
+                    *known = self.last.clone();
+                }
             }
         }
         Ok(())

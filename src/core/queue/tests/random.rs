@@ -183,7 +183,7 @@ impl Chaos {
 
     fn cancel(&mut self) {
         let job = format!("{}/{}", self.dice.below(3), self.dice.below(2));
-        for item in self.queue.cancel(&job) {
+        for item in self.queue.cancel([&job].into_iter()) {
             self.end(item);
         }
     }

@@ -228,8 +228,8 @@ fn a_cancelled_job_is_taken_out_and_what_workers_have_of_it_is_recalled() {
     world.push("other", 9);
     assert_eq!(world.given(), [(1, 0), (1, 9)]);
     let held = world.held(1);
-    assert_eq!(world.queue.cancel("session's job"), [1, 2, 3, 4]);
-    assert!(world.queue.cancel("session's job").is_empty());
+    assert_eq!(world.queue.cancel(["session's job"].iter()), [1, 2, 3, 4]);
+    assert!(world.queue.cancel(["session's job"].iter()).is_empty());
     let recall = Order::Recall {
         worker: 1,
         ids: vec![held[0].0],
@@ -315,7 +315,7 @@ fn a_client_that_did_not_read_is_asked_again_for_its_next_tasks() {
     world.finish(1, MS);
     world.deaf = vec!["session"];
     assert_eq!(world.assign(), []);
-    assert_eq!(world.queue.cancel("session's job"), [2]);
+    assert_eq!(world.queue.cancel(["session's job"].iter()), [2]);
     world.queue.assert_sound();
     world.deaf.clear();
     world.push("session", 3);
