@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::core::custody::Ledger;
 use crate::core::link::{Made, Post, PostSettings};
 use crate::core::queue::Settings;
-use crate::message::Frame;
 use crate::message::link::{Envelope, Head};
+use crate::message::{Frame, FrameReader, PalmMessage};
 
 /// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths.
 pub fn link_message(bytes: &[u8]) {
@@ -22,6 +22,31 @@ pub fn link_message(bytes: &[u8]) {
         let said: usize = messages.iter().map(Vec::len).sum();
         let had: usize = whole.iter().skip(1).map(Vec::len).sum();
         assert_eq!(said, had, "something was made up or left out");
+    }
+}
+
+/// Reads messages that come one after another, each with its length before it: what a reader
+/// remembers of earlier ones changes nothing.
+pub fn frames(bytes: &[u8]) {
+    let mut reader = FrameReader::default();
+    let mut rest = bytes;
+    while let [length, more @ ..] = rest {
+        let (message, left) = more.split_at(more.len().min(usize::from(*length)));
+        rest = left;
+        let together = reader.parse(message.to_vec(), 1 << 20).ok();
+        let alone = Frame::parse(message.to_vec(), 1 << 20).ok();
+        assert_eq!(together, alone);
+        if let Some(frame) = together {
+            let rebuilt = frame.with_payload(b"another").into_bytes();
+            let rebuilt = reader.parse(rebuilt, 1 << 20).expect("a frame");
+            let message = PalmMessage {
+                payload: b"another".to_vec(),
+                failure: None,
+                end: None,
+                ..frame.to_message()
+            };
+            assert_eq!(rebuilt.to_message(), message);
+        }
     }
 }
 
