@@ -227,9 +227,7 @@ impl Frame {
 
     /// Says which giving of a task it is.
     pub(crate) fn set_giving(&mut self, giving: Giving) {
-        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
-        write_giving(&mut writer, giving);
-        self.bytes = writer.out;
+        self.append(|writer| write_giving(writer, giving));
         self.fields.rare().giving = Some(giving);
     }
 
@@ -243,9 +241,7 @@ impl Frame {
 
     /// Says which of its client's messages it came of.
     pub(crate) fn set_place(&mut self, number: u64, path: &[u8]) {
-        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
-        self.fields.place = Some(write_place(&mut writer, number, path));
-        self.bytes = writer.out;
+        self.fields.place = Some(self.append(|writer| write_place(writer, number, path)));
     }
 
     /// Forgets which of its client's messages it came of.
@@ -285,18 +281,29 @@ impl Frame {
 
     /// Sets the stage.
     pub fn set_stage(&mut self, stage: i64) {
-        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
-        write_stage(&mut writer, stage);
-        self.bytes = writer.out;
+        self.append(|writer| write_stage(writer, stage));
         self.fields.stage = stage;
     }
 
     /// Sets the cache key.
     pub fn set_cache(&mut self, cache: &str) {
+        self.fields.cache = self.append_value(CACHE, cache.as_bytes());
+    }
+
+    /// A field with its key, be it empty.
+    fn append_value(&mut self, field: u64, value: &[u8]) -> Span {
+        self.append(|writer| {
+            writer.key(field, BYTES);
+            writer.value(value)
+        })
+    }
+
+    /// Writes at its end: of a field that comes twice, the last one counts.
+    fn append<R>(&mut self, write: impl FnOnce(&mut Writer) -> R) -> R {
         let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
-        writer.key(CACHE, BYTES);
-        self.fields.cache = writer.value(cache.as_bytes());
+        let result = write(&mut writer);
         self.bytes = writer.out;
+        result
     }
 
     /// The same message with another payload. A failure or an end that it carried is gone.
@@ -340,17 +347,12 @@ impl Frame {
             new.set_place(place.number, place.path);
         }
         if let Some(end) = end {
-            let mut writer = Writer::append_to(std::mem::take(&mut new.bytes));
-            writer.key(END, BYTES);
-            writer.value(&prost::Message::encode_to_vec(&end));
-            new.bytes = writer.out;
+            new.append_value(END, &prost::Message::encode_to_vec(&end));
             new.fields.rare().end = Some(end);
         }
         if let Some(failure) = failure {
-            let mut writer = Writer::append_to(std::mem::take(&mut new.bytes));
-            writer.key(FAILURE, BYTES);
-            new.fields.rare().failure = Some(writer.value(&prost::Message::encode_to_vec(failure)));
-            new.bytes = writer.out;
+            let span = new.append_value(FAILURE, &prost::Message::encode_to_vec(failure));
+            new.fields.rare().failure = Some(span);
         }
         new
     }

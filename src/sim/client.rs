@@ -39,7 +39,8 @@ pub(super) enum Came {
     Failure(Failure),
 }
 
-struct Over(Rc<RefCell<Session>>, usize);
+/// A line of a session, by its number.
+pub(crate) struct Over(pub(crate) Rc<RefCell<Session>>, pub(crate) usize);
 
 impl Party for Over {
     fn hello(&mut self) -> Hello {

@@ -18,7 +18,7 @@
 //! - nobody is busy with nothing.
 
 mod check;
-mod client;
+pub(crate) mod client;
 mod component;
 mod dealer;
 mod net;

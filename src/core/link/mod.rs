@@ -115,8 +115,13 @@ pub(crate) struct Kept {
 impl Kept {
     /// What it takes in memory, in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.frame.weight() as u64 + OVERHEAD
+        kept_size(&self.frame)
     }
+}
+
+/// What a message takes in memory while it is kept, in bytes.
+fn kept_size(frame: &Frame) -> u64 {
+    frame.weight() as u64 + OVERHEAD
 }
 
 /// What a taker has, to be told to its giver.

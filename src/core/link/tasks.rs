@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::wire::Wire;
-use super::{Conn, Kept, Made, OVERHEAD, Peers};
+use super::{Conn, Kept, Made, Peers, kept_size};
 use crate::core::custody::Shares;
 use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
@@ -203,7 +203,7 @@ impl Tasks {
     }
 
     fn add_result(&mut self, made: Made) {
-        self.result_bytes += size_of(&made);
+        self.result_bytes += kept_size(&made.frame);
         self.results.push_back(made);
     }
 
@@ -413,7 +413,7 @@ impl Tasks {
     /// The next message that has come of a task.
     pub(crate) fn next_result(&mut self) -> Option<Made> {
         let made = self.results.pop_front()?;
-        self.result_bytes -= size_of(&made);
+        self.result_bytes -= kept_size(&made.frame);
         Some(made)
     }
 
@@ -483,11 +483,6 @@ pub(super) fn limit_of(told: u64) -> usize {
         0 => usize::MAX,
         told => usize::try_from(told).unwrap_or(usize::MAX),
     }
-}
-
-/// What a result takes while it waits for the component.
-fn size_of(made: &Made) -> u64 {
-    made.frame.weight() as u64 + OVERHEAD
 }
 
 /// The function that a worker is to run.

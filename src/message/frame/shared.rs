@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{CACHE, END, FAILURE, GIVING, PAYLOAD, PLACE};
-use super::{CLIENT, FUNCTION, Fields, Frame, PIPELINE, STAGE, end, failure, giving, place};
+use super::{
+    CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, PAYLOAD, PIPELINE, PLACE, STAGE,
+    end, failure, giving, place,
+};
 use crate::error::{Error, Result};
 use crate::message::wire::{BYTES, Reader, VARINT, Writer, malformed};
 use crate::message::{ENVELOPE, Path, session_of};

@@ -13,33 +13,14 @@ use std::time::{Duration, Instant};
 use super::short::{ShortWays, WayOut};
 use crate::core::custody::Ledger;
 use crate::core::link::client::{JobSettings, Output, Session, Standing, Submitted, What};
-use crate::core::link::{Line, Party, Post, PostSettings, WorkerSession};
+use crate::core::link::{Line, Post, PostSettings, WorkerSession};
 use crate::core::queue::Settings;
-use crate::message::link::{Envelope, Head, Hello, Outgoing, Welcome};
+use crate::message::link::Envelope;
 use crate::message::{Frame, FrameReader};
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
 use crate::part::route::Sorting;
-
-struct Over(Rc<RefCell<Session>>);
-
-impl Party for Over {
-    fn hello(&mut self) -> Hello {
-        self.0.borrow_mut().hello(0)
-    }
-    fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
-        self.0.borrow_mut().welcomed(0, welcome);
-    }
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
-        self.0.borrow_mut().heard(0, head, frames, out);
-    }
-    fn lost(&mut self, _: Instant) {
-        self.0.borrow_mut().lost(0);
-    }
-    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
-        self.0.borrow_mut().speak(0, out);
-    }
-}
+use crate::sim::client::Over;
 
 /// What lies on a wire, in order.
 type Wire = Vec<Vec<Vec<u8>>>;
@@ -89,7 +70,7 @@ impl Client {
         let job = session.borrow_mut().open(settings, Box::new(|_| {}));
         let job = job.expect("it has not ended");
         let topic = session.borrow().topic(job);
-        let mut line = Line::new(Over(session.clone()), now);
+        let mut line = Line::new(Over(session.clone(), 0), now);
         line.opened(now);
         Self {
             session,

@@ -215,13 +215,13 @@ pub fn text(case: &Case, measured: &[Measured]) -> String {
         "lost",
         "doubled",
     ]);
-    for row in rows(case, measured) {
-        let Row {
-            figure,
-            of,
-            spread,
-            ratio,
-        } = row;
+    for Row {
+        figure,
+        of,
+        spread,
+        ratio,
+    } in rows(case, measured)
+    {
         let digits = figure.digits;
         table.add_row([
             figure.name.to_owned(),
@@ -263,13 +263,13 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 /// A line for each figure, for programs.
 pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
     let mut lines = String::new();
-    for row in rows(case, measured) {
-        let Row {
-            figure,
-            of,
-            spread,
-            ratio,
-        } = row;
+    for Row {
+        figure,
+        of,
+        spread,
+        ratio,
+    } in rows(case, measured)
+    {
         let line = json!({
             "case": case.label,
             "figure": figure.name,
