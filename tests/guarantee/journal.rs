@@ -87,6 +87,11 @@ impl Journal {
         runs.collect()
     }
 
+    /// How many functions were begun beyond those that were asked for.
+    pub fn beyond(&self, asked: u64) -> u64 {
+        self.runs().len() as u64 - asked
+    }
+
     /// How many numbers were begun more than once, and the most often that one was.
     pub fn again(&self) -> (usize, usize) {
         let mut counts = HashMap::<u64, usize>::new();

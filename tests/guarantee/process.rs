@@ -118,6 +118,27 @@ impl Heard {
     }
 }
 
+/// Runs the job of a client while somebody disturbs it, and once more while that was not often
+/// enough, however fast the machine. `disturb` is called all the time, and returns how often it
+/// has disturbed so far. Returns the tally of each job.
+pub fn disturbed(client: &Role, least: u64, mut disturb: impl FnMut() -> u64) -> Vec<Tally> {
+    let mut tallies = Vec::new();
+    loop {
+        let mut client = client.start();
+        let mut disturbed = 0;
+        while client.ended().is_none() {
+            disturbed = disturb();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let tally = client.tally(Duration::from_secs(1));
+        tally.is_whole();
+        tallies.push(tally);
+        if disturbed >= least {
+            return tallies;
+        }
+    }
+}
+
 /// A running process. It is killed when it is dropped.
 pub struct Process {
     child: Child,
