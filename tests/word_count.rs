@@ -21,11 +21,10 @@ const BYTES: usize = 50 << 20;
 
 /// All files of real text that there are: of this repository, and of the crates that it uses.
 fn sources() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = cargo.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let crates = cargo.unwrap_or_default().join("registry/src");
-    let mut open = vec![root.join("src"), root.join("README.md"), crates];
+    let mut open = vec!["src".into(), "README.md".into(), crates];
     let mut files = Vec::new();
     while let Some(path) = open.pop() {
         if let Ok(entries) = fs::read_dir(&path) {

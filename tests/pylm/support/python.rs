@@ -6,9 +6,9 @@ use std::process::Command;
 
 /// A command that runs one of the Python programs in this folder.
 pub fn script(name: &str) -> Command {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/pylm")
-        .join(name);
+    // Cargo runs tests in the package's folder.
+    let program = Path::new("tests/pylm").join(name);
+    let program = std::path::absolute(program).unwrap();
     let mut command = Command::new(interpreter());
     command
         .arg(program)
