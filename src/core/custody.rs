@@ -32,6 +32,8 @@ pub(crate) struct Settled {
     /// Its number there.
     pub(crate) number: u64,
     pub(crate) result: Outcome,
+    /// Whether its sender was told so by [`Ticket::completes`].
+    pub(crate) told: bool,
 }
 
 /// How a message ended.
@@ -70,6 +72,7 @@ impl Ledger {
                 number,
                 lost: AtomicBool::new(false),
                 more: Mutex::default(),
+                told: false,
             }),
             settled: false,
         }
@@ -104,6 +107,7 @@ struct Charge {
     number: u64,
     lost: AtomicBool,
     more: Mutex<Outcome>,
+    told: bool,
 }
 
 impl Drop for Charge {
@@ -114,6 +118,7 @@ impl Drop for Charge {
             stream: self.stream,
             number: self.number,
             result,
+            told: self.told,
         });
     }
 }
@@ -149,6 +154,22 @@ impl Ticket {
 }
 
 impl Ticket {
+    /// If nothing is left of a message of this stream but this piece, which is about to be given
+    /// to its sender: the message's number, by which the sender is told that it is done with the
+    /// piece.
+    pub(crate) fn completes(&mut self, stream: u64) -> Option<u64> {
+        if planted!(CompleteTooEarly) {
+            return (self.charge.stream == stream).then_some(self.charge.number);
+        }
+        let charge = Arc::get_mut(&mut self.charge)?;
+        let is_plain = !*charge.lost.get_mut() && charge.more.get_mut().is_plain();
+        if charge.stream != stream || !is_plain {
+            return None;
+        }
+        charge.told = true;
+        Some(charge.number)
+    }
+
     /// Whoever had taken this piece over is done with it, and has this to tell.
     pub(crate) fn ended(self, outcome: Outcome) {
         if outcome.lost {
@@ -296,6 +317,33 @@ mod tests {
         assert_eq!((settled[0].stream, settled[0].number), (1, 7));
         assert!(settled[0].result.is_plain());
         assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn only_the_last_piece_of_a_message_completes_it() {
+        let ledger = ledger();
+        let mut ticket = ledger.ticket(1, 7);
+        let other = ticket.clone();
+        assert_eq!(ticket.completes(1), None);
+        other.done();
+        assert_eq!(ticket.completes(2), None);
+        assert_eq!(ticket.completes(1), Some(7));
+        ticket.done();
+        assert!(ledger.take()[0].told);
+    }
+
+    #[test]
+    fn a_piece_completes_nothing_of_which_there_is_something_to_tell() {
+        let ledger = ledger();
+        let mut ticket = ledger.ticket(1, 7);
+        ticket.clone().untracked();
+        assert_eq!(ticket.completes(1), None);
+        ticket.done();
+        let mut ticket = ledger.ticket(1, 8);
+        drop(ticket.clone());
+        assert_eq!(ticket.completes(1), None);
+        ticket.done();
+        assert!(ledger.take().iter().all(|settled| !settled.told));
     }
 
     #[test]

@@ -52,6 +52,8 @@ mod tests {
         PositionsByArrival,
         /// More is given than the taker lets.
         WindowIgnored,
+        /// With any piece of a message its client is told that it is the last.
+        CompleteTooEarly,
         /// A message is done when what came of it is sent, and not when that has come.
         DoneTooEarly,
         /// What a worker hands back is not said.
@@ -61,7 +63,7 @@ mod tests {
     }
 
     /// All of them.
-    pub(crate) const FAULTS: [Fault; 18] = [
+    pub(crate) const FAULTS: [Fault; 19] = [
         Fault::LostAck,
         Fault::NoFencing,
         Fault::CreditLeak,
@@ -77,6 +79,7 @@ mod tests {
         Fault::SlotNotInherited,
         Fault::PositionsByArrival,
         Fault::WindowIgnored,
+        Fault::CompleteTooEarly,
         Fault::DoneTooEarly,
         Fault::HandedBackInSilence,
         Fault::NoWakeUp,

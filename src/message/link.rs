@@ -10,6 +10,7 @@
 //! the results'.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::proto::link as proto;
@@ -37,6 +38,11 @@ const MOST_HEAD: usize = 4 << 20;
 
 /// The most things that are done, and the like, in one head.
 const MOST_NOTES: usize = 4_096;
+
+/// For how long something is kept back that nobody waits for, so that it goes with something
+/// else, and how much of it is.
+const SOON: Duration = Duration::from_millis(5);
+const MOST_UNHURRIED: usize = 32;
 
 /// How many frames a message on the link has at the most.
 pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;
@@ -229,6 +235,9 @@ pub(crate) struct Outgoing {
     small: usize,
     bytes: usize,
     notes: usize,
+    /// How many of the notes need not be said at once, and since when there are any.
+    unhurried: usize,
+    since: Option<Instant>,
 }
 
 impl Outgoing {
@@ -238,6 +247,15 @@ impl Outgoing {
         self.notes += 1;
         if self.notes >= MOST_NOTES {
             self.close();
+        }
+    }
+
+    /// The same of what nobody waits for: it is said with the next thing that is, or soon.
+    pub(crate) fn note_unhurried(&mut self, say: impl FnOnce(&mut Head)) {
+        self.note(say);
+        // Not if that has closed the head.
+        if self.notes > 0 {
+            self.unhurried += 1;
         }
     }
 
@@ -334,6 +352,37 @@ impl Outgoing {
         }
         self.ready.push(Envelope { head, frames });
         (self.small, self.bytes, self.notes) = (0, 0, 0);
+        (self.unhurried, self.since) = (0, None);
+    }
+
+    /// Whether there are messages to be said, and not only notes.
+    pub(crate) fn has_messages(&self) -> bool {
+        let Head {
+            sizes,
+            tasks,
+            results,
+            ..
+        } = &self.head;
+        !self.ready.is_empty() || !sizes.is_empty() || tasks.is_some() || results.is_some()
+    }
+
+    /// Whether nothing is to be said but what nobody waits for, and not too much of that.
+    fn is_unhurried(&self) -> bool {
+        let notes = self.notes;
+        !self.has_messages() && notes == self.unhurried && (1..MOST_UNHURRIED).contains(&notes)
+    }
+
+    /// All that is to be said now, in order.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Envelope> {
+        if self.is_unhurried() && now < *self.since.get_or_insert(now) + SOON {
+            return Vec::new();
+        }
+        self.take()
+    }
+
+    /// When more is due than now, though nothing is added.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + SOON)
     }
 
     /// Whether there is nothing to say.
@@ -421,6 +470,42 @@ mod tests {
         assert_eq!(seen[..7], given);
         assert_eq!(seen.len(), 10);
         assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_said_with_the_next_thing_or_soon() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::default();
+        let done = |outgoing: &mut Outgoing, number| {
+            outgoing.note_unhurried(|head| head.done.push(number));
+        };
+        done(&mut outgoing, 1);
+        assert_eq!(outgoing.deadline(), None);
+        assert!(outgoing.take_due(now).is_empty());
+        assert_eq!(outgoing.deadline(), Some(now + SOON));
+        done(&mut outgoing, 2);
+        assert!(outgoing.take_due(now + SOON / 2).is_empty());
+        let said = outgoing.take_due(now + SOON);
+        assert_eq!(said[0].head.done, [1, 2]);
+        assert_eq!(outgoing.deadline(), None);
+
+        done(&mut outgoing, 3);
+        assert!(outgoing.take_due(now).is_empty());
+        outgoing.item(1, frame(20));
+        assert!(outgoing.has_messages());
+        let said = outgoing.take_due(now);
+        assert_eq!((said.len(), &said[0].head.done[..]), (1, &[3][..]));
+
+        done(&mut outgoing, 4);
+        outgoing.note(|head| head.drain = true);
+        assert_eq!(outgoing.take_due(now)[0].head.done, [4]);
+
+        (0..MOST_UNHURRIED as u64).for_each(|number| done(&mut outgoing, number));
+        assert_eq!(outgoing.take_due(now)[0].head.done.len(), MOST_UNHURRIED);
+
+        done(&mut outgoing, 5);
+        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, &[]);
+        assert_eq!(outgoing.take_due(now)[0].head.done, [5]);
     }
 
     #[test]

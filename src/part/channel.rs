@@ -39,13 +39,18 @@ pub(super) fn channel_ringing(bell: Arc<Bell>) -> (Outlet, Inlet) {
 fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
     let (sender, receiver) = crossbeam_channel::bounded(batches);
     let room = Room::default();
+    let (senders, receivers) = (Arc::new(()), Arc::new(()));
     let outlet = Outlet {
         sender,
+        receivers: Arc::downgrade(&receivers),
+        _senders: senders.clone(),
         bell: RingOnDrop(bell.clone()),
         room: room.clone(),
     };
     let inlet = Inlet {
         receiver,
+        senders: Arc::downgrade(&senders),
+        _receivers: receivers,
         bell,
         room: MoreRoom(room),
     };
@@ -57,6 +62,11 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
 pub struct Outlet {
     // In this order: the receiver looks when the bell rings, so first the end, then the bell.
     sender: Sender<Batch>,
+    /// Counts those who send, for the receiver to look at.
+    _senders: Arc<()>,
+    /// Whether anybody receives. (A `select` with no wait would tell both, after it has yielded
+    /// the processor some times over in vain.)
+    receivers: Weak<()>,
     bell: RingOnDrop,
     room: Room,
 }
@@ -145,9 +155,7 @@ impl Outlet {
     /// Whether [`try_send`](Self::try_send) would not give a batch back as
     /// [`Full`](NotSent::Full).
     pub(super) fn has_room(&self) -> bool {
-        let mut select = Select::new();
-        select.send(&self.sender);
-        select.try_ready().is_ok()
+        !self.sender.is_full() || self.receivers.strong_count() == 0
     }
 
     /// Adds the wait for room to a select.
@@ -164,6 +172,9 @@ impl Outlet {
 pub struct Inlet {
     // In this order: the sender looks when its bell rings, so first the end, then the bell.
     receiver: Receiver<Batch>,
+    _receivers: Arc<()>,
+    /// Whether anybody sends.
+    senders: Weak<()>,
     bell: Arc<Bell>,
     room: MoreRoom,
 }
@@ -255,9 +266,7 @@ impl Inlet {
 
     /// Whether [`try_recv`](Self::try_recv) has something to say: a batch, or the end.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut select = Select::new();
-        select.recv(&self.receiver);
-        select.try_ready().is_ok()
+        !self.receiver.is_empty() || self.senders.strong_count() == 0
     }
 
     /// Adds the wait for a batch, or the end, to a select.

@@ -279,7 +279,8 @@ impl Component {
             return Some(format!("{} has {open} messages open", self.id));
         }
         let open = self.post.clients().map_or(0, Clients::most_open);
-        (open > self.plan.credit.max(1))
+        // What it submits, and what it knows to be done as soon as it acknowledges the outputs.
+        (open > 2 * self.plan.credit.max(1))
             .then(|| format!("{} has {open} messages of a client open", self.id))
     }
 

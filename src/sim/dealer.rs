@@ -119,6 +119,7 @@ pub(super) fn text(envelope: &Envelope) -> String {
     }
     for (say, all) in [
         ("done", &head.done),
+        ("complete", &head.complete),
         ("heard", &head.heard),
         ("cancel", &head.cancel),
     ] {

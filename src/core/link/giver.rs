@@ -59,7 +59,7 @@ impl<T> Giver<T> {
 
     /// The next message to send, with its number, if the taker lets it be given. It counts as
     /// sent.
-    pub(crate) fn give(&mut self) -> Option<(u64, &T)> {
+    pub(crate) fn give(&mut self) -> Option<(u64, &mut T)> {
         if self.is_held_up() && !planted!(WindowIgnored) {
             return None;
         }
@@ -69,7 +69,8 @@ impl<T> Giver<T> {
         let number = self.next;
         self.next += 1;
         self.given.insert(number, kept);
-        self.given.get(number).map(|kept| (number, &kept.item))
+        let kept = self.given.get_mut(number)?;
+        Some((number, &mut kept.item))
     }
 
     /// Whether something waits that the taker does not let be given yet.

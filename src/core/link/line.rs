@@ -195,7 +195,7 @@ impl<P: Party> Line<P> {
 
     /// What is to be sent now: a heartbeat at the least, when it is time for one.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Envelope> {
-        let mut said = self.out.take();
+        let mut said = self.out.take_due(now);
         let is_due = now.saturating_duration_since(self.said) >= BEAT;
         if said.is_empty() && is_due && self.state == State::Welcome {
             said.push(Envelope::default());
@@ -213,7 +213,8 @@ impl<P: Party> Line<P> {
             State::Asking { since } => since + ANSWER,
             State::Welcome => {
                 let own = (self.heard + SILENCE).min(self.said + BEAT);
-                self.party.deadline().map_or(own, |party| party.min(own))
+                let others = [self.party.deadline(), self.out.deadline()];
+                others.into_iter().flatten().fold(own, Instant::min)
             }
         }
     }

@@ -466,8 +466,9 @@ impl Outlets {
         }
     }
 
-    /// Has everybody who may get something new get it.
-    pub(crate) fn speak(&mut self, peers: &mut Peers) {
+    /// Has everybody who may get something new get it. `stream` tells by which stream a client
+    /// submits here, if it does: so it is told with a piece that this is all of a message.
+    pub(crate) fn speak(&mut self, peers: &mut Peers, stream: impl Fn(&str) -> Option<u64>) {
         for (name, index) in std::mem::take(&mut self.ready) {
             let Some(topic) = self.topics.get_mut(&name) else {
                 continue;
@@ -482,7 +483,10 @@ impl Outlets {
             };
             let limit = slot.max_message;
             let taker = if is_client { "client" } else { "step" };
+            let own = is_client.then(|| stream(&slot.session)).flatten();
             while let Some((number, item)) = slot.giver.give() {
+                let ticket = item.ticket.as_mut();
+                let completes = own.and_then(|own| ticket?.completes(own));
                 let frame = match item.frame.payload().len() <= limit {
                     true => item.frame.clone(),
                     false => {
@@ -491,6 +495,11 @@ impl Outlets {
                     }
                 };
                 out.item(number, frame);
+                if let Some(message) = completes
+                    && !(planted!(LostAck) && message % 5 == 0)
+                {
+                    out.note(|head| head.complete.push(message));
+                }
             }
         }
     }

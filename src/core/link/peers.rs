@@ -185,13 +185,12 @@ impl Peers {
             let frames = Vec::new();
             all.push((conn, Envelope { head, frames }));
         }
-        for conn in std::mem::take(&mut self.spoken) {
-            let Some(peer) = self.known.get_mut(&conn) else {
-                continue;
-            };
-            peer.has_spoken = false;
-            peer.said = Some(now);
-            all.extend(peer.out.take().into_iter().map(|said| (conn, said)));
+        let spoken = std::mem::take(&mut self.spoken);
+        // Messages first: somebody waits for them.
+        for messages in [true, false] {
+            for conn in &spoken {
+                self.say_to(*conn, messages, now, &mut all);
+            }
         }
         if self.is_time(now) {
             let mut next = now + BEAT;
@@ -209,9 +208,38 @@ impl Peers {
         all
     }
 
+    /// Says what is to be said to a peer, if that is messages, or if it is none. What can wait is
+    /// asked for again.
+    fn say_to(
+        &mut self,
+        conn: Conn,
+        messages: bool,
+        now: Instant,
+        all: &mut Vec<(Conn, Envelope)>,
+    ) {
+        let peer = self.known.get_mut(&conn).filter(|peer| peer.has_spoken);
+        let Some(peer) = peer.filter(|peer| peer.out.has_messages() == messages) else {
+            return;
+        };
+        let said = peer.out.take_due(now);
+        match peer.out.deadline() {
+            Some(_) => self.spoken.push(conn),
+            None => {
+                peer.has_spoken = false;
+                peer.said = Some(now);
+            }
+        }
+        all.extend(said.into_iter().map(|said| (conn, said)));
+    }
+
     /// When to call [`take`](Self::take) again though nothing happens.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let some = !self.known.is_empty();
-        some.then(|| self.beat.unwrap_or(now))
+        if self.known.is_empty() {
+            return None;
+        }
+        let peers = self.spoken.iter().filter_map(|conn| self.known.get(conn));
+        let kept_back = peers.filter_map(|peer| peer.out.deadline()).min();
+        let beat = self.beat.unwrap_or(now);
+        Some(kept_back.map_or(beat, |until| until.min(beat)))
     }
 }

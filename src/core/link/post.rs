@@ -463,7 +463,9 @@ impl Post {
         }
         // Tasks may have come to their end by that.
         self.settle();
-        self.outlets.speak(&mut self.peers);
+        let clients = self.clients.as_ref();
+        self.outlets
+            .speak(&mut self.peers, |session| clients?.stream_of(session));
     }
 
     fn look_around(&mut self, now: Instant) {

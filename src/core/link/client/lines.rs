@@ -9,6 +9,9 @@ use crate::core::link::{Credit, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
 use crate::message::{Failure, Frame};
 
+/// So many acknowledgements are told at once though nobody waits for them.
+const MANY: usize = 32;
+
 impl Session {
     pub(crate) fn hello(&mut self, line: usize) -> Hello {
         let id = self.id.clone();
@@ -88,8 +91,9 @@ impl Session {
         frames: Vec<Frame>,
         out: &mut Outgoing,
     ) {
+        let is_last = line == 0 && frames.len() == head.complete.len();
         for (number, frame) in (head.first..=u64::MAX).zip(frames) {
-            self.item(line, number, frame);
+            self.item(line, number, frame, is_last);
         }
         if line > 0 {
             return;
@@ -97,7 +101,12 @@ impl Session {
         if let Some(credit) = head.credit {
             self.giver.set_credit(credit);
         }
-        for number in head.done {
+        // Of what has not come, nothing is done.
+        let complete = match self.lines[line].broken {
+            true => Vec::new(),
+            false => head.complete,
+        };
+        for number in head.done.into_iter().chain(complete) {
             if let Some(message) = self.giver.done(number) {
                 self.done(&message);
             }
@@ -118,7 +127,7 @@ impl Session {
         }
     }
 
-    fn item(&mut self, line: usize, number: u64, frame: Frame) {
+    fn item(&mut self, line: usize, number: u64, frame: Frame, is_last: bool) {
         let incoming = &mut self.lines[line];
         match incoming.taker.take(number) {
             Taken::New => {}
@@ -136,6 +145,7 @@ impl Session {
             run: incoming.run,
             number,
             size,
+            is_last,
         };
         self.output(frame, origin);
     }
@@ -153,10 +163,15 @@ impl Session {
         }
         if self.lines[line].is_pressing() && self.jobs.values().any(Job::is_hungry) {
             self.acknowledge_early();
+            self.lines[line].is_awaited = true;
         }
         let incoming = &mut self.lines[line];
+        let is_awaited = std::mem::take(&mut incoming.is_awaited) || incoming.done.len() >= MANY;
         for done in incoming.done.chunks(MOST_DONE) {
-            out.note(|head| head.done.extend(done));
+            match is_awaited {
+                true => out.note(|head| head.done.extend(done)),
+                false => out.note_unhurried(|head| head.done.extend(done)),
+            }
         }
         incoming.done.clear();
     }

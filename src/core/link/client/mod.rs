@@ -12,6 +12,10 @@
 //! has been acknowledged here. Outputs come from the server, and from the last step if that is
 //! another; each is acknowledged when its reader has taken it, or at once if nobody wants it: a
 //! double, or one of a job that is over. What a job knows of its messages is in [`job`].
+//!
+//! Of an output that is all of its message the server says so at once, as it is the rule: then
+//! the message is done here, and nobody waits for the acknowledgement, which goes with the next
+//! thing that is said.
 
 mod job;
 mod lines;
@@ -63,6 +67,8 @@ pub(crate) struct Origin {
     run: u64,
     number: u64,
     size: u64,
+    /// Whether nobody waits for the acknowledgement: its message is known to be done.
+    is_last: bool,
 }
 
 /// How much may be submitted before it is asked again.
@@ -104,8 +110,9 @@ struct Incoming {
     run: u64,
     /// The bytes of what is open.
     bytes: u64,
-    /// What is to be acknowledged.
+    /// What is to be acknowledged, and whether somebody waits for that.
     done: Vec<u64>,
+    is_awaited: bool,
     welcome: bool,
     /// Whether something is missing in it.
     broken: bool,
@@ -284,6 +291,7 @@ fn acknowledge(lines: &mut [Incoming], at: Origin) {
         line.bytes -= at.size;
         line.taker.ended(at.number, custody::Outcome::default());
         line.done.push(at.number);
+        line.is_awaited |= !at.is_last;
     }
 }
 

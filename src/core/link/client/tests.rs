@@ -385,6 +385,31 @@ fn each_message_gives_its_result_and_the_job_ends_by_itself() {
 }
 
 #[test]
+fn what_is_all_of_a_message_completes_it_and_is_acknowledged_with_the_next_thing_said() {
+    let mut world = World::new(1);
+    let job = world.open(false, true);
+    world.submit(job, 2);
+    while world.carry() {}
+    let work = std::mem::take(&mut world.servers[0].work);
+    for (number, frame) in work {
+        let complete = Head {
+            first: number,
+            complete: vec![number],
+            ..Head::default()
+        };
+        let mut out = Outgoing::default();
+        let mut session = world.session.borrow_mut();
+        session.heard(0, complete, vec![frame], &mut out);
+        session.speak(0, &mut out);
+        assert!(out.take_due(world.now).is_empty());
+        assert_eq!(out.take()[0].head.done, [number]);
+    }
+    assert!(world.read(job).is_none());
+    assert!(matches!(world.read(job), Some(Standing::Complete(None))));
+    assert_eq!(world.numbers(), [1, 2]);
+}
+
+#[test]
 fn messages_of_which_nothing_or_several_things_come_need_no_count() {
     let mut world = World::new(1);
     let none = world.open(false, true);

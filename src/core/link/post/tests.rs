@@ -44,6 +44,79 @@ fn has(run: u64, received: u64, open: &[u64]) -> Option<Position> {
     })
 }
 
+/// A client's hello.
+fn client(nonce: u64, position: Option<Position>) -> Head {
+    let mut head = hello(nonce, position);
+    if let Some(hello) = &mut head.hello {
+        hello.kind = Kind::Client.into();
+        hello.session = "c".to_owned();
+        hello.topic = "c".to_owned();
+    }
+    head
+}
+
+#[test]
+fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
+    let now = Instant::now();
+    let mut post = post();
+    let say = |post: &mut Post| {
+        post.tick(now);
+        let said = post.take(now).into_iter();
+        said.map(|(_, envelope)| envelope.head).collect::<Vec<_>>()
+    };
+    post.receive(1, client(1, None), vec![], now);
+    let run = say(&mut post)[0].welcome.as_ref().expect("a welcome").run;
+    let frames = [1, 2].map(|number| {
+        let mut frame = Frame::new("", "c/1", "s.f", "", b"x");
+        frame.set_place(number, &[]);
+        frame
+    });
+    let items = Head {
+        first: 1,
+        ..Head::default()
+    };
+    post.receive(1, items, frames.to_vec(), now);
+    let one = post.next_submitted().expect("the first");
+    let two = post.next_submitted().expect("the second");
+    let result = |Item { frame, ticket }| Made {
+        frame,
+        ticket: Some(ticket),
+    };
+    // Of the first there are two pieces; one is on its way still.
+    let piece = Item {
+        frame: one.frame,
+        ticket: one.ticket.clone(),
+    };
+    post.give_client(result(piece), now);
+    let head = say(&mut post).remove(0);
+    assert_eq!((head.sizes.len(), head.complete.len()), (1, 0));
+    post.give_client(result(two), now);
+    let head = say(&mut post).remove(0);
+    assert_eq!((head.sizes.len(), &head.complete[..]), (1, &[2][..]));
+    // What is not said to have come is given again, with the same word.
+    post.unreachable(1, &[], now);
+    post.receive(2, client(2, has(run, 1, &[])), vec![], now);
+    let heads = say(&mut post);
+    let welcome = heads.iter().find_map(|head| head.welcome.as_ref());
+    let known = welcome.and_then(|welcome| welcome.position.clone());
+    assert_eq!(known.expect("a position").open, [1, 1]);
+    assert!(heads.iter().any(|head| head.complete == [2]));
+    // It needs not be told again when it is done with it.
+    let done = Head {
+        done: vec![2],
+        ..Head::default()
+    };
+    post.receive(2, done, vec![], now);
+    one.ticket.done();
+    let heads = say(&mut post);
+    assert!(heads.iter().all(|head| head.done == [1]), "{heads:?}");
+    let left = [
+        "client c has 0 open, inbox (0, 0)",
+        "topic c keeps 0, and holds 0",
+    ];
+    assert_eq!(post.left(), left);
+}
+
 #[test]
 fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
     let now = Instant::now();
