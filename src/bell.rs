@@ -10,6 +10,10 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 
+/// How often a thread lets others run before it sleeps: where there are fewer processors than
+/// threads, one of those has what it waits for, and neither has to be woken for it.
+const YIELDS: usize = 4;
+
 /// Wakes a thread that waits at its socket for something else than its socket.
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread
@@ -80,9 +84,15 @@ impl Bell {
     /// something to do already.
     pub(crate) fn sleep(
         &self,
-        ready: impl FnOnce() -> bool,
+        mut ready: impl FnMut() -> bool,
         wait: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        for _ in 0..YIELDS {
+            std::thread::yield_now();
+            if ready() {
+                return Ok(());
+            }
+        }
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let result = if ready() { Ok(()) } else { wait() };
@@ -135,7 +145,7 @@ mod tests {
         let ringer = std::thread::spawn({
             let (bell, said) = (bell.clone(), said.clone());
             move || {
-                for _ in 0..TIMES {
+                for _ in 0..4TIMES {
                     said.fetch_add(1, Ordering::Relaxed);
                     bell.ring();
                 }
