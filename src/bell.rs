@@ -145,7 +145,7 @@ mod tests {
         let ringer = std::thread::spawn({
             let (bell, said) = (bell.clone(), said.clone());
             move || {
-                for _ in 0..4TIMES {
+                for _ in 0..TIMES {
                     said.fetch_add(1, Ordering::Relaxed);
                     bell.ring();
                 }
