@@ -79,10 +79,43 @@ fn context() -> Arc<Context> {
         .iter()
         .filter(|context| context.strong_count() < MOST_SOCKETS);
     with_room.find_map(Weak::upgrade).unwrap_or_else(|| {
-        let context = Arc::new(Context(zmq::Context::new()));
+        let context = Arc::new(Context(new_context()));
         all.push(Arc::downgrade(&context));
         context
     })
+}
+
+/// A context whose threads are libzmq's own and take no processor away from whoever has just
+/// given them something: so they find more of it when they run. (They take after the thread that
+/// opens the first socket; `ZMQ_THREAD_SCHED_POLICY` would end the process where the policy is not
+/// allowed.)
+fn new_context() -> zmq::Context {
+    let open = || {
+        let context = zmq::Context::new();
+        run_in_batches();
+        // A failure shows when a socket is needed.
+        let _ = context.socket(zmq::PAIR);
+        context
+    };
+    let thread = std::thread::Builder::new().name("palm:io".to_owned());
+    match thread.spawn(open).map(std::thread::JoinHandle::join) {
+        Ok(Ok(context)) => context,
+        _ => zmq::Context::new(),
+    }
+}
+
+/// Has this thread, and those that it starts, not take the processor away from another when they
+/// are woken, if the system allows it.
+fn run_in_batches() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: both calls take this thread (0), and the second a pointer to a live `sched_param`,
+    // which it reads only before it returns.
+    unsafe {
+        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
+            let param = libc::sched_param { sched_priority: 0 };
+            libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
+        }
+    }
 }
 
 /// The kinds of sockets that the pylm wire has.
@@ -567,32 +600,31 @@ impl Socket {
     /// A thread that also waits for something that is announced by the bell calls this from
     /// within [`Bell::sleep`].
     pub(crate) fn wait(&self, want: Want, bell: &Bell, timeout: Option<Duration>) -> Result<()> {
+        wait_for_any(&[(self, want)], bell, timeout)
+    }
+
+    /// Adds what is wanted of it to what is polled.
+    fn poll_items<'a>(&'a self, want: Want, items: &mut Vec<zmq::PollItem<'a>>) -> Result<()> {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
             Want::News | Want::Nothing => zmq::PollEvents::empty(),
         };
-        let mut items = [
-            self.inner.as_poll_item(events),
-            zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN),
-            zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
-            zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
-        ];
-        let mut used = 2;
+        items.push(self.inner.as_poll_item(events));
         if matches!(want, Want::ReadOrNews | Want::News) {
             let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
-            items[used] = zmq::PollItem::from_fd(fd, zmq::POLLIN);
-            used += 1;
+            items.push(zmq::PollItem::from_fd(fd, zmq::POLLIN));
         }
         if let Some((monitor, _)) = &self.watch {
-            items[used] = monitor.0.as_poll_item(zmq::POLLIN);
-            used += 1;
+            items.push(monitor.0.as_poll_item(zmq::POLLIN));
         }
-        let timeout = timeout.map_or(-1, milliseconds);
-        match zmq::poll(&mut items[..used], timeout) {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-            Err(error) => Err(self.broken(error)),
-        }
+        Ok(())
+    }
+
+    /// Whether it is bound for those in this process, of whom there is no news.
+    pub(crate) fn is_local(&self) -> bool {
+        let bound = self.bound.as_ref();
+        bound.is_some_and(|address| address.starts_with("inproc:"))
     }
 
     /// Whether there is somebody to write to, with room.
@@ -672,13 +704,30 @@ impl Socket {
     }
 }
 
+/// Waits for any of these sockets of one thread, the bell, or the time-out. May return early.
+/// As [`Socket::wait`].
+pub(crate) fn wait_for_any(
+    sockets: &[(&Socket, Want)],
+    bell: &Bell,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    let mut items = Vec::with_capacity(2 * sockets.len() + 1);
+    items.push(zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN));
+    for (socket, want) in sockets {
+        socket.poll_items(*want, &mut items)?;
+    }
+    match zmq::poll(&mut items, timeout.map_or(-1, milliseconds)) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(match sockets.first() {
+            Some((socket, _)) => socket.broken(error),
+            None => Error::system("a wait failed")(text(error)),
+        }),
+    }
+}
+
 /// Waits for a bell, or the time-out. May return early.
 pub(crate) fn wait_for(bell: &Bell, timeout: Duration) -> Result<()> {
-    let mut items = [zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN)];
-    match zmq::poll(&mut items, milliseconds(timeout)) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(error) => Err(Error::system("a wait failed")(text(error))),
-    }
+    wait_for_any(&[], bell, Some(timeout))
 }
 
 /// Rounded up: a wait of less than a millisecond must not become a busy loop.

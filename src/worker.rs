@@ -12,15 +12,8 @@ use crate::core::link::WorkerSession;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Runner};
 use crate::message::DEFAULT_MAX_MESSAGE;
-use crate::part::{
-    Context, Crew, Duty, Find, Place, Push, Receive, Running, Signal, Source, Target, TaskLink,
-    channel, channel_of, spawn_work,
-};
+use crate::part::{Context, Crew, Duty, Find, Running, Signal, Target, TaskLink, WiredTasks};
 use crate::wire::Wire;
-
-/// How many messages libzmq and the worker each keep ready on the pylm wire: what a busy worker
-/// hoards.
-const PREFETCH: u16 = 16;
 
 /// How often a worker on the pylm wire looks whether its master has moved, and how long one on
 /// the link waits for each answer to where it is.
@@ -188,33 +181,13 @@ impl Worker {
         let (from_master, to_master) = (Target::new(from_master), Target::new(to_master));
 
         let mut crew = Crew::new(&self.name);
-        let (pulled, work) = channel_of(1)?;
-        let (done, results) = channel()?;
-        let pull = Receive {
-            name: "Pull".to_owned(),
-            source: Source::Pull,
-            place: Place::Connect(from_master.clone()),
+        let tasks = WiredTasks {
+            from: from_master.clone(),
+            to: to_master.clone(),
             max_message: self.max_message,
-            fill_id: false,
-            high_water: Some(PREFETCH),
+            runner: Arc::new(self.runner()),
         };
-        pull.spawn(&mut crew, Some(pulled))?;
-        spawn_work(
-            &mut crew,
-            "Functions",
-            1,
-            Arc::new(self.runner()),
-            work,
-            Some(done),
-        );
-        let push = Push {
-            name: "Push".to_owned(),
-            place: Place::Connect(to_master.clone()),
-            high_water: None,
-            ends_when_idle: false,
-            crowd: None,
-        };
-        push.spawn(&mut crew, Some(results));
+        tasks.spawn(&mut crew)?;
         crew.spawn("Watch", Duty::Serves, move |context| {
             context.ready(None)?;
             watch(context, &master, &from_master, &to_master);

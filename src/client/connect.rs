@@ -46,7 +46,6 @@ impl ClientBuilder {
             place: Place::Connect(Target::new(&addresses.pull)),
             high_water: None,
             ends_when_idle: true,
-            crowd: None,
         };
         push.spawn(&mut crew, Some(inlet));
         let subscribe = Subscribe {

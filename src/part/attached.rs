@@ -73,8 +73,6 @@ pub(super) struct Plan {
     pub(super) max_message: usize,
     /// The most messages in libzmq's queue for a peer, if not the usual number.
     pub(super) high_water: Option<u16>,
-    /// Whether its peers are counted.
-    pub(super) watched: bool,
 }
 
 /// An open socket, at its place.
@@ -129,9 +127,6 @@ impl Plan {
         }
         if let Some(messages) = self.high_water {
             socket.set_high_water(messages)?;
-        }
-        if self.watched {
-            socket.watch_peers()?;
         }
         match &self.place {
             Place::Bind(address) => {

@@ -162,7 +162,6 @@ impl Part for PullBypass {
             place: Place::connect(&self.address),
             max_message: self.max_message,
             high_water: None,
-            watched: false,
         };
         crew.spawn(&wiring.name, Duty::Serves, move |context| {
             context.wake_by(&bell);

@@ -77,6 +77,29 @@ impl Context {
         Ok(())
     }
 
+    /// The same, under the name of a part that this thread does the work of, too.
+    pub(crate) fn of(&self, part: &str) -> Self {
+        Self {
+            component: self.component.clone(),
+            part: part.to_owned(),
+            soft: self.soft.clone(),
+            late: self.late.clone(),
+            hard: self.hard.clone(),
+            events: self.events.clone(),
+            go: self.go.clone(),
+            deserted: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells what such a part has bound. Before the thread is [`ready`](Self::ready).
+    pub(crate) fn has_bound(&self, address: String) {
+        log::info!(target: &self.component, "starting part {} at {address}", self.part);
+        let _ = self.events.send(Event::Bound {
+            part: self.part.clone(),
+            address,
+        });
+    }
+
     /// Has both signals ring a part's bell.
     pub(crate) fn wake_by(&self, bell: &Arc<Bell>) {
         self.soft.rings(bell.clone());
@@ -123,6 +146,11 @@ impl Context {
 }
 
 enum Event {
+    /// A part that has no thread of its own has bound an address.
+    Bound {
+        part: String,
+        address: String,
+    },
     Ready {
         part: String,
         bound: Option<String>,
@@ -261,10 +289,13 @@ impl Crew {
 
     fn all_ready(&self) -> Result<BTreeMap<String, String>> {
         let mut bound = BTreeMap::new();
-        for _ in 0..self.members.len() {
+        let mut ready = 0;
+        while ready < self.members.len() {
             match self.events.1.recv() {
+                Ok(Event::Bound { part, address }) => drop(bound.insert(part, address)),
                 Ok(Event::Ready { part, bound: at }) => {
                     bound.extend(at.map(|at| (part, at)));
+                    ready += 1;
                 }
                 Ok(Event::Ended { id, result, .. }) => {
                     let part = self.members.iter().find(|member| member.id == id);

@@ -1,13 +1,17 @@
 //! The palm link of a component: ROUTER, binds.
 //!
 //! ```text
-//!           ┌──────────────── LinkService: one thread, one ROUTER, one Post ───────────────┐
-//! clients ═►│ submitted ─► LinkClients ─► router                                           │
+//!           ┌──────────────── LinkService: one thread, its sockets, one Post ──────────────┐
+//! clients ═►│ submitted ─► LinkClients ─► router   (Pull: the pylm wire)                   │
 //! workers ◄═│ tasks ◄───── LinkWorkers ◄─ router   (WorkerPush, WorkerPull: the pylm wire) │
 //!         ═►│ results ───► LinkWorkers ─► router                                           │
 //! clients,◄═│ kept ◄────── LinkPublisher ◄─ router   (Pub: the pylm wire)                  │
 //! steps     └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! The same thread owns the sockets of the pylm wire. So where no hook has a say a message
+//! changes no thread on its way through a master ([`short`]), whichever wires it comes and goes
+//! by.
 
 mod connections;
 #[cfg(test)]
@@ -15,16 +19,16 @@ mod cost;
 mod exit;
 mod short;
 mod thread;
+mod wired;
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 pub(crate) use short::ShortWays;
 use thread::Linking;
+use wired::{PULL, WORKER_PULL, WORKER_PUSH, Wired};
 
-use super::channel::channel_ringing;
-use super::publish::{BesideLink, Topics};
+use super::publish::Topics;
 use super::wiring::{Bypass, Inbound, Outbound, Part, Wiring};
 use super::{
     Crew, Duty, Inlet, Outlet, PubService, PullService, WorkerPullService, WorkerPushService,
@@ -88,26 +92,29 @@ pub struct LinkService {
 /// What the faces of a link leave with it when they are started.
 #[derive(Default)]
 struct Faces {
-    submitted: Option<Outlet>,
+    submit: Option<Submit>,
     work: Option<Work>,
     publish: Option<Publish>,
+}
+
+struct Submit {
+    submitted: Option<Outlet>,
+    pull: PullService,
 }
 
 struct Work {
     tasks: Option<Inlet>,
     results: Option<Outlet>,
-    to_wire: Outlet,
-    from_wire: Inlet,
-    crowd: Receiver<(usize, bool)>,
+    push: WorkerPushService,
+    pull: WorkerPullService,
 }
 
 struct Publish {
+    name: String,
     messages: Inlet,
-    to_wire: Outlet,
+    publisher: PubService,
     topics: Topics,
     bounds: Bounds,
-    address: Sender<String>,
-    subscribers: Receiver<(String, usize)>,
 }
 
 /// What clients submit, over a [link](LinkService::clients) and on the pylm wire.
@@ -203,22 +210,19 @@ impl LinkService {
 impl Part for LinkClients {
     const GIVES: bool = true;
     const TAKES: bool = false;
-    const WITHIN: &'static [&'static str] = &["Pull"];
+    const WITHIN: &'static [&'static str] = &[PULL];
 
     fn check(&self) -> Result<()> {
         self.pull.check()
     }
 
-    /// Starts the part for the pylm wire. The link's own thread does the rest.
-    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
-        self.faces.lock().submitted = wiring.outlet.clone();
-        self.pull.spawn(
-            crew,
-            Wiring {
-                outlet: wiring.outlet,
-                ..Wiring::new("Pull", wiring.store)
-            },
-        )
+    /// The link's thread does the work.
+    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
+        self.faces.lock().submit = Some(Submit {
+            submitted: wiring.outlet,
+            pull: self.pull,
+        });
+        Ok(())
     }
 }
 
@@ -228,7 +232,7 @@ impl Part for LinkWorkers {
     const GIVES: bool = true;
     const TAKES: bool = true;
     const ANSWERS: bool = true;
-    const WITHIN: &'static [&'static str] = &["WorkerPush", "WorkerPull"];
+    const WITHIN: &'static [&'static str] = &[WORKER_PUSH, WORKER_PULL];
 
     fn check(&self) -> Result<()> {
         self.push.check()?;
@@ -239,34 +243,13 @@ impl Part for LinkWorkers {
         Some(self.bell.clone())
     }
 
-    /// Starts the parts for the pylm wire. The link's own thread does the rest.
-    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
-        let (tell, crowd) = crossbeam_channel::unbounded();
-        let bell = self.bell.clone();
-        let push = self.push.with_crowd(
-            "WorkerPush",
-            Box::new(move |peers, gone| {
-                // A link that is gone needs to hear nothing.
-                let _ = tell.send((peers, gone));
-                bell.announce();
-            }),
-        );
-        let (to_wire, tasks) = super::channel_of(1)?;
-        push.spawn(crew, Some(tasks));
-        let (results, from_wire) = channel_ringing(self.bell.clone());
-        self.pull.spawn(
-            crew,
-            Wiring {
-                outlet: Some(results),
-                ..Wiring::new("WorkerPull", wiring.store.clone())
-            },
-        )?;
+    /// The link's thread does the work.
+    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
         self.faces.lock().work = Some(Work {
             tasks: wiring.inlet,
             results: wiring.outlet,
-            to_wire,
-            from_wire,
-            crowd,
+            push: self.push,
+            pull: self.pull,
         });
         Ok(())
     }
@@ -287,37 +270,19 @@ impl Part for LinkPublisher {
         Some(self.bell.clone())
     }
 
-    /// Starts the part for the pylm wire. The link's own thread does the rest.
-    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+    /// The link's thread does the work.
+    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
         let Some(messages) = wiring.inlet else {
             return Ok(());
         };
         let mut publisher = self.publisher;
-        let (tell, subscribers) = crossbeam_channel::unbounded();
-        let (say_where, address) = crossbeam_channel::bounded(1);
-        let bell = self.bell.clone();
-        let (topics, bounds) = publisher.beside(BesideLink {
-            address,
-            subscribers: Box::new(move |prefix, count| {
-                let _ = tell.send((prefix.to_owned(), count));
-                bell.announce();
-            }),
-        });
-        let (to_wire, inlet) = super::channel()?;
-        publisher.spawn(
-            crew,
-            Wiring {
-                inlet: Some(inlet),
-                ..Wiring::new(&wiring.name, wiring.store.clone())
-            },
-        )?;
+        let (topics, bounds) = publisher.beside();
         self.faces.lock().publish = Some(Publish {
+            name: wiring.name,
             messages,
-            to_wire,
+            publisher,
             topics,
             bounds,
-            address: say_where,
-            subscribers,
         });
         Ok(())
     }
@@ -335,29 +300,30 @@ impl Part for LinkService {
 
     /// Starts the link's thread. By then its faces are started.
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
-        let Faces {
-            submitted,
-            work,
-            publish,
-        } = std::mem::take(&mut *self.faces.lock());
-        let Some(publish) = publish else {
+        let faces = std::mem::take(&mut *self.faces.lock());
+        let Some(publish) = faces.publish else {
             let reason = "a link needs a face for what goes out: `publisher`";
             return Err(Error::setup(crew.name(), reason));
         };
-        let bell = self.bell;
+        let (submit, work, bell) = (faces.submit, faces.work, self.bell);
         crew.spawn(&wiring.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::LinkServer, &context.part, self.max_message)?;
             let bound = socket.bind(&self.address)?;
-            // Nobody hears it only if the publisher could not be started.
-            let _ = publish.address.send(bound.clone());
+            let wired = Wired::open(
+                context,
+                &bound,
+                submit.as_ref().map(|submit| &submit.pull),
+                work.as_ref().map(|work| (&work.push, &work.pull)),
+                (&publish.name, &publish.publisher),
+            )?;
             context.ready(Some(bound))?;
             let settings = PostSettings {
                 epoch: uuid::Uuid::new_v4().to_string(),
                 hold: publish.bounds.bytes,
                 subscribers: publish.bounds.subscribers,
                 patience: publish.bounds.patience,
-                submits: submitted.is_some(),
+                submits: submit.is_some(),
                 max_message: self.max_message,
                 workers: work.as_ref().map(|_| Settings {
                     max_attempts: self.max_attempts,
@@ -366,9 +332,10 @@ impl Part for LinkService {
             };
             let rung = bell.clone();
             let post = Post::new(settings, Ledger::new(move || rung.announce()));
-            let socket = (socket, self.max_message);
-            let (short, faces) = (self.short, (submitted, work, publish));
-            let mut linking = Linking::new(context, socket, post, short, faces, &bell);
+            let submitted = submit.and_then(|submit| submit.submitted);
+            let sockets = (socket, self.max_message, wired);
+            let faces = (submitted, work, publish);
+            let mut linking = Linking::new(context, sockets, post, self.short, faces, &bell);
             linking.run(&bell)
         });
         Ok(())

@@ -105,6 +105,7 @@ mod signal;
 mod subscribe;
 mod subscription;
 mod tasks;
+mod wired_tasks;
 mod wiring;
 
 pub use assembly::Assembly;
@@ -130,16 +131,15 @@ pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
 pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
-pub(crate) use functions::Work;
-pub(crate) use functions::spawn_work;
+pub(crate) use functions::{Work, spawn_work};
 pub(crate) use link::ShortWays;
 pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use push::Push;
-pub(crate) use receive::{Receive, Source};
 pub(crate) use route::{Sorting, Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};
 pub(crate) use tasks::TaskLink;
+pub(crate) use wired_tasks::WiredTasks;
 pub(crate) use wiring::Inbound;
 #[cfg(feature = "http")]
 pub(crate) use wiring::Outbound;

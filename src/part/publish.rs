@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use super::wiring::{Outbound, Part, Wiring};
 use super::{Context, Crew, Duty, Inlet, Parcel, Received, Running, start_alone};
 use crate::address::{self, Purpose};
@@ -21,9 +19,6 @@ pub(crate) const WELCOME: &str = "_.link";
 
 /// How often to look after subscribers that have no room, if nothing tells that they have.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// How long the link of the component may take to be bound.
-const BOUND: Duration = Duration::from_secs(5);
 
 /// How many subscriptions are taken in before the messages have their turn.
 const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
@@ -43,18 +38,6 @@ pub struct PubService {
     address: String,
     topics: Topics,
     bounds: Bounds,
-    link: Option<BesideLink>,
-}
-
-/// Is told how many subscribe to exactly what.
-pub(super) type Report = Box<dyn FnMut(&str, usize) + Send>;
-
-/// What a publisher has to do with the link of its component.
-pub(super) struct BesideLink {
-    /// Where the link is: told once it is bound.
-    pub(super) address: Receiver<String>,
-    /// Is told how many subscribe to the topics that begin so.
-    pub(super) subscribers: Report,
 }
 
 /// A hook that chooses the topic under which a message is published, and may change it.
@@ -92,19 +75,38 @@ impl PubService {
                 subscribers: 1,
                 counts: false,
             },
-            link: None,
         }
     }
 
-    /// What it is to do beside a link, which finds the topics: bounds, and those topics.
-    pub(super) fn beside(&mut self, link: BesideLink) -> (Topics, Bounds) {
-        self.link = Some(link);
+    /// What it has for a link, which finds the topics and does its work: those, and the bounds.
+    pub(super) fn beside(&mut self) -> (Topics, Bounds) {
         let topics = std::mem::replace(&mut self.topics, Topics::Client);
         let bounds = self.bounds;
         // The link waits until there are enough, of which only some may subscribe here.
         self.bounds.counts = bounds.counts_subscribers();
         self.bounds.subscribers = 1;
         (topics, bounds)
+    }
+
+    /// Its socket, and what is held for subscribers. Its welcome tells where the link of its
+    /// component is, if it has one. Gives the address that it has bound, too.
+    pub(super) fn open(&self, context: Context, link: Option<&str>) -> Result<(Publisher, String)> {
+        let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
+        let welcome = link.map_or(WELCOME.to_owned(), |at| format!("{WELCOME} {at}"));
+        socket.set_welcome(welcome.as_bytes())?;
+        if self.bounds.counts_subscribers() {
+            socket.tell_every_cancel()?;
+        }
+        let bound = socket.bind(&self.address)?;
+        let publisher = Publisher {
+            context,
+            socket,
+            outbox: Outbox::new(self.bounds),
+            complaints: Complaints::default(),
+            late: Complaints::default(),
+            parts: Vec::new(),
+        };
+        Ok((publisher, bound))
     }
 
     /// Whether messages go to the next step of a chain, under the name of this component and
@@ -182,28 +184,12 @@ impl Part for PubService {
         crew.spawn(&wiring.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
-            let mut socket = Socket::open(Kind::Pub, &context.part, DEFAULT_MAX_MESSAGE)?;
-            let mut link = self.link;
-            let address = match &link {
-                Some(link) => link_address(&link.address, &context.part)?,
-                None => None,
-            };
-            let welcome = address.map_or(WELCOME.to_owned(), |at| format!("{WELCOME} {at}"));
-            socket.set_welcome(welcome.as_bytes())?;
-            if self.bounds.counts_subscribers() {
-                socket.tell_every_cancel()?;
-            }
-            let bound = socket.bind(&self.address)?;
+            let (publisher, bound) = self.open(context.of(&context.part), None)?;
             context.ready(Some(bound))?;
             let mut publishing = Publishing {
                 context,
-                socket,
                 topics: self.topics,
-                outbox: Outbox::new(self.bounds),
-                complaints: Complaints::default(),
-                late: Complaints::default(),
-                parts: Vec::new(),
-                report: link.take().map(|link| link.subscribers),
+                publisher,
             };
             publishing.run(&inlet, &bell)
         });
@@ -212,19 +198,6 @@ impl Part for PubService {
 }
 
 impl Outbound for PubService {}
-
-/// Where the link is, once it is bound. `None` when it does not come to be, and so neither does
-/// the component.
-fn link_address(told: &Receiver<String>, part: &str) -> Result<Option<String>> {
-    match told.recv_timeout(BOUND) {
-        Ok(address) => Ok(Some(address)),
-        Err(RecvTimeoutError::Disconnected) => Ok(None),
-        Err(RecvTimeoutError::Timeout) => {
-            let reason = "the link that it is a face of is no part of the component";
-            Err(Error::died(part, reason))
-        }
-    }
-}
 
 impl std::fmt::Debug for PubService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -281,30 +254,22 @@ impl Topics {
 
 struct Publishing<'a> {
     context: &'a Context,
-    socket: Socket,
     topics: Topics,
-    outbox: Outbox,
-    complaints: Complaints,
-    late: Complaints,
-    parts: Vec<Vec<u8>>,
-    report: Option<Report>,
+    publisher: Publisher,
 }
 
 impl Publishing<'_> {
     fn run(&mut self, inlet: &Inlet, bell: &Bell) -> Result<()> {
         let result = self.publish(inlet, bell);
-        self.say_end(inlet);
+        self.publisher.say_end(inlet.drain());
         result
     }
 
     fn publish(&mut self, inlet: &Inlet, bell: &Bell) -> Result<()> {
         let mut ended = false;
         while !self.context.hard.is_raised() {
-            self.take_subscriptions()?;
-            let mut over = Over(&mut self.socket);
-            self.outbox.flush(Instant::now(), &mut over)?;
-            self.give_up_late()?;
-            if !ended && !self.outbox.is_full() {
+            self.publisher.keep_up(|_, _| {})?;
+            if !ended && !self.publisher.is_full() {
                 match inlet.try_recv() {
                     Received::Batch(batch) => {
                         self.offer(batch)?;
@@ -314,7 +279,7 @@ impl Publishing<'_> {
                     Received::Nothing => {}
                 }
             }
-            if ended && self.outbox.is_empty() {
+            if ended && self.publisher.is_empty() {
                 break;
             }
             self.sleep(!ended, inlet, bell)?;
@@ -324,25 +289,101 @@ impl Publishing<'_> {
 
     fn offer(&mut self, batch: impl IntoIterator<Item = Parcel>) -> Result<()> {
         let now = Instant::now();
-        let mut send = Over(&mut self.socket);
         for parcel in batch {
             let (topic, frame) = self.topics.address(&self.context.component, parcel);
-            self.outbox.offer(topic, frame, now, &mut send)?;
+            self.publisher.offer(topic, frame, now)?;
         }
         Ok(())
     }
 
-    fn take_subscriptions(&mut self) -> Result<()> {
+    /// Waits for subscriptions, for messages (if they have room), for readers that were slow
+    /// to read on, or for the time to give something up.
+    fn sleep(&self, takes: bool, inlet: &Inlet, bell: &Bell) -> Result<()> {
+        let takes = takes && !self.publisher.is_full();
+        let ready = || self.context.hard.is_raised() || (takes && inlet.is_ready());
+        let (socket, want) = self.publisher.wants();
+        let until = self.publisher.deadline(Instant::now());
+        bell.sleep(ready, || socket.wait(want, bell, until))?;
+        self.publisher.catch_up()
+    }
+}
+
+/// Publishes messages, and holds those for which there is no room yet.
+pub(super) struct Publisher {
+    context: Context,
+    socket: Socket,
+    outbox: Outbox,
+    complaints: Complaints,
+    late: Complaints,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Publisher {
+    /// Publishes a message, or holds it.
+    pub(super) fn offer(&mut self, topic: Topic, frame: Frame, now: Instant) -> Result<()> {
+        self.outbox
+            .offer(topic, frame, now, &mut Over(&mut self.socket))
+    }
+
+    /// Takes subscriptions in, publishes what there is room for now, and gives up what is late.
+    /// `report` is told how many subscribe to exactly what.
+    pub(super) fn keep_up(&mut self, mut report: impl FnMut(&str, usize)) -> Result<()> {
+        self.take_subscriptions(&mut report)?;
+        let mut over = Over(&mut self.socket);
+        self.outbox.flush(Instant::now(), &mut over)?;
+        self.give_up_late()
+    }
+
+    /// Whether no more may be held.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.is_full()
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// What to wait for, beside messages.
+    pub(super) fn wants(&self) -> (&Socket, Want) {
+        let want = match self.outbox.is_blocked() {
+            true => Want::ReadOrNews,
+            false => Want::Read,
+        };
+        (&self.socket, want)
+    }
+
+    /// For how long to wait at the longest.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Duration> {
+        let until = self.outbox.deadline();
+        let until = until.map(|at| at.saturating_duration_since(now));
+        match self.outbox.is_blocked() {
+            // News that come just before the wait may be taken for read already.
+            true => Some(until.map_or(LOOK, |until| until.min(LOOK))),
+            false => until,
+        }
+    }
+
+    /// After a wait: looks what peers did.
+    pub(super) fn catch_up(&self) -> Result<()> {
+        self.socket.catch_up()
+    }
+
+    fn take_subscriptions(&mut self, report: &mut impl FnMut(&str, usize)) -> Result<()> {
         for _ in 0..SUBSCRIPTIONS_AT_ONCE {
             if !self.socket.try_recv(&mut self.parts)? {
                 break;
             }
-            self.take_subscription(Instant::now())?;
+            self.take_subscription(Instant::now(), report)?;
         }
         Ok(())
     }
 
-    fn take_subscription(&mut self, now: Instant) -> Result<()> {
+    fn take_subscription(
+        &mut self,
+        now: Instant,
+        report: &mut impl FnMut(&str, usize),
+    ) -> Result<()> {
         let send = &mut Over(&mut self.socket);
         let prefix = match self.parts.first().and_then(|part| part.split_first()) {
             Some((1, prefix)) => {
@@ -360,35 +401,10 @@ impl Publishing<'_> {
                 return Ok(());
             }
         };
-        if let Some(report) = &mut self.report
-            && let Ok(prefix) = std::str::from_utf8(prefix)
-        {
+        if let Ok(prefix) = std::str::from_utf8(prefix) {
             report(prefix, self.outbox.subscribers(prefix));
         }
         Ok(())
-    }
-
-    /// Waits for subscriptions, for messages (if they have room), for readers that were slow
-    /// to read on, or for the time to give something up.
-    fn sleep(&self, takes: bool, inlet: &Inlet, bell: &Bell) -> Result<()> {
-        let takes = takes && !self.outbox.is_full();
-        let ready = || self.context.hard.is_raised() || (takes && inlet.is_ready());
-        let want = if self.outbox.is_blocked() {
-            Want::ReadOrNews
-        } else {
-            Want::Read
-        };
-        let now = Instant::now();
-        let mut until = self
-            .outbox
-            .deadline()
-            .map(|at| at.saturating_duration_since(now));
-        if want == Want::ReadOrNews {
-            // News that come just before the wait may be taken for read already.
-            until = Some(until.map_or(LOOK, |until| until.min(LOOK)));
-        }
-        bell.sleep(ready, || self.socket.wait(want, bell, until))?;
-        self.socket.catch_up()
     }
 
     fn give_up_late(&mut self) -> Result<()> {
@@ -418,8 +434,9 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    fn say_end(&self, inlet: &Inlet) {
-        let waiting = self.outbox.waiting() + inlet.drain();
+    /// At the end: what did not get out, with so many that were not even offered.
+    pub(super) fn say_end(&self, left: usize) {
+        let waiting = self.outbox.waiting() + left;
         let dropped = self.outbox.unwaited();
         if waiting > 0 || dropped > 0 {
             log::warn!(

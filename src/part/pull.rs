@@ -1,11 +1,12 @@
 //! PULL: messages come in.
 
-use super::receive::{Receive, Source};
+use super::receive::{Intake, Receive, Source};
 use super::wiring::{Inbound, Part, Wiring};
-use super::{Crew, Outlet, Place, Running, start_alone};
+use super::{Context, Crew, Outlet, Place, Running, start_alone};
 use crate::address::{self, Purpose};
 use crate::error::Result;
 use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::socket::{Kind, Socket};
 
 /// Takes in what clients push (a PULL socket that binds). A message without an id in its
 /// `cache` field gets a fresh uuid there.
@@ -112,3 +113,20 @@ pull_part!(
     true,
     "A connection to whoever pushes at this address."
 );
+
+macro_rules! open {
+    ($part:ty, $fill_id:literal) => {
+        impl $part {
+            /// Its socket, for another thread that does its work, and what makes messages of what
+            /// comes in over it.
+            pub(super) fn open(&self, context: &Context) -> Result<(Socket, Intake)> {
+                let mut socket = Socket::open(Kind::Pull, &context.part, self.max_message)?;
+                context.has_bound(socket.bind(&self.address)?);
+                Ok((socket, Intake::new(None, self.max_message, $fill_id)))
+            }
+        }
+    };
+}
+
+open!(PullService, true);
+open!(WorkerPullService, false);

@@ -9,14 +9,14 @@ use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
-use crate::socket::{Kind, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
 pub(crate) const PREFETCH: u16 = 16;
 
 /// After how long a message that nobody takes is worth a line of the log.
-const STALL: Duration = Duration::from_secs(5);
+pub(super) const STALL: Duration = Duration::from_secs(5);
 
 /// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
 /// none has room, it takes no more. libzmq holds 16 messages for each worker, so that none
@@ -78,7 +78,6 @@ macro_rules! push_part {
                     place: $place(self.address),
                     high_water: $high_water,
                     ends_when_idle: false,
-                    crowd: None,
                 };
                 push.spawn(crew, wiring.inlet);
                 Ok(())
@@ -122,24 +121,16 @@ pub(crate) struct Push {
     pub(crate) high_water: Option<u16>,
     /// Whether a stop ends it as soon as its channel is empty, though more could come.
     pub(crate) ends_when_idle: bool,
-    /// Is told how many pull.
-    pub(crate) crowd: Option<Crowd>,
 }
 
-/// Is told how many peers there are, and whether one has gone since it was told last. (Never of
-/// peers over `inproc://`: there it is told once that there is one.)
-pub(crate) type Crowd = Box<dyn FnMut(usize, bool) + Send>;
-
 impl WorkerPushService {
-    /// The part as it is when somebody else gives out the work.
-    pub(super) fn with_crowd(self, name: &str, crowd: Crowd) -> Push {
-        Push {
-            name: name.to_owned(),
-            place: Place::Bind(self.address),
-            high_water: Some(PREFETCH),
-            ends_when_idle: false,
-            crowd: Some(crowd),
-        }
+    /// Its socket, for another thread that does its work, and wants to know who is there.
+    pub(super) fn open(&self, context: &Context) -> Result<Socket> {
+        let mut socket = Socket::open(Kind::Push, &context.part, DEFAULT_MAX_MESSAGE)?;
+        socket.set_high_water(PREFETCH)?;
+        socket.watch_peers()?;
+        context.has_bound(socket.bind(&self.address)?);
+        Ok(socket)
     }
 }
 
@@ -154,22 +145,17 @@ impl Push {
             place: self.place,
             max_message: DEFAULT_MAX_MESSAGE,
             high_water: self.high_water,
-            watched: self.crowd.is_some(),
         };
-        let crowd = self.crowd;
         crew.spawn(&self.name, Duty::Carries, move |context| {
             let bell = inlet.bell().clone();
             context.wake_by(&bell);
             let (attached, bound) = Attached::open(plan, &bell)?;
-            let unseen = bound.as_ref().is_some_and(|at| at.starts_with("inproc:"));
             context.ready(bound)?;
             let mut pushing = Pushing {
                 context,
                 attached,
                 ends_when_idle: self.ends_when_idle,
                 bell: &bell,
-                unseen: unseen && crowd.is_some(),
-                crowd,
             };
             pushing.run(&inlet)
         });
@@ -181,28 +167,9 @@ struct Pushing<'a> {
     attached: Attached,
     ends_when_idle: bool,
     bell: &'a Bell,
-    crowd: Option<Crowd>,
-    /// Whether there is no news of its peers, and none has been seen yet.
-    unseen: bool,
 }
 
 impl Pushing<'_> {
-    /// Tells who is there.
-    fn tell_crowd(&mut self) -> Result<()> {
-        if self.unseen && self.attached.socket.is_writable()? {
-            self.unseen = false;
-            if let Some(crowd) = &mut self.crowd {
-                crowd(1, false);
-            }
-        }
-        if let Some(crowd) = &mut self.crowd
-            && let Some((peers, gone)) = self.attached.socket.peers()
-        {
-            crowd(peers, gone);
-        }
-        Ok(())
-    }
-
     /// Sends what comes, to the end. What does not get out by then is told as lost.
     fn run(&mut self, inlet: &Inlet) -> Result<()> {
         let mut lost = 0;
@@ -214,7 +181,6 @@ impl Pushing<'_> {
     fn send_all(&mut self, inlet: &Inlet, lost: &mut usize) -> Result<()> {
         loop {
             self.attached.follow(self.context);
-            self.tell_crowd()?;
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     *lost = batch.len();
@@ -231,10 +197,8 @@ impl Pushing<'_> {
                         return Ok(());
                     }
                     let ready = || inlet.is_ready() || self.news() || self.shall_end();
-                    // Somebody to write to is news, until there is one.
-                    let want = if self.unseen { Want::Write } else { Want::Read };
-                    self.bell
-                        .sleep(ready, || self.attached.socket.wait(want, self.bell, None))?;
+                    let wait = || self.attached.socket.wait(Want::Nothing, self.bell, None);
+                    self.bell.sleep(ready, wait)?;
                 }
             }
         }
@@ -248,7 +212,6 @@ impl Pushing<'_> {
         loop {
             // Before each attempt: what is given to the old connection is lost with it.
             self.attached.follow(self.context);
-            self.tell_crowd()?;
             if self.attached.socket.try_send(frame.as_bytes())? {
                 return Ok(true);
             }
@@ -263,8 +226,7 @@ impl Pushing<'_> {
             self.bell.sleep(|| self.news(), wait)?;
             if !said && since.elapsed() >= STALL {
                 said = true;
-                let (name, part) = (&self.context.component, &self.context.part);
-                log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
+                say_stalled(self.context);
             }
         }
     }
@@ -277,4 +239,10 @@ impl Pushing<'_> {
     fn news(&self) -> bool {
         self.context.hard.is_raised() || self.attached.has_moved()
     }
+}
+
+/// Says that a message cannot be sent.
+pub(super) fn say_stalled(context: &Context) {
+    let (name, part) = (&context.component, &context.part);
+    log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
 }

@@ -264,7 +264,6 @@ impl Part for PushBypass {
             place: Place::connect(&self.address),
             max_message: DEFAULT_MAX_MESSAGE,
             high_water: None,
-            watched: false,
         };
         let _ = self.sender.shared.bell.set(bell.clone());
         crew.spawn(&wiring.name, Duty::Serves, move |context| {

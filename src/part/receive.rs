@@ -8,7 +8,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{Frame, FrameReader};
-use crate::socket::{Kind, Want};
+use crate::socket::{Kind, Socket, Want};
 
 /// What kind of messages come in.
 pub(crate) enum Source {
@@ -45,7 +45,6 @@ impl Receive {
             place: self.place,
             max_message: self.max_message,
             high_water: self.high_water,
-            watched: false,
         };
         crew.spawn(&self.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
@@ -54,14 +53,9 @@ impl Receive {
             let mut receiving = Receiving {
                 context,
                 attached,
-                topic,
+                intake: Intake::new(topic, self.max_message, self.fill_id),
                 outlet,
-                limit: self.max_message,
                 most: self.high_water.map_or(256, usize::from),
-                fill_id: self.fill_id,
-                complaints: Complaints::default(),
-                parts: Vec::new(),
-                reader: FrameReader::default(),
             };
             receiving.run(&bell)
         });
@@ -72,26 +66,16 @@ impl Receive {
 struct Receiving<'a> {
     context: &'a Context,
     attached: Attached,
-    /// What it subscribed to, if it did.
-    topic: Option<String>,
+    intake: Intake,
     outlet: Option<Outlet>,
-    /// The largest payload to take.
-    limit: usize,
     /// The most messages in a batch.
     most: usize,
-    fill_id: bool,
-    complaints: Complaints,
-    parts: Vec<Vec<u8>>,
-    reader: FrameReader,
 }
 
 impl Receiving<'_> {
     fn run(&mut self, bell: &Bell) -> Result<()> {
         let taken = self.receive_all(bell)?;
-        let refused = self.complaints.total();
-        if refused > 0 {
-            log::warn!(target: &self.context.component, "{} refused {refused} messages in all", self.context.part);
-        }
+        self.intake.say_refused(self.context);
         match taken {
             true => Ok(()),
             false => self.context.deserted("nobody takes its messages any more"),
@@ -126,21 +110,71 @@ impl Receiving<'_> {
     fn receive(&mut self) -> Result<Batch> {
         let mut batch = Batch::new();
         for _ in 0..self.most {
-            if batch.is_full() || !self.attached.socket.try_recv(&mut self.parts)? {
+            if batch.is_full() {
                 break;
             }
-            match self.accept() {
-                Ok(Some(frame)) => batch.push(frame),
-                Ok(None) => {}
-                Err(error) => self.refuse(&error),
+            let socket = &mut self.attached.socket;
+            match self.intake.receive(socket, self.context)? {
+                Came::Message(frame) => batch.push(frame),
+                Came::Other => {}
+                Came::Nothing => break,
             }
         }
         Ok(batch)
     }
+}
+
+/// What makes messages of what comes in over a socket.
+pub(super) struct Intake {
+    /// What it subscribed to, if it did.
+    topic: Option<String>,
+    /// The largest payload to take.
+    limit: usize,
+    fill_id: bool,
+    complaints: Complaints,
+    parts: Vec<Vec<u8>>,
+    reader: FrameReader,
+}
+
+/// What has come in.
+pub(super) enum Came {
+    Message(Frame),
+    /// Something that is none, or not for us.
+    Other,
+    Nothing,
+}
+
+impl Intake {
+    /// Takes what comes under a topic, if one was subscribed to, with payloads up to a limit.
+    pub(super) fn new(topic: Option<String>, limit: usize, fill_id: bool) -> Self {
+        Self {
+            topic,
+            limit,
+            fill_id,
+            complaints: Complaints::default(),
+            parts: Vec::new(),
+            reader: FrameReader::default(),
+        }
+    }
+
+    /// Receives the next message, if one is there.
+    pub(super) fn receive(&mut self, socket: &mut Socket, context: &Context) -> Result<Came> {
+        if !socket.try_recv(&mut self.parts)? {
+            return Ok(Came::Nothing);
+        }
+        match self.accept(socket, context) {
+            Ok(Some(frame)) => Ok(Came::Message(frame)),
+            Ok(None) => Ok(Came::Other),
+            Err(error) => {
+                self.refuse(&error, socket, context);
+                Ok(Came::Other)
+            }
+        }
+    }
 
     /// The message that was received; none if it is not for us. One that is too large goes on
     /// as its failure, so that its client does not wait for it.
-    fn accept(&mut self) -> Result<Option<Frame>> {
+    fn accept(&mut self, socket: &mut Socket, context: &Context) -> Result<Option<Frame>> {
         let bytes = match &self.topic {
             None => one(&mut self.parts)?,
             Some(topic) => match published(&mut self.parts, topic)? {
@@ -149,11 +183,9 @@ impl Receiving<'_> {
                 Published::Welcome(_) | Published::Other => return Ok(None),
             },
         };
-        let (mut frame, refused) =
-            self.reader
-                .take_in(bytes, self.limit, &self.context.component)?;
+        let (mut frame, refused) = self.reader.take_in(bytes, self.limit, &context.component)?;
         if let Some(error) = refused {
-            self.refuse(&error);
+            self.refuse(&error, socket, context);
         }
         if self.fill_id {
             frame.fill_cache();
@@ -161,9 +193,16 @@ impl Receiving<'_> {
         Ok(Some(frame))
     }
 
-    fn refuse(&mut self, error: &Error) {
-        let peer = self.attached.socket.peer();
-        self.context.refuse(&mut self.complaints, &peer, error);
+    fn refuse(&mut self, error: &Error, socket: &mut Socket, context: &Context) {
+        context.refuse(&mut self.complaints, &socket.peer(), error);
+    }
+
+    /// At the end: how much was refused.
+    pub(super) fn say_refused(&self, context: &Context) {
+        let refused = self.complaints.total();
+        if refused > 0 {
+            log::warn!(target: &context.component, "{} refused {refused} messages in all", context.part);
+        }
     }
 }
 

@@ -70,7 +70,6 @@ impl Reply {
             place: self.place,
             max_message: self.max_message,
             high_water: None,
-            watched: false,
         };
         let limit = self.max_message;
         let timeout = self.timeout;

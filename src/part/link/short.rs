@@ -1,13 +1,14 @@
 //! The short ways of a link: where no hook of the user's has a say, what clients submit goes to
 //! the workers, and what comes of it to whoever gets it, without leaving the link's thread.
 //!
-//! What comes over the pylm wire, and whatever a hook is to see, takes the way through the
-//! component's router.
+//! Whatever a hook is to see takes the way through the component's router.
 
 use std::time::Instant;
 
+use crate::core::custody::Ticket;
 use crate::core::link::{Item, Made, Post};
 use crate::core::outbox::Topic;
+use crate::message::Frame;
 use crate::part::Parcel;
 use crate::part::publish::Topics;
 use crate::part::route::{Sorted, Sorting};
@@ -41,20 +42,49 @@ impl ShortWays {
         let Some(sorting) = self.to_workers.as_mut().filter(|_| takes) else {
             return moved;
         };
-        while !post.is_busy()
-            && !post.is_full()
+        while has_room(post)
             && let Some(Item { mut frame, ticket }) = post.next_submitted()
         {
             frame.fill_cache();
-            let ticket = Some(ticket);
-            match sorting.sort(frame) {
-                Sorted::Runs(frame) => post.work(Made { frame, ticket }, now),
-                Sorted::Answered(frame) => out.publish(post, Made { frame, ticket }.into(), now),
-                Sorted::Ends => ticket.into_iter().for_each(|ticket| ticket.done()),
-            }
+            submit(sorting, post, out, (frame, Some(ticket)), now);
             moved = true;
         }
         moved
+    }
+
+    /// Hands on what a client has pushed over the pylm wire, if that way is short; gives it back
+    /// if it is not.
+    pub(super) fn push(
+        &mut self,
+        post: &mut Post,
+        out: &mut WayOut<'_>,
+        frame: Frame,
+        now: Instant,
+    ) -> Option<Frame> {
+        let Some(sorting) = &mut self.to_workers else {
+            return Some(frame);
+        };
+        submit(sorting, post, out, (frame, None), now);
+        None
+    }
+}
+
+/// Whether more may be submitted.
+pub(super) fn has_room(post: &Post) -> bool {
+    !post.is_busy() && !post.is_full()
+}
+
+fn submit(
+    sorting: &mut Sorting,
+    post: &mut Post,
+    out: &mut WayOut<'_>,
+    (frame, ticket): (Frame, Option<Ticket>),
+    now: Instant,
+) {
+    match sorting.sort(frame) {
+        Sorted::Runs(frame) => post.work(Made { frame, ticket }, now),
+        Sorted::Answered(frame) => out.publish(post, Made { frame, ticket }.into(), now),
+        Sorted::Ends => ticket.into_iter().for_each(Ticket::done),
     }
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::connections::Connections;
 use super::exit::Exit;
-use super::short::{ShortWays, WayOut};
+use super::short::{ShortWays, WayOut, has_room};
+use super::wired::Wired;
 use super::{Publish, Work};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
@@ -21,12 +20,15 @@ use crate::message::status::Status;
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
 use crate::part::{Context, Inlet, Outlet, Parcel, Received};
-use crate::socket::{Routed, Socket, Want};
+use crate::socket::{Routed, Socket, Want, wait_for_any};
 
 /// How many envelopes are read from the socket before others have their turn, and when they have
 /// it before that: when so many messages were in them.
 const AT_ONCE: usize = 64;
 const MESSAGES_AT_ONCE: usize = 512;
+
+/// The same of messages on the pylm wire, by socket.
+const WIRED_AT_ONCE: usize = 512;
 
 /// How many batches are taken from the component before others have their turn: all that a
 /// channel holds. What clients submit is handed to the router one batch at a time: so what is
@@ -54,22 +56,18 @@ pub(super) struct Linking<'a> {
     submitted: Exit,
     tasks: Option<Inlet>,
     results: Exit,
-    to_workers: Exit,
-    from_workers: Option<Inlet>,
-    crowd: Option<Receiver<(usize, bool)>>,
     messages: Option<Inlet>,
     topics: Topics,
     short: ShortWays,
     short_first: bool,
-    to_publisher: Exit,
-    subscribers: Receiver<(String, usize)>,
+    wired: Wired,
 }
 
 impl<'a> Linking<'a> {
     /// What the faces have left goes in; `bell` is rung when there is something to do.
     pub(super) fn new(
         context: &'a Context,
-        (socket, max_message): (Socket, usize),
+        (socket, max_message, wired): (Socket, usize, Wired),
         post: Post,
         short: ShortWays,
         (submitted, work, publish): (Option<Outlet>, Option<Work>, Publish),
@@ -81,15 +79,9 @@ impl<'a> Linking<'a> {
             }
             Exit::new(outlet)
         };
-        let (results, tasks, to_workers, from_workers, crowd) = match work {
-            Some(work) => (
-                work.results,
-                work.tasks,
-                Some(work.to_wire),
-                Some(work.from_wire),
-                Some(work.crowd),
-            ),
-            None => (None, None, None, None, None),
+        let (results, tasks) = match work {
+            Some(work) => (work.results, work.tasks),
+            None => (None, None),
         };
         Self {
             context,
@@ -105,15 +97,11 @@ impl<'a> Linking<'a> {
             submitted: exit(submitted),
             tasks,
             results: exit(results),
-            to_workers: exit(to_workers),
-            from_workers,
-            crowd,
             messages: Some(publish.messages),
             topics: publish.topics,
             short,
             short_first: false,
-            to_publisher: exit(Some(publish.to_wire)),
-            subscribers: publish.subscribers,
+            wired,
         }
     }
 
@@ -121,14 +109,10 @@ impl<'a> Linking<'a> {
         let ended = self.serve(bell);
         self.post.leave();
         self.say(Instant::now())?;
-        let lost = [
-            &self.submitted,
-            &self.results,
-            &self.to_workers,
-            &self.to_publisher,
-        ];
-        let exits: usize = lost.iter().map(|exit| exit.waiting.len()).sum();
-        self.context.say_lost(self.post.unanswered() + exits);
+        let exits = self.submitted.waiting.len() + self.results.waiting.len();
+        let unsent = exits + self.wired.unsent();
+        self.context.say_lost(self.post.unanswered() + unsent);
+        self.wired.say_end();
         match ended? {
             true => Ok(()),
             false => self.context.deserted("nobody takes its messages any more"),
@@ -142,7 +126,8 @@ impl<'a> Linking<'a> {
             bell.take_news();
             let mut more = self.receive()?;
             self.post.set_behind(more);
-            more |= self.take_in();
+            more |= self.hear_wired()?;
+            more |= self.take_in()?;
             self.post.tick(Instant::now());
             // That, too, may have made something, or room.
             more |= self.go_short_ways(Instant::now());
@@ -150,6 +135,7 @@ impl<'a> Linking<'a> {
                 Ok(moved) => more |= moved,
                 Err(()) => return Ok(false),
             }
+            more |= self.speak_wired()?;
             more |= self.say(Instant::now())?;
             if self.context.soft.is_raised() && self.wind_up() {
                 break;
@@ -219,24 +205,77 @@ impl<'a> Linking<'a> {
         Ok(())
     }
 
-    /// Takes what the component and the parts of the pylm wire have. Whether there was any.
-    fn take_in(&mut self) -> bool {
+    /// Hears who is there on the pylm wire, and what its workers have made. Whether there may be
+    /// more.
+    fn hear_wired(&mut self) -> Result<bool> {
+        let now = Instant::now();
+        let post = &mut self.post;
+        self.wired
+            .keep_up(|prefix, count| post.set_wire_subscribers(prefix, count))?;
+        let Some(tasks) = post.tasks() else {
+            return Ok(false);
+        };
+        if let Some((peers, gone)) = self.wired.crowd()? {
+            tasks.set_wired(peers, gone, now);
+        }
+        for _ in 0..WIRED_AT_ONCE {
+            match self.wired.next_result()? {
+                Some(frame) => tasks.wired(frame, now),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there is room for what clients push.
+    fn takes_pushed(&self) -> bool {
+        let has_room = match self.short.to_workers {
+            Some(_) => has_room(&self.post),
+            None => !self.submitted.waiting.is_full(),
+        };
+        self.submitted.outlet.is_some() && has_room
+    }
+
+    /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
+    fn take_pushed(&mut self, now: Instant) -> Result<bool> {
+        let mut moved = false;
+        for _ in 0..WIRED_AT_ONCE {
+            if !self.takes_pushed() {
+                break;
+            }
+            let Some(frame) = self.wired.next_pushed()? else {
+                break;
+            };
+            let mut out = WayOut {
+                topics: &mut self.topics,
+                component: &self.context.component,
+            };
+            if let Some(frame) = self.short.push(&mut self.post, &mut out, frame, now) {
+                self.submitted.waiting.push(frame);
+            }
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// Gives workers and subscribers on the pylm wire what there is for them. Whether there was
+    /// any.
+    fn speak_wired(&mut self) -> Result<bool> {
+        let post = &mut self.post;
+        let given = self.wired.give(|| post.tasks()?.next_wired())?;
+        let published = self
+            .wired
+            .publish(Instant::now(), || post.next_published())?;
+        Ok(given || published)
+    }
+
+    /// Takes what the component and clients on the pylm wire have. Whether there was any.
+    fn take_in(&mut self) -> Result<bool> {
         let now = Instant::now();
         // When there is little room, those on either wire are first in turn.
         self.short_first = !self.short_first;
         let mut moved = self.short_first && self.go_short_ways(now);
-        if let Some(crowd) = &self.crowd
-            && let Some(tasks) = self.post.tasks()
-        {
-            for (peers, gone) in crowd.try_iter() {
-                tasks.set_wired(peers, gone, now);
-                moved = true;
-            }
-        }
-        for (prefix, count) in self.subscribers.try_iter() {
-            self.post.set_wire_subscribers(&prefix, count);
-            moved = true;
-        }
+        moved |= self.take_pushed(now)?;
         for _ in 0..BATCHES {
             let taken = !self.post.is_busy()
                 && take_from(&mut self.tasks, |parcel| {
@@ -247,11 +286,6 @@ impl<'a> Linking<'a> {
             if !taken {
                 break;
             }
-        }
-        if let Some(tasks) = self.post.tasks() {
-            moved |= take_from(&mut self.from_workers, |parcel| {
-                tasks.wired(parcel.frame, now);
-            });
         }
         let post = &mut self.post;
         let mut out = WayOut {
@@ -268,7 +302,7 @@ impl<'a> Linking<'a> {
                 break;
             }
         }
-        moved | self.go_short_ways(now)
+        Ok(moved | self.go_short_ways(now))
     }
 
     /// Hands on what needs not leave this thread. Whether there was any.
@@ -281,8 +315,7 @@ impl<'a> Linking<'a> {
         self.short.hand_on(&mut self.post, &mut out, takes, now)
     }
 
-    /// Hands on what there is for the component and for the parts of the pylm wire. Whether
-    /// there was any.
+    /// Hands on what there is for the component. Whether there was any.
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
         let mut moved = false;
@@ -303,14 +336,6 @@ impl<'a> Linking<'a> {
                 frame: item.frame,
                 ticket: Some(item.ticket),
             })
-        })?;
-        moved |= self.to_workers.feed(BATCHES, || {
-            let frame = post.tasks()?.next_wired()?;
-            Some(frame.into())
-        })?;
-        moved |= self.to_publisher.feed(BATCHES, || {
-            let (topic, frame) = post.next_published()?;
-            Some(Parcel::new(Some(topic), frame))
         })?;
         Ok(moved)
     }
@@ -343,37 +368,33 @@ impl<'a> Linking<'a> {
         let works = !self.post.is_workless() || self.tasks.is_some();
         if !works && !self.results.is_blocked() {
             self.results.outlet = None;
-            self.to_workers.outlet = None;
         }
-        self.messages.is_none() && self.post.is_idle() && !self.to_publisher.is_blocked()
+        self.messages.is_none() && self.post.is_idle() && self.wired.is_empty()
     }
 
     fn sleep(&self, bell: &Bell) -> Result<()> {
         let now = Instant::now();
         let until = self.post.deadline(now);
         let left = until.map(|until| until.saturating_duration_since(now));
+        let left = left.into_iter().chain(self.wired.deadline(now)).min();
         let is_ready = |inlet: &Option<Inlet>| inlet.as_ref().is_some_and(Inlet::is_ready);
         let ready = || {
             bell.has_news()
                 || self.context.hard.is_raised()
                 || (!self.post.is_busy() && is_ready(&self.tasks))
-                || is_ready(&self.from_workers)
                 || (!self.post.is_full() && is_ready(&self.messages))
                 || self
                     .exits()
                     .any(|exit| exit.is_blocked() && exit.has_room())
         };
-        bell.sleep(ready, || self.socket.wait(Want::Read, bell, left))
+        let mut wants = vec![(&self.socket, Want::Read)];
+        self.wired.wants(self.takes_pushed(), &mut wants);
+        bell.sleep(ready, || wait_for_any(&wants, bell, left))?;
+        self.wired.catch_up()
     }
 
     fn exits(&self) -> impl Iterator<Item = &Exit> {
-        [
-            &self.submitted,
-            &self.results,
-            &self.to_workers,
-            &self.to_publisher,
-        ]
-        .into_iter()
+        [&self.submitted, &self.results].into_iter()
     }
 }
 

@@ -1,0 +1,231 @@
+//! The sockets of the pylm wire beside a link, which the link's thread owns, too: so what comes
+//! over the one wire and goes over the other, or the same, changes no thread.
+
+use std::time::{Duration, Instant};
+
+use crate::core::outbox::Topic;
+use crate::error::Result;
+use crate::message::Frame;
+use crate::part::publish::Publisher;
+use crate::part::push::{STALL, say_stalled};
+use crate::part::receive::{Came, Intake};
+use crate::part::{Context, PubService, PullService, WorkerPullService, WorkerPushService};
+use crate::socket::{Socket, Want};
+
+/// The names of the parts whose work is done here.
+pub(super) const PULL: &str = "Pull";
+pub(super) const WORKER_PUSH: &str = "WorkerPush";
+pub(super) const WORKER_PULL: &str = "WorkerPull";
+
+/// Clients, workers and subscribers that speak the pylm wire.
+pub(super) struct Wired {
+    clients: Option<Source>,
+    workers: Option<Workers>,
+    publisher: Publisher,
+}
+
+/// Where messages come in.
+struct Source {
+    context: Context,
+    socket: Socket,
+    intake: Intake,
+}
+
+struct Workers {
+    context: Context,
+    push: Socket,
+    /// What none of them has room for, since when, and whether that was said.
+    unsent: Option<(Frame, Instant, bool)>,
+    /// Whether there is no news of who is there, and nobody has been seen yet.
+    unseen: bool,
+    results: Source,
+}
+
+impl Wired {
+    /// Opens the sockets. `link` is where the link is bound.
+    pub(super) fn open(
+        context: &Context,
+        link: &str,
+        clients: Option<&PullService>,
+        workers: Option<(&WorkerPushService, &WorkerPullService)>,
+        (name, publisher): (&str, &PubService),
+    ) -> Result<Self> {
+        let at = context.of(name);
+        let (publisher, bound) = publisher.open(context.of(name), Some(link))?;
+        at.has_bound(bound);
+        let source = |name, open: &dyn Fn(&Context) -> Result<(Socket, Intake)>| {
+            let context = context.of(name);
+            let (socket, intake) = open(&context)?;
+            Ok(Source {
+                context,
+                socket,
+                intake,
+            })
+        };
+        let clients = clients.map(|pull| source(PULL, &|context| pull.open(context)));
+        let workers = workers.map(|(push, pull)| {
+            let context = context.of(WORKER_PUSH);
+            let push = push.open(&context)?;
+            Ok(Workers {
+                unseen: push.is_local(),
+                context,
+                push,
+                unsent: None,
+                results: source(WORKER_PULL, &|context| pull.open(context))?,
+            })
+        });
+        Ok(Self {
+            clients: clients.transpose()?,
+            workers: workers.transpose()?,
+            publisher,
+        })
+    }
+
+    /// The next message that a client has pushed.
+    pub(super) fn next_pushed(&mut self) -> Result<Option<Frame>> {
+        match &mut self.clients {
+            Some(clients) => clients.next(),
+            None => Ok(None),
+        }
+    }
+
+    /// The next thing that a worker has made.
+    pub(super) fn next_result(&mut self) -> Result<Option<Frame>> {
+        match &mut self.workers {
+            Some(workers) => workers.results.next(),
+            None => Ok(None),
+        }
+    }
+
+    /// How many workers there are, and whether one has gone, if that is news.
+    pub(super) fn crowd(&mut self) -> Result<Option<(usize, bool)>> {
+        match &mut self.workers {
+            Some(workers) => workers.crowd(),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives workers what `next` gives, while one of them has room. Whether any was given.
+    pub(super) fn give(&mut self, next: impl FnMut() -> Option<Frame>) -> Result<bool> {
+        match &mut self.workers {
+            Some(workers) => workers.give(next),
+            None => Ok(false),
+        }
+    }
+
+    /// Publishes what `next` gives, while more may be held. Whether there was any.
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        mut next: impl FnMut() -> Option<(String, Frame)>,
+    ) -> Result<bool> {
+        let mut moved = false;
+        while !self.publisher.is_full()
+            && let Some((topic, frame)) = next()
+        {
+            let topic = Topic::of(topic, &frame);
+            self.publisher.offer(topic, frame, now)?;
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// Takes in who subscribes, which `report` is told, and publishes what there is room for now.
+    pub(super) fn keep_up(&mut self, report: impl FnMut(&str, usize)) -> Result<()> {
+        self.publisher.keep_up(report)
+    }
+
+    /// Whether everything has gone out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unsent() == 0 && self.publisher.is_empty()
+    }
+
+    /// How many messages were taken, and not given.
+    pub(super) fn unsent(&self) -> usize {
+        let unsent = self.workers.iter().filter_map(|all| all.unsent.as_ref());
+        unsent.count()
+    }
+
+    /// What to wait for; what clients push only if there is room for it.
+    pub(super) fn wants<'a>(&'a self, takes: bool, wants: &mut Vec<(&'a Socket, Want)>) {
+        if let Some(clients) = self.clients.as_ref().filter(|_| takes) {
+            wants.push((&clients.socket, Want::Read));
+        }
+        if let Some(workers) = &self.workers {
+            // Somebody to write to is news, until there is one.
+            let want = match workers.unsent.is_some() || workers.unseen {
+                true => Want::Write,
+                false => Want::Nothing,
+            };
+            wants.push((&workers.push, want));
+            wants.push((&workers.results.socket, Want::Read));
+        }
+        wants.push(self.publisher.wants());
+    }
+
+    /// For how long to wait at the longest.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Duration> {
+        self.publisher.deadline(now)
+    }
+
+    /// After a wait.
+    pub(super) fn catch_up(&self) -> Result<()> {
+        self.publisher.catch_up()
+    }
+
+    /// At the end: what was refused, and what did not get out.
+    pub(super) fn say_end(&self) {
+        let sources = self
+            .clients
+            .iter()
+            .chain(self.workers.iter().map(|workers| &workers.results));
+        sources.for_each(|source| source.intake.say_refused(&source.context));
+        self.publisher.say_end(0);
+    }
+}
+
+impl Source {
+    fn next(&mut self) -> Result<Option<Frame>> {
+        loop {
+            match self.intake.receive(&mut self.socket, &self.context)? {
+                Came::Message(frame) => return Ok(Some(frame)),
+                Came::Other => {}
+                Came::Nothing => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Workers {
+    fn crowd(&mut self) -> Result<Option<(usize, bool)>> {
+        if self.unseen && self.push.is_writable()? {
+            self.unseen = false;
+            return Ok(Some((1, false)));
+        }
+        Ok(self.push.peers())
+    }
+
+    fn give(&mut self, mut next: impl FnMut() -> Option<Frame>) -> Result<bool> {
+        let mut moved = false;
+        let waited = self.unsent.take();
+        let (mut since, mut said) = (None, false);
+        let mut frame = waited.map(|(frame, at, was_said)| {
+            (since, said) = (Some(at), was_said);
+            frame
+        });
+        while let Some(given) = frame.take().or_else(&mut next) {
+            if !self.push.try_send(given.as_bytes())? {
+                let since = since.unwrap_or_else(Instant::now);
+                if !said && since.elapsed() >= STALL {
+                    said = true;
+                    say_stalled(&self.context);
+                }
+                self.unsent = Some((given, since, said));
+                break;
+            }
+            (since, said) = (None, false);
+            moved = true;
+        }
+        Ok(moved)
+    }
+}
