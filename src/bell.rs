@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 /// threads, one of those has what it waits for, and neither has to be woken for it.
 const YIELDS: usize = 4;
 
+/// How often it looks whether there is something to do before it sleeps.
+#[cfg(test)]
+pub(crate) const LOOKS: usize = YIELDS + 1;
+
 /// Wakes a thread that waits at its socket for something else than its socket.
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread

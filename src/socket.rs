@@ -1,7 +1,8 @@
 //! Sockets: the only file that knows of libzmq, and the only one with `unsafe`.
 //!
-//! A [`Socket`] is made, used and closed by one thread. None of its calls blocks but
-//! [`Socket::wait`], which a [`Bell`] or its time-out ends.
+//! A [`Socket`] is used by one thread at a time: as a rule by the one that made it, or by several
+//! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`] and
+//! [`wait_for_any`], which a [`Bell`] or their time-out ends.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;

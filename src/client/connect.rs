@@ -7,17 +7,15 @@ use std::time::{Duration, Instant};
 use super::calls::Calls;
 use super::find::link_at;
 use super::link::Places;
+use super::pusher::Pusher;
 use super::{ClientBuilder, Connected};
 use crate::address::Addresses;
 use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
 use crate::message::Frame;
-use crate::part::{Crew, Place, Push, Reader, Running, Subscribe, Target, channel_of};
+use crate::part::{Crew, Reader, Running, Subscribe, Target};
 use crate::wire::Wire;
-
-/// How many hand-overs may wait for the socket: messages that were fed one by one.
-const QUEUE: usize = 64;
 
 /// How many messages a job has open at the most when their results are published by a pylm peer.
 /// That drops what is over its high-water mark of 1,000, and libzmq tells it only of every 500th
@@ -39,15 +37,8 @@ impl ClientBuilder {
         );
         let bell = Bell::new()?;
         let calls = Calls::new(id, bell.clone());
-        let (outlet, inlet) = channel_of(QUEUE)?;
+        let pusher = Arc::new(Pusher::connect(id, &addresses.pull)?);
         let is_palm = Arc::new(AtomicBool::new(false));
-        let push = Push {
-            name: "Push".to_owned(),
-            place: Place::Connect(Target::new(&addresses.pull)),
-            high_water: None,
-            ends_when_idle: true,
-        };
-        push.spawn(&mut crew, Some(inlet));
         let subscribe = Subscribe {
             name: "Sub".to_owned(),
             target: Target::new(&addresses.publish),
@@ -64,7 +55,7 @@ impl ClientBuilder {
         };
         let connected = Connected::Pylm {
             calls,
-            outlet,
+            pusher,
             most_open,
         };
         Ok((connected, running))

@@ -9,15 +9,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::calls::{CallState, Calls, Event};
 use super::feeder::Submit;
 use super::job::{Piece, Step, stopped};
+use super::pusher::{Handed, Pusher};
 use crate::core::link::client::What;
 use crate::core::window::Window;
 use crate::error::{Error, Result};
 use crate::message::Frame;
-use crate::part::{Batch, NotSent, Outlet};
-use crate::time::after;
-
-/// How often a sender that waits for room looks whether its call is over.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The reader's side of a job.
 pub(super) struct Counted {
@@ -47,10 +43,10 @@ impl Counted {
     }
 
     /// The side that sends.
-    pub(super) fn sender(&self, outlet: Outlet) -> Sender {
+    pub(super) fn sender(&self, pusher: &Arc<Pusher>) -> Sender {
         Sender {
             state: self.state.clone(),
-            outlet,
+            pusher: pusher.clone(),
         }
     }
 
@@ -101,32 +97,18 @@ impl Counted {
 /// Sends the messages of a job.
 pub(super) struct Sender {
     state: Arc<CallState>,
-    outlet: Outlet,
+    pusher: Arc<Pusher>,
 }
 
 impl Sender {
     /// Sends the one message of a call, by `deadline` if there is one.
     pub(super) fn send_one(&self, frame: Frame, size: usize, deadline: Option<Instant>) -> Handed {
         self.state.acquire(size);
-        self.send(frame, deadline)
+        self.send(&frame, deadline)
     }
 
-    /// Hands a message to the socket's thread.
-    fn send(&self, frame: Frame, deadline: Option<Instant>) -> Handed {
-        let mut batch: Batch = [frame].into_iter().collect();
-        loop {
-            let look = after(Instant::now(), LOOK);
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            match self.outlet.send_deadline(batch, until) {
-                Ok(()) => return Handed::Over,
-                Err(NotSent::Closed(_)) => return Handed::Closed,
-                Err(NotSent::Full(_)) if self.state.is_closed() => return Handed::Closed,
-                Err(NotSent::Full(_)) if deadline.is_some_and(|at| at <= until) => {
-                    return Handed::Late;
-                }
-                Err(NotSent::Full(back)) => batch = back,
-            }
-        }
+    fn send(&self, frame: &Frame, deadline: Option<Instant>) -> Handed {
+        self.pusher.send(frame, deadline, || self.state.is_closed())
     }
 }
 
@@ -137,7 +119,7 @@ impl Submit for Sender {
 
     fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
         let room = self.state.acquire(size);
-        if !room || self.send(frame, None) != Handed::Over {
+        if !room || self.send(&frame, None) != Handed::Over {
             // Not an end like that of the payloads: a job that is cut short must not look whole.
             return Err(stopped());
         }
@@ -150,7 +132,7 @@ impl Submit for Sender {
 
     fn submit_mark(&mut self, frame: Frame) {
         // When it cannot be sent, the client has ended.
-        self.send(frame, None);
+        self.send(&frame, None);
     }
 
     fn fed(&self, messages: usize, ended: Result<()>) {
@@ -161,14 +143,4 @@ impl Submit for Sender {
             Err(error) => Event::Broken(messages, error),
         });
     }
-}
-
-/// What came of handing a message to the socket's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handed {
-    Over,
-    /// There was no room in time.
-    Late,
-    /// The call or the client is over.
-    Closed,
 }

@@ -7,6 +7,7 @@ mod feeder;
 mod find;
 mod job;
 mod link;
+mod pusher;
 mod request;
 mod tracked;
 
@@ -20,13 +21,14 @@ pub use request::Request;
 use calls::Calls;
 use connect::Search;
 use link::Link;
+use pusher::Pusher;
 
 use crate::address::Addresses;
 use crate::cache::CacheClient;
 use crate::error::Result;
 use crate::handler::Cache;
 use crate::message::{DEFAULT_MAX_MESSAGE, Steps};
-use crate::part::{Crew, Outlet, Running};
+use crate::part::{Crew, Running};
 use crate::time::after;
 use crate::wire::Wire;
 
@@ -76,7 +78,7 @@ pub struct Client {
 enum Connected {
     Pylm {
         calls: Arc<Calls>,
-        outlet: Outlet,
+        pusher: Arc<Pusher>,
         /// No job may have more messages open.
         most_open: usize,
     },

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::counted::{Counted, Handed};
+use super::counted::Counted;
 use super::feeder::{Form, Submit, feed};
 use super::job::{Job, Way, stopped};
+use super::pusher::Handed;
 use super::tracked::Tracked;
 use super::{Client, Connected};
 use crate::core::link::client::JobSettings;
@@ -145,10 +146,10 @@ impl<'a> Request<'a> {
         let payload = payload.as_ref();
         let frame = self.form(&job).frame(payload)?;
         match (&self.client.connected, &job.way) {
-            (Connected::Pylm { outlet, .. }, Way::Counted(counted)) => {
+            (Connected::Pylm { pusher, .. }, Way::Counted(counted)) => {
                 let timeout = self.timeout.into_iter().chain(self.deadline).min();
                 let until = timeout.map(|timeout| after(Instant::now(), timeout));
-                let sender = counted.sender(outlet.clone());
+                let sender = counted.sender(pusher);
                 match sender.send_one(frame, payload.len(), until) {
                     Handed::Over => {}
                     Handed::Late => return Err(job.timed_out(timeout.unwrap_or_default())),
@@ -189,8 +190,8 @@ impl<'a> Request<'a> {
         let form = self.form(&job);
         let payloads = payloads.into_iter();
         match (&self.client.connected, &job.way) {
-            (Connected::Pylm { outlet, .. }, Way::Counted(counted)) => {
-                self.spawn(form, counted.sender(outlet.clone()), payloads)?;
+            (Connected::Pylm { pusher, .. }, Way::Counted(counted)) => {
+                self.spawn(form, counted.sender(pusher), payloads)?;
             }
             (_, Way::Tracked(tracked)) => self.spawn(form, tracked.submitter(), payloads)?,
             _ => {}

@@ -27,7 +27,7 @@ pub fn channel() -> Result<(Outlet, Inlet)> {
 }
 
 /// A channel that holds so many batches.
-pub(crate) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
+pub(super) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
     Ok(joined(batches, Bell::new()?))
 }
 
@@ -281,7 +281,10 @@ impl Inlet {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::bell::LOOKS;
     use crate::message::Frame;
     use crate::socket::{Kind, Socket, Want};
 
@@ -346,19 +349,28 @@ mod tests {
         for bell in &bells {
             outlet.rings_for_room(bell);
         }
-        let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
         while outlet.try_send(batch(b"x")).is_ok() {}
-        for bell in &bells {
-            // As if each of them slept: without a time-out, a ring that is missed would hang.
-            bell.sleep(
-                || {
-                    inlet.recv().unwrap();
-                    false
-                },
-                || socket.wait(Want::Read, bell, None),
-            )
-            .unwrap();
-        }
+        let looks = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for bell in &bells {
+                let (looks, outlet) = (&looks, &outlet);
+                scope.spawn(move || {
+                    let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
+                    let ready = || {
+                        looks.fetch_add(1, Ordering::SeqCst);
+                        outlet.has_room()
+                    };
+                    // Without a time-out: a ring that is missed would hang the test.
+                    let wait = || socket.wait(Want::Read, bell, None);
+                    bell.sleep(ready, wait).unwrap();
+                });
+            }
+            // Until both have looked for the last time before they sleep.
+            while looks.load(Ordering::SeqCst) < bells.len() * LOOKS {
+                std::thread::yield_now();
+            }
+            inlet.recv().unwrap();
+        });
         let [one, _other] = bells;
         drop(one);
         outlet.rings_for_room(&Bell::new().unwrap());

@@ -49,8 +49,9 @@ use crate::socket::{Kind, Socket};
 /// It has up to three faces, which are parts of an [`Assembly`](crate::Assembly) each:
 /// [`clients`](Self::clients) gives what clients submit; [`workers`](Self::workers) takes what
 /// workers shall run, and gives what comes of it; [`publisher`](Self::publisher) takes what goes
-/// to clients and to later steps. The faces also serve those peers that speak the pylm wire, by
-/// the parts that they are made with. The link itself is a part beside the stream.
+/// to clients and to later steps. The faces also serve those peers that speak the pylm wire, at
+/// the addresses of the parts that they are made with. The link itself is a part beside the
+/// stream: its thread does the work of all of them.
 ///
 /// ```
 /// use palm::part::{LinkService, PubService, PullService, WorkerPullService, WorkerPushService};

@@ -1,7 +1,9 @@
 //! Parts: what components are put together from.
 //!
-//! A part is one thread that owns one socket. It gives what it receives to an [`Outlet`], or
-//! sends what comes from an [`Inlet`]; a [`channel`] joins the two. The templates are made of
+//! A part is one thread that owns one socket, but for a [link](LinkService), whose thread also
+//! owns the sockets of the parts that its faces are made with: what goes from one of them to
+//! another should not change threads. A part gives what it receives to an [`Outlet`], or sends
+//! what comes from an [`Inlet`]; a [`channel`] joins the two. The templates are made of
 //! these parts and of nothing else, and whoever wants another combination makes it likewise:
 //!
 //! ```
@@ -43,7 +45,7 @@
 //! | `HttpService` | HTTP, listens | messages that are POSTed | the replies, if it waits for any |
 //! | `HttpConnection` | HTTP, connects | the replies | messages to POST |
 //!
-//! For palm peers, beside those of the pylm wire:
+//! For palm peers, with those of the pylm wire:
 //!
 //! | part | socket | gives | takes |
 //! |------|--------|-------|-------|
@@ -127,14 +129,12 @@ pub use running::{Running, Stopper};
 pub use subscription::SubConnection;
 
 pub(crate) use attached::{Place, Target};
-pub(crate) use channel::channel_of;
 pub(crate) use crew::{Context, Crew, Duty};
 pub(crate) use dealer::{Dealer, Find};
 #[cfg(feature = "http")]
 pub(crate) use functions::{Work, spawn_work};
 pub(crate) use link::ShortWays;
 pub(crate) use publish::{Choose, WELCOME};
-pub(crate) use push::Push;
 pub(crate) use route::{Sorting, Spread, runnable, spread};
 pub(crate) use signal::Signal;
 pub(crate) use subscribe::{Reader, Subscribe};

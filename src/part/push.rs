@@ -13,7 +13,7 @@ use crate::socket::{Kind, Socket, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
-pub(crate) const PREFETCH: u16 = 16;
+pub(super) const PREFETCH: u16 = 16;
 
 /// After how long a message that nobody takes is worth a line of the log.
 pub(super) const STALL: Duration = Duration::from_secs(5);
@@ -77,7 +77,6 @@ macro_rules! push_part {
                     name: wiring.name,
                     place: $place(self.address),
                     high_water: $high_water,
-                    ends_when_idle: false,
                 };
                 push.spawn(crew, wiring.inlet);
                 Ok(())
@@ -114,13 +113,11 @@ push_part!(
 );
 
 /// What all parts with a PUSH socket are.
-pub(crate) struct Push {
-    pub(crate) name: String,
-    pub(crate) place: Place,
+struct Push {
+    name: String,
+    place: Place,
     /// The most messages in libzmq's queue for a peer, if not the usual number.
-    pub(crate) high_water: Option<u16>,
-    /// Whether a stop ends it as soon as its channel is empty, though more could come.
-    pub(crate) ends_when_idle: bool,
+    high_water: Option<u16>,
 }
 
 impl WorkerPushService {
@@ -136,7 +133,7 @@ impl WorkerPushService {
 
 impl Push {
     /// Starts it, if there is something to push.
-    pub(crate) fn spawn(self, crew: &mut Crew, inlet: Option<Inlet>) {
+    fn spawn(self, crew: &mut Crew, inlet: Option<Inlet>) {
         let Some(inlet) = inlet else { return };
         let plan = Plan {
             kind: Kind::Push,
@@ -154,7 +151,6 @@ impl Push {
             let mut pushing = Pushing {
                 context,
                 attached,
-                ends_when_idle: self.ends_when_idle,
                 bell: &bell,
             };
             pushing.run(&inlet)
@@ -165,7 +161,6 @@ impl Push {
 struct Pushing<'a> {
     context: &'a Context,
     attached: Attached,
-    ends_when_idle: bool,
     bell: &'a Bell,
 }
 
@@ -193,10 +188,10 @@ impl Pushing<'_> {
                 }
                 Received::End => return Ok(()),
                 Received::Nothing => {
-                    if self.shall_end() {
+                    if self.context.hard.is_raised() {
                         return Ok(());
                     }
-                    let ready = || inlet.is_ready() || self.news() || self.shall_end();
+                    let ready = || inlet.is_ready() || self.news();
                     let wait = || self.attached.socket.wait(Want::Nothing, self.bell, None);
                     self.bell.sleep(ready, wait)?;
                 }
@@ -229,11 +224,6 @@ impl Pushing<'_> {
                 say_stalled(self.context);
             }
         }
-    }
-
-    fn shall_end(&self) -> bool {
-        let soft = self.ends_when_idle && self.context.soft.is_raised();
-        soft || self.context.hard.is_raised()
     }
 
     fn news(&self) -> bool {

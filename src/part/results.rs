@@ -150,7 +150,8 @@ impl Reader for HandOver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Received, channel_of};
+    use super::super::Received;
+    use super::super::channel::channel_of;
     use super::*;
 
     fn frame(payload: &[u8]) -> Frame {
