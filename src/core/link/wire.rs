@@ -8,11 +8,13 @@
 //! of two results the first counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::tasks::placed_as;
 use super::{Kept, Made};
 use crate::core::custody::Ticket;
+use crate::core::numbered::Numbered;
 use crate::core::queue::{Queue, TaskId, WorkerId};
 use crate::message::{Frame, Giving};
 
@@ -60,9 +62,10 @@ pub(super) struct Wire {
     /// Whether there are palm workers, too.
     among: bool,
     /// What is out.
-    out: BTreeMap<TaskId, Out>,
-    /// The same by the `cache` field.
-    by_cache: HashMap<String, OfCache>,
+    out: Numbered<Out>,
+    /// The same by what the `cache` field hashes to.
+    by_cache: HashMap<u64, OfCache>,
+    hasher: RandomState,
     /// What a worker has answered once, and may answer again.
     answered: HashMap<TaskId, Answered>,
     /// The order in which that ends.
@@ -79,7 +82,7 @@ pub(super) struct Wire {
     last_turn: u64,
     /// When anything was answered last, or given to those who had nothing.
     last_news: Option<Instant>,
-    /// When to look for what is silent.
+    /// When to look for what is silent, if all is out that may be.
     look: Option<Instant>,
     to_send: VecDeque<Frame>,
     /// When to give out again what was out at some time.
@@ -140,8 +143,9 @@ impl Wire {
             run,
             peers: 0,
             among: false,
-            out: BTreeMap::new(),
+            out: Numbered::default(),
             by_cache: HashMap::new(),
+            hasher: RandomState::new(),
             answered: HashMap::new(),
             ends: BTreeSet::new(),
             silent: BTreeMap::new(),
@@ -164,8 +168,8 @@ impl Wire {
             attempt,
             run: self.run,
         });
-        let known = self.by_cache.entry(frame.cache().to_owned()).or_default();
-        known.add(id);
+        let cache = self.hasher.hash_one(frame.cache());
+        self.by_cache.entry(cache).or_default().add(id);
         if self.out.is_empty() {
             self.last_news = Some(now);
         }
@@ -232,7 +236,7 @@ impl Wire {
                 ticket: None,
             });
         }
-        let out = self.out.remove(&id);
+        let out = self.out.remove(id);
         if let Some(out) = &out {
             self.last_turn = self.last_turn.max(out.turn);
         }
@@ -292,8 +296,9 @@ impl Wire {
             // What came of an earlier run's says itself where it stands.
             return Some(giving).filter(|giving| giving.run == self.run);
         }
-        let task = self.by_cache.get(frame.cache())?.only()?;
-        let out = self.out.get(&task).map(|out| out.attempt);
+        let cache = self.hasher.hash_one(frame.cache());
+        let task = self.by_cache.get(&cache)?.only()?;
+        let out = self.out.get(task).map(|out| out.attempt);
         let answered = self.answered.get(&task).map(|answered| answered.attempt);
         let silent = self.silent.get(&task).map(|silent| silent.attempt);
         Some(Giving {
@@ -304,10 +309,11 @@ impl Wire {
     }
 
     fn forget_cache(&mut self, cache: &str, id: TaskId) {
-        if let Some(known) = self.by_cache.get_mut(cache)
+        let cache = self.hasher.hash_one(cache);
+        if let Some(known) = self.by_cache.get_mut(&cache)
             && known.remove(id)
         {
-            self.by_cache.remove(cache);
+            self.by_cache.remove(&cache);
         }
     }
 
@@ -340,7 +346,7 @@ impl Wire {
             (_, 0) => {
                 self.to_send.clear();
                 let out = std::mem::take(&mut self.out);
-                self.note_again(out.into_keys());
+                self.note_again(out.into_iter().map(|(id, _)| id));
                 self.by_cache.clear();
                 self.suspects.clear();
                 queue.leave(Self::ID, crate::core::queue::Leave::Drained, now);
@@ -369,11 +375,7 @@ impl Wire {
     /// When all that may be out is, those of it that seem to be silent make room: nobody waits
     /// for them any more, and if they answer after all, that goes on.
     fn presume_silent(&mut self, now: Instant, queue: &mut Queue<Kept>) {
-        if !self.is_full() {
-            self.look = None;
-            return;
-        }
-        if self.look.is_some_and(|look| look > now) {
+        if !self.is_full() || self.look.is_some_and(|look| look > now) {
             return;
         }
         self.look = Some(now + LOOK);
@@ -385,8 +387,8 @@ impl Wire {
             is_overtaken || all_silent && age(out.since) >= SILENT
         };
         let silent = self.out.iter().filter(|(_, out)| is_silent(out));
-        for id in silent.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let attempt = self.out.remove(&id).map_or(0, |out| out.attempt);
+        for id in silent.map(|(id, _)| id).collect::<Vec<_>>() {
+            let attempt = self.out.remove(id).map_or(0, |out| out.attempt);
             let Some(mut kept) = queue.finish_any(Self::ID, id, Duration::ZERO, now) else {
                 continue;
             };
@@ -404,9 +406,13 @@ impl Wire {
     fn tidy(&mut self, queue: &Queue<Kept>) {
         let known = queue.len() + self.answered.len() + self.silent.len();
         if self.by_cache.len() > 2 * known + TIDY {
-            self.out.retain(|id, _| queue.item(*id).is_some());
+            let over = self.out.iter().map(|(id, _)| id);
+            let over = over.filter(|id| queue.item(*id).is_none());
+            for id in over.collect::<Vec<_>>() {
+                self.out.remove(id);
+            }
             let known = |id: &TaskId| {
-                self.out.contains_key(id)
+                self.out.contains(*id)
                     || self.answered.contains_key(id)
                     || self.silent.contains_key(id)
             };
@@ -426,10 +432,10 @@ impl Wire {
         let mut given_up = Vec::new();
         while let Some((_, gone)) = self.suspects.pop_front_if(|(end, _)| *end <= now) {
             let late = self.out.iter().filter(|(_, out)| out.since <= gone);
-            let late: Vec<_> = late.map(|(id, out)| (*id, out.attempt)).collect();
+            let late: Vec<_> = late.map(|(id, out)| (id, out.attempt)).collect();
             let mut again = Vec::new();
             for (id, attempt) in late {
-                self.out.remove(&id);
+                self.out.remove(id);
                 if attempt < MOST_ATTEMPTS {
                     again.push(id);
                 } else if let Some(kept) = queue.finish_any(Self::ID, id, Duration::ZERO, now) {
@@ -445,7 +451,8 @@ impl Wire {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(end, _)| *end);
         let suspects = self.suspects.front().map(|(end, _)| *end);
-        [end, suspects, self.look].into_iter().flatten().min()
+        let look = self.look.filter(|_| self.is_full());
+        [end, suspects, look].into_iter().flatten().min()
     }
 }
 
