@@ -17,7 +17,7 @@ use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::message::link::{MAX_PARTS, Part};
-use crate::message::{ENVELOPE, Frame, HEADROOM};
+use crate::message::{ENVELOPE, Frame, HEADROOM, spare};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
 const LINGER: i32 = 250;
@@ -443,7 +443,7 @@ impl Socket {
                 Err(error) => return Err(self.broken(error)),
             }
             if parts.len() < self.max_parts {
-                let mut part = Vec::with_capacity(self.received.len() + HEADROOM);
+                let mut part = spare::with_capacity(self.received.len() + HEADROOM);
                 part.extend_from_slice(&self.received);
                 parts.push(part);
             }

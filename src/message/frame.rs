@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
+use super::spare::Buffer;
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Frame {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// The pipeline, the client and the function, which stand in `bytes` as well.
     shared: Arc<Shared>,
     fields: Fields,
@@ -121,7 +122,7 @@ impl Frame {
             rare: None,
         };
         Self {
-            bytes: writer.out,
+            bytes: writer.out.into(),
             shared,
             fields,
         }
@@ -134,7 +135,7 @@ impl Frame {
 
     /// The whole frame, for the wire.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        self.bytes.into_inner()
     }
 
     /// Its length in bytes.
@@ -300,9 +301,9 @@ impl Frame {
 
     /// Writes at its end: of a field that comes twice, the last one counts.
     fn append<R>(&mut self, write: impl FnOnce(&mut Writer) -> R) -> R {
-        let mut writer = Writer::append_to(std::mem::take(&mut self.bytes));
+        let mut writer = Writer::append_to(std::mem::take(&mut *self.bytes));
         let result = write(&mut writer);
-        self.bytes = writer.out;
+        *self.bytes = writer.out;
         result
     }
 

@@ -4,6 +4,7 @@
 mod frame;
 pub(crate) mod link;
 mod path;
+pub(crate) mod spare;
 mod wire;
 
 mod proto {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::frame::HEADROOM;
+use super::spare;
 use crate::error::{Error, Result};
 
 pub(super) const VARINT: u64 = 0;
@@ -117,7 +118,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn with_capacity(content: usize) -> Self {
-        Self::append_to(Vec::with_capacity(content + 2 * HEADROOM))
+        Self::append_to(spare::with_capacity(content + 2 * HEADROOM))
     }
 
     pub(super) fn append_to(out: Vec<u8>) -> Self {

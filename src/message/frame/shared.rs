@@ -126,7 +126,7 @@ impl FrameReader {
         }
         let fields = self.locate(&bytes)?;
         Ok(Frame {
-            bytes,
+            bytes: bytes.into(),
             shared: self.last.clone(),
             fields,
         })

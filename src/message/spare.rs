@@ -1,0 +1,142 @@
+//! Large buffers that are used again.
+//!
+//! What the system gives anew it clears first, page by page, which costs more than to fill it;
+//! and allocators give large buffers back to it as soon as they are free.
+
+use std::ops::{Deref, DerefMut};
+
+use parking_lot::Mutex;
+
+/// From this size on a buffer is kept, in bytes.
+const LARGE: usize = 64 << 10;
+
+/// How much is kept in all.
+const MOST: usize = 8 << 20;
+
+/// One that is so many times as large as what is asked for is not for it.
+const WASTE: usize = 4;
+
+static SPARE: Mutex<Spare> = Mutex::new(Spare {
+    buffers: Vec::new(),
+    bytes: 0,
+});
+
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    /// The one that came last of those that fit.
+    fn take(&mut self, size: usize) -> Option<Vec<u8>> {
+        let fits = |buffer: &Vec<u8>| (size..=WASTE * size).contains(&buffer.capacity());
+        let index = self.buffers.iter().rposition(fits)?;
+        let mut buffer = self.buffers.remove(index);
+        self.bytes -= buffer.capacity();
+        buffer.clear();
+        Some(buffer)
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        let size = buffer.capacity();
+        if size >= LARGE && self.bytes + size <= MOST {
+            self.bytes += size;
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// An empty buffer with room for so many bytes.
+pub(crate) fn with_capacity(size: usize) -> Vec<u8> {
+    let spare = match size {
+        LARGE.. => SPARE.lock().take(size),
+        _ => None,
+    };
+    spare.unwrap_or_else(|| Vec::with_capacity(size))
+}
+
+/// Bytes whose buffer is used again when they are dropped, if it is large.
+#[derive(Default, PartialEq, Eq, Hash)]
+pub(super) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub(super) fn into_inner(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut bytes = with_capacity(self.0.len());
+        bytes.extend_from_slice(&self.0);
+        Self(bytes)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.0.capacity() >= LARGE {
+            SPARE.lock().give_back(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_buffers_are_used_again_while_they_are_not_too_many() {
+        let mut spare = Spare {
+            buffers: Vec::new(),
+            bytes: 0,
+        };
+        let buffer = |size| Vec::with_capacity(size);
+        spare.give_back(buffer(LARGE - 1));
+        assert_eq!(spare.bytes, 0);
+        for size in [LARGE, 10 * LARGE, 2 * LARGE] {
+            spare.give_back(buffer(size));
+        }
+        assert_eq!(spare.bytes, 13 * LARGE);
+        assert!(spare.take(10 * LARGE + 1).is_none());
+        let one = spare.take(LARGE).unwrap();
+        assert_eq!((one.len(), one.capacity()), (0, 2 * LARGE));
+        let other = spare.take(LARGE).unwrap();
+        assert_eq!(other.capacity(), LARGE);
+        // The one that is left is too large for that.
+        assert!(spare.take(LARGE).is_none());
+        (0..2 * MOST / LARGE).for_each(|_| spare.give_back(buffer(LARGE)));
+        assert!(spare.bytes <= MOST);
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes() {
+        let bytes = Buffer::from(vec![7; 2 * LARGE]);
+        let copy = bytes.clone();
+        assert!(bytes == copy);
+        drop(bytes);
+        let again = with_capacity(2 * LARGE);
+        assert!(again.is_empty());
+        assert_eq!(copy.into_inner(), vec![7; 2 * LARGE]);
+    }
+}
