@@ -246,7 +246,11 @@ impl Post {
         }
         self.peers.remove(conn);
         match who.kind {
-            Kind::Client => self.forget_client(&who.session),
+            Kind::Client => {
+                // Its last acknowledgements came with its leave.
+                self.settle();
+                self.forget_client(&who.session);
+            }
             Kind::Worker => {
                 if let Some(tasks) = &mut self.tasks {
                     tasks.leave(&who.session, Leave::Drained, now);

@@ -118,6 +118,34 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
 }
 
 #[test]
+fn what_a_client_acknowledges_when_it_leaves_is_settled() {
+    let now = Instant::now();
+    let mut post = post();
+    post.receive(1, client(1, None), vec![], now);
+    post.tick(now);
+    let mut frame = Frame::new("", "c/1", "s.f", "", b"x");
+    frame.set_place(1, &[]);
+    let items = Head {
+        first: 1,
+        ..Head::default()
+    };
+    post.receive(1, items, vec![frame], now);
+    let Item { frame, ticket } = post.next_submitted().expect("a message");
+    let ticket = Some(ticket);
+    post.give_client(Made { frame, ticket }, now);
+    post.tick(now);
+    let leave = Head {
+        done: vec![1],
+        bye: true,
+        ..Head::default()
+    };
+    post.receive(1, leave, vec![], now);
+    let clients = post.clients().expect("it has clients");
+    assert_eq!(clients.counters().settled, 1);
+    assert_eq!(post.left(), Vec::<String>::new());
+}
+
+#[test]
 fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
     let now = Instant::now();
     let mut post = post();
