@@ -3,8 +3,9 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -13,6 +14,10 @@ use crate::error::{Error, Result};
 /// How often a thread lets others run before it sleeps: where there are fewer processors than
 /// threads, one of those has what it waits for, and neither has to be woken for it.
 const YIELDS: usize = 4;
+
+/// One who runs for so long has something else to do: then so many sleeps begin without that.
+const COSTLY: Duration = Duration::from_millis(1);
+const SPARED: usize = 1_000;
 
 /// How often it looks whether there is something to do before it sleeps.
 #[cfg(test)]
@@ -29,6 +34,8 @@ pub struct Bell {
     asleep: AtomicBool,
     /// Whether something was announced that the thread has not looked at yet.
     news: AtomicBool,
+    /// How many more sleeps begin at once.
+    spared: AtomicUsize,
     /// Of the task that sleeps, if it is one.
     task: Mutex<Option<Waker>>,
     reader: PipeReader,
@@ -48,6 +55,7 @@ impl Bell {
         Ok(Arc::new(Self {
             asleep: AtomicBool::new(false),
             news: AtomicBool::new(false),
+            spared: AtomicUsize::new(0),
             task: Mutex::default(),
             reader,
             writer,
@@ -84,6 +92,31 @@ impl Bell {
         self.news.swap(false, Ordering::SeqCst)
     }
 
+    /// Lets others run some times over, unless that has proved costly. Whether there is something
+    /// to do now.
+    fn let_others_run(&self, ready: &mut impl FnMut() -> bool) -> bool {
+        let spared = self.spared.load(Ordering::Relaxed);
+        if spared > 0 {
+            self.spared.store(spared - 1, Ordering::Relaxed);
+            return false;
+        }
+        for _ in 0..YIELDS {
+            let start = Instant::now();
+            std::thread::yield_now();
+            let is_costly = start.elapsed() >= COSTLY;
+            if is_costly {
+                self.spared.store(SPARED, Ordering::Relaxed);
+            }
+            if ready() {
+                return true;
+            }
+            if is_costly {
+                break;
+            }
+        }
+        false
+    }
+
     /// Calls `wait`, which should end when the bell rings, unless `ready` says that there is
     /// something to do already.
     pub(crate) fn sleep(
@@ -91,11 +124,8 @@ impl Bell {
         mut ready: impl FnMut() -> bool,
         wait: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        for _ in 0..YIELDS {
-            std::thread::yield_now();
-            if ready() {
-                return Ok(());
-            }
+        if self.let_others_run(&mut ready) {
+            return Ok(());
         }
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -112,7 +142,7 @@ impl Bell {
 
     /// Waits for a ring, or the time-out. For use within [`sleep`](Self::sleep) by a thread that
     /// has no socket at present.
-    pub(crate) fn wait(&self, timeout: std::time::Duration) -> Result<()> {
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<()> {
         crate::socket::wait_for(self, timeout)
     }
 
@@ -135,8 +165,6 @@ impl Bell {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
     use crate::socket::{Kind, Socket, Want};
 

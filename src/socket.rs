@@ -80,43 +80,10 @@ fn context() -> Arc<Context> {
         .iter()
         .filter(|context| context.strong_count() < MOST_SOCKETS);
     with_room.find_map(Weak::upgrade).unwrap_or_else(|| {
-        let context = Arc::new(Context(new_context()));
+        let context = Arc::new(Context(zmq::Context::new()));
         all.push(Arc::downgrade(&context));
         context
     })
-}
-
-/// A context whose threads are libzmq's own and take no processor away from whoever has just
-/// given them something: so they find more of it when they run. (They take after the thread that
-/// opens the first socket; `ZMQ_THREAD_SCHED_POLICY` would end the process where the policy is not
-/// allowed.)
-fn new_context() -> zmq::Context {
-    let open = || {
-        let context = zmq::Context::new();
-        run_in_batches();
-        // A failure shows when a socket is needed.
-        let _ = context.socket(zmq::PAIR);
-        context
-    };
-    let thread = std::thread::Builder::new().name("palm:io".to_owned());
-    match thread.spawn(open).map(std::thread::JoinHandle::join) {
-        Ok(Ok(context)) => context,
-        _ => zmq::Context::new(),
-    }
-}
-
-/// Has this thread, and those that it starts, not take the processor away from another when they
-/// are woken, if the system allows it.
-fn run_in_batches() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: both calls take this thread (0), and the second a pointer to a live `sched_param`,
-    // which it reads only before it returns.
-    unsafe {
-        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
-            let param = libc::sched_param { sched_priority: 0 };
-            libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
-        }
-    }
 }
 
 /// The kinds of sockets that the pylm wire has.
@@ -195,7 +162,7 @@ pub(crate) enum Routed {
     Gone,
 }
 
-/// One socket, owned by one thread.
+/// One socket, used by one thread at a time.
 pub(crate) struct Socket {
     // In this order: the socket is closed before the context may be.
     inner: zmq::Socket,

@@ -12,8 +12,8 @@ use common::{
     subscriber, texts, until,
 };
 use palm::part::{
-    FunctionService, PubService, PullConnection, PullService, PushService, RepService, Route,
-    SubConnection, WorkerPullService, WorkerPushService, channel,
+    FunctionService, LinkService, PubService, PullConnection, PullService, PushService, RepService,
+    Route, SubConnection, WorkerPullService, WorkerPushService, channel,
 };
 use palm::store::{Memory, Store};
 use palm::{Assembly, Client, Error, Functions, Running, Server, Worker};
@@ -56,6 +56,7 @@ fn every_wrong_assembly_is_an_error_of_its_start_that_says_what_is_wrong() {
     let functions = || FunctionService::new(functions());
     let at = fixed();
     let sound = || sound(&at);
+    let link = LinkService::new(FREE).unwrap();
     for (assembly, says) in [
         (
             some("").outbound("Pub", PubService::new(FREE)),
@@ -170,6 +171,10 @@ fn every_wrong_assembly_is_an_error_of_its_start_that_says_what_is_wrong() {
                 .inbound("Sub", SubConnection::new(fixed(), "t"), "Pub")
                 .preset_address("key", "Sub"),
             "'key' is the address of 'Sub', which binds none",
+        ),
+        (
+            sound().inbound("Clients", link.clients(pull()), "Pub"),
+            "the link that 'Clients' is a face of is no part of it",
         ),
     ] {
         let shown = format!("{assembly:?}");

@@ -1,5 +1,6 @@
 //! Where a client's messages go on the pylm wire.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ pub(super) struct Pusher {
     id: String,
     socket: Mutex<Socket>,
     /// Nobody rings it.
-    bell: std::sync::Arc<Bell>,
+    bell: Arc<Bell>,
 }
 
 /// What came of sending a message.

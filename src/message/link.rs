@@ -235,8 +235,10 @@ pub(crate) struct Outgoing {
     small: usize,
     bytes: usize,
     notes: usize,
-    /// How many of the notes need not be said at once, and since when there are any.
+    /// How many of the notes need not be said at once, how many things they tell, and since when
+    /// there are any.
     unhurried: usize,
+    things: usize,
     since: Option<Instant>,
 }
 
@@ -250,12 +252,14 @@ impl Outgoing {
         }
     }
 
-    /// The same of what nobody waits for: it is said with the next thing that is, or soon.
-    pub(crate) fn note_unhurried(&mut self, say: impl FnOnce(&mut Head)) {
+    /// The same of so many things that nobody waits for: they are said with the next thing that
+    /// is, or soon.
+    pub(crate) fn note_unhurried(&mut self, things: usize, say: impl FnOnce(&mut Head)) {
         self.note(say);
         // Not if that has closed the head.
         if self.notes > 0 {
             self.unhurried += 1;
+            self.things += things;
         }
     }
 
@@ -352,7 +356,7 @@ impl Outgoing {
         }
         self.ready.push(Envelope { head, frames });
         (self.small, self.bytes, self.notes) = (0, 0, 0);
-        (self.unhurried, self.since) = (0, None);
+        (self.unhurried, self.things, self.since) = (0, 0, None);
     }
 
     /// Whether there are messages to be said, and not only notes.
@@ -368,8 +372,9 @@ impl Outgoing {
 
     /// Whether nothing is to be said but what nobody waits for, and not too much of that.
     fn is_unhurried(&self) -> bool {
-        let notes = self.notes;
-        !self.has_messages() && notes == self.unhurried && (1..MOST_UNHURRIED).contains(&notes)
+        !self.has_messages()
+            && self.notes == self.unhurried
+            && (1..MOST_UNHURRIED).contains(&self.things)
     }
 
     /// All that is to be said now, in order.
@@ -477,7 +482,7 @@ mod tests {
         let now = Instant::now();
         let mut outgoing = Outgoing::default();
         let done = |outgoing: &mut Outgoing, number| {
-            outgoing.note_unhurried(|head| head.done.push(number));
+            outgoing.note_unhurried(1, |head| head.done.push(number));
         };
         done(&mut outgoing, 1);
         assert_eq!(outgoing.deadline(), None);

@@ -37,12 +37,20 @@ impl Spare {
         Some(buffer)
     }
 
-    fn give_back(&mut self, buffer: Vec<u8>) {
+    /// Keeps a buffer. Gives those for which there is no room any more: the oldest.
+    fn give_back(&mut self, buffer: Vec<u8>) -> Vec<Vec<u8>> {
         let size = buffer.capacity();
-        if size >= LARGE && self.bytes + size <= MOST {
-            self.bytes += size;
-            self.buffers.push(buffer);
+        if !(LARGE..=MOST).contains(&size) {
+            return vec![buffer];
         }
+        self.bytes += size;
+        self.buffers.push(buffer);
+        let mut oldest = 0;
+        while self.bytes > MOST {
+            self.bytes -= self.buffers[oldest].capacity();
+            oldest += 1;
+        }
+        self.buffers.drain(..oldest).collect()
     }
 }
 
@@ -96,7 +104,9 @@ impl Clone for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if self.0.capacity() >= LARGE {
-            SPARE.lock().give_back(std::mem::take(&mut self.0));
+            let unfit = SPARE.lock().give_back(std::mem::take(&mut self.0));
+            // The system is given them back while nobody waits for the lock.
+            drop(unfit);
         }
     }
 }
@@ -125,8 +135,14 @@ mod tests {
         assert_eq!(other.capacity(), LARGE);
         // The one that is left is too large for that.
         assert!(spare.take(LARGE).is_none());
-        (0..2 * MOST / LARGE).for_each(|_| spare.give_back(buffer(LARGE)));
-        assert!(spare.bytes <= MOST);
+        for _ in 0..2 * MOST / LARGE {
+            spare.give_back(buffer(LARGE));
+        }
+        assert_eq!(spare.bytes, MOST);
+        // All are of one size now, and make room for others.
+        assert_eq!(spare.give_back(buffer(8 * LARGE)).len(), 8);
+        assert!(spare.take(8 * LARGE).is_some());
+        assert_eq!(spare.give_back(buffer(2 * MOST)).len(), 1);
     }
 
     #[test]

@@ -193,6 +193,8 @@ pub struct Crew {
     go: Signal,
     members: Vec<Member>,
     failed: Option<Error>,
+    /// What is to be true when all are spawned.
+    demands: Vec<Box<dyn FnOnce() -> Result<()> + Send>>,
 }
 
 struct Member {
@@ -213,6 +215,7 @@ impl Crew {
             go: Signal::new(),
             members: Vec::new(),
             failed: None,
+            demands: Vec::new(),
         }
     }
 
@@ -224,6 +227,11 @@ impl Crew {
     /// Is raised when the component is to stop.
     pub(crate) fn soft(&self) -> &Signal {
         &self.soft
+    }
+
+    /// Has the start fail unless something is true when all are spawned.
+    pub(crate) fn demand(&mut self, demand: impl FnOnce() -> Result<()> + Send + 'static) {
+        self.demands.push(Box::new(demand));
     }
 
     /// Starts a part's thread. It opens what it needs, calls [`Context::ready`], and works.
@@ -277,9 +285,11 @@ impl Crew {
         mut self,
         preset: impl FnOnce(&BTreeMap<String, String>) -> Result<Addresses>,
     ) -> Result<Running> {
+        let mut demands = std::mem::take(&mut self.demands).into_iter();
+        let is_whole = demands.try_for_each(|demand| demand());
         let started = match self.failed.take() {
             Some(error) => Err(error),
-            None => self.all_ready(),
+            None => is_whole.and_then(|()| self.all_ready()),
         };
         // On an error, dropping the crew ends its threads.
         let bound = started?;

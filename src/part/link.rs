@@ -98,6 +98,25 @@ struct Faces {
     publish: Option<Publish>,
 }
 
+impl Faces {
+    /// Has the start of the component fail unless the link takes them over.
+    fn need_their_link(of: &Arc<Mutex<Self>>, crew: &mut Crew, name: &str) {
+        let (faces, component, name) = (of.clone(), crew.name().to_owned(), name.to_owned());
+        crew.demand(move || {
+            let Self {
+                submit,
+                work,
+                publish,
+            } = &*faces.lock();
+            if submit.is_none() && work.is_none() && publish.is_none() {
+                return Ok(());
+            }
+            let reason = format!("the link that '{name}' is a face of is no part of it");
+            Err(Error::setup(&component, reason))
+        });
+    }
+}
+
 struct Submit {
     submitted: Option<Outlet>,
     pull: PullService,
@@ -218,7 +237,8 @@ impl Part for LinkClients {
     }
 
     /// The link's thread does the work.
-    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+        Faces::need_their_link(&self.faces, crew, &wiring.name);
         self.faces.lock().submit = Some(Submit {
             submitted: wiring.outlet,
             pull: self.pull,
@@ -245,7 +265,8 @@ impl Part for LinkWorkers {
     }
 
     /// The link's thread does the work.
-    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
+        Faces::need_their_link(&self.faces, crew, &wiring.name);
         self.faces.lock().work = Some(Work {
             tasks: wiring.inlet,
             results: wiring.outlet,
@@ -272,10 +293,11 @@ impl Part for LinkPublisher {
     }
 
     /// The link's thread does the work.
-    fn spawn(self, _: &mut Crew, wiring: Wiring) -> Result<()> {
+    fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
         let Some(messages) = wiring.inlet else {
             return Ok(());
         };
+        Faces::need_their_link(&self.faces, crew, &wiring.name);
         let mut publisher = self.publisher;
         let (topics, bounds) = publisher.beside();
         self.faces.lock().publish = Some(Publish {

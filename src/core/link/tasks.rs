@@ -172,7 +172,7 @@ impl Tasks {
     ) {
         let of = result.id;
         if let Some(out) = out {
-            out.note_unhurried(|head| head.done.push(of.id));
+            out.note_unhurried(1, |head| head.done.push(of.id));
         }
         let time = Duration::from_micros(result.ran);
         let ran = Ran { time, bytes };

@@ -19,6 +19,7 @@ use crate::message::link::{Envelope, Head};
 use crate::message::status::Status;
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
+use crate::part::receive::Came;
 use crate::part::{Context, Inlet, Outlet, Parcel, Received};
 use crate::socket::{Routed, Socket, Want, wait_for_any};
 
@@ -59,8 +60,11 @@ pub(super) struct Linking<'a> {
     messages: Option<Inlet>,
     topics: Topics,
     short: ShortWays,
-    short_first: bool,
+    /// Whether those on the link are first in this turn.
+    link_first: bool,
     wired: Wired,
+    /// Whether a stop was known at the beginning of this turn.
+    saw_soft: bool,
 }
 
 impl<'a> Linking<'a> {
@@ -100,8 +104,9 @@ impl<'a> Linking<'a> {
             messages: Some(publish.messages),
             topics: publish.topics,
             short,
-            short_first: false,
+            link_first: false,
             wired,
+            saw_soft: false,
         }
     }
 
@@ -124,9 +129,19 @@ impl<'a> Linking<'a> {
     fn serve(&mut self, bell: &Bell) -> Result<bool> {
         while !self.context.hard.is_raised() {
             bell.take_news();
+            self.saw_soft = self.context.soft.is_raised();
             let mut more = self.receive()?;
             self.post.set_behind(more);
             more |= self.hear_wired()?;
+            // When there is little room, those on either wire are first in turn.
+            self.link_first = !self.link_first;
+            if self.link_first {
+                // What waits already, and one more.
+                match self.submit(2) {
+                    Ok(moved) => more |= moved,
+                    Err(()) => return Ok(false),
+                }
+            }
             more |= self.take_in()?;
             self.post.tick(Instant::now());
             // That, too, may have made something, or room.
@@ -220,20 +235,22 @@ impl<'a> Linking<'a> {
         }
         for _ in 0..WIRED_AT_ONCE {
             match self.wired.next_result()? {
-                Some(frame) => tasks.wired(frame, now),
-                None => return Ok(false),
+                Came::Message(frame) => tasks.wired(frame, now),
+                Came::Other => {}
+                Came::Nothing => return Ok(false),
             }
         }
         Ok(true)
     }
 
-    /// Whether there is room for what clients push.
+    /// Whether there is room for what clients push on the pylm wire.
     fn takes_pushed(&self) -> bool {
         let has_room = match self.short.to_workers {
             Some(_) => has_room(&self.post),
             None => !self.submitted.waiting.is_full(),
         };
-        self.submitted.outlet.is_some() && has_room
+        let takes = self.submitted.outlet.is_some() && !self.context.soft.is_raised();
+        takes && has_room
     }
 
     /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
@@ -241,11 +258,14 @@ impl<'a> Linking<'a> {
         let mut moved = false;
         for _ in 0..WIRED_AT_ONCE {
             if !self.takes_pushed() {
-                break;
+                return Ok(moved);
             }
-            let Some(frame) = self.wired.next_pushed()? else {
-                break;
+            let frame = match self.wired.next_pushed()? {
+                Came::Message(frame) => frame,
+                Came::Other => continue,
+                Came::Nothing => return Ok(moved),
             };
+            moved = true;
             let mut out = WayOut {
                 topics: &mut self.topics,
                 component: &self.context.component,
@@ -253,9 +273,9 @@ impl<'a> Linking<'a> {
             if let Some(frame) = self.short.push(&mut self.post, &mut out, frame, now) {
                 self.submitted.waiting.push(frame);
             }
-            moved = true;
         }
-        Ok(moved)
+        // There may be more.
+        Ok(true)
     }
 
     /// Gives workers and subscribers on the pylm wire what there is for them. Whether there was
@@ -272,9 +292,7 @@ impl<'a> Linking<'a> {
     /// Takes what the component and clients on the pylm wire have. Whether there was any.
     fn take_in(&mut self) -> Result<bool> {
         let now = Instant::now();
-        // When there is little room, those on either wire are first in turn.
-        self.short_first = !self.short_first;
-        let mut moved = self.short_first && self.go_short_ways(now);
+        let mut moved = self.link_first && self.go_short_ways(now);
         moved |= self.take_pushed(now)?;
         for _ in 0..BATCHES {
             let taken = !self.post.is_busy()
@@ -325,7 +343,15 @@ impl<'a> Linking<'a> {
                 true => None,
                 false => post.next_result().map(Parcel::from),
             })?;
-        moved |= self.submitted.feed(1, || {
+        moved |= self.submit(1)?;
+        Ok(moved)
+    }
+
+    /// Hands the component so many batches of what clients have submitted, where that way is not
+    /// short. Whether there was any.
+    fn submit(&mut self, batches: usize) -> Result<bool, ()> {
+        let post = &mut self.post;
+        self.submitted.feed(batches, || {
             if self.short.to_workers.is_some() {
                 return None;
             }
@@ -336,8 +362,7 @@ impl<'a> Linking<'a> {
                 frame: item.frame,
                 ticket: Some(item.ticket),
             })
-        })?;
-        Ok(moved)
+        })
     }
 
     /// Says what is to be said. Whether somebody turned out to be gone.
@@ -381,6 +406,7 @@ impl<'a> Linking<'a> {
         let ready = || {
             bell.has_news()
                 || self.context.hard.is_raised()
+                || (!self.saw_soft && self.context.soft.is_raised())
                 || (!self.post.is_busy() && is_ready(&self.tasks))
                 || (!self.post.is_full() && is_ready(&self.messages))
                 || self

@@ -81,19 +81,19 @@ impl Wired {
         })
     }
 
-    /// The next message that a client has pushed.
-    pub(super) fn next_pushed(&mut self) -> Result<Option<Frame>> {
+    /// The next thing that a client has pushed.
+    pub(super) fn next_pushed(&mut self) -> Result<Came> {
         match &mut self.clients {
             Some(clients) => clients.next(),
-            None => Ok(None),
+            None => Ok(Came::Nothing),
         }
     }
 
     /// The next thing that a worker has made.
-    pub(super) fn next_result(&mut self) -> Result<Option<Frame>> {
+    pub(super) fn next_result(&mut self) -> Result<Came> {
         match &mut self.workers {
             Some(workers) => workers.results.next(),
-            None => Ok(None),
+            None => Ok(Came::Nothing),
         }
     }
 
@@ -185,14 +185,8 @@ impl Wired {
 }
 
 impl Source {
-    fn next(&mut self) -> Result<Option<Frame>> {
-        loop {
-            match self.intake.receive(&mut self.socket, &self.context)? {
-                Came::Message(frame) => return Ok(Some(frame)),
-                Came::Other => {}
-                Came::Nothing => return Ok(None),
-            }
-        }
+    fn next(&mut self) -> Result<Came> {
+        self.intake.receive(&mut self.socket, &self.context)
     }
 }
 

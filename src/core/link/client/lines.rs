@@ -9,8 +9,9 @@ use crate::core::link::{Credit, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
 use crate::message::{Failure, Frame};
 
-/// So many acknowledgements are told at once though nobody waits for them.
-const MANY: usize = 32;
+/// Acknowledgements of so many bytes are told at once though nobody waits for them: the server
+/// may keep back what else there is until it has heard them.
+const MANY_BYTES: u64 = 64 << 10;
 
 impl Session {
     pub(crate) fn hello(&mut self, line: usize) -> Hello {
@@ -166,11 +167,15 @@ impl Session {
             self.lines[line].is_awaited = true;
         }
         let incoming = &mut self.lines[line];
-        let is_awaited = std::mem::take(&mut incoming.is_awaited) || incoming.done.len() >= MANY;
+        let is_awaited = std::mem::take(&mut incoming.is_awaited);
+        let is_much = incoming.untold_bytes >= MANY_BYTES;
+        if is_awaited || is_much {
+            incoming.untold_bytes = 0;
+        }
         for done in incoming.done.chunks(MOST_DONE) {
-            match is_awaited {
+            match is_awaited || is_much {
                 true => out.note(|head| head.done.extend(done)),
-                false => out.note_unhurried(|head| head.done.extend(done)),
+                false => out.note_unhurried(done.len(), |head| head.done.extend(done)),
             }
         }
         incoming.done.clear();

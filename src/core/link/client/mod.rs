@@ -113,6 +113,8 @@ struct Incoming {
     /// What is to be acknowledged, and whether somebody waits for that.
     done: Vec<u64>,
     is_awaited: bool,
+    /// The bytes of what was acknowledged since somebody waited for that, at the most.
+    untold_bytes: u64,
     welcome: bool,
     /// Whether something is missing in it.
     broken: bool,
@@ -292,6 +294,7 @@ fn acknowledge(lines: &mut [Incoming], at: Origin) {
         line.taker.ended(at.number, custody::Outcome::default());
         line.done.push(at.number);
         line.is_awaited |= !at.is_last;
+        line.untold_bytes += at.size;
     }
 }
 
