@@ -19,10 +19,6 @@ const YIELDS: usize = 4;
 const COSTLY: Duration = Duration::from_millis(1);
 const SPARED: usize = 1_000;
 
-/// How often it looks whether there is something to do before it sleeps.
-#[cfg(test)]
-pub(crate) const LOOKS: usize = YIELDS + 1;
-
 /// Wakes a thread that waits at its socket for something else than its socket.
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread
@@ -90,6 +86,12 @@ impl Bell {
     /// The same, and it is looked at now.
     pub(crate) fn take_news(&self) -> bool {
         self.news.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the thread looks for the last time before it sleeps, or sleeps.
+    #[cfg(test)]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
     }
 
     /// Lets others run some times over, unless that has proved costly. Whether there is something

@@ -281,10 +281,7 @@ impl Inlet {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
-    use crate::bell::LOOKS;
     use crate::message::Frame;
     use crate::socket::{Kind, Socket, Want};
 
@@ -350,23 +347,17 @@ mod tests {
             outlet.rings_for_room(bell);
         }
         while outlet.try_send(batch(b"x")).is_ok() {}
-        let looks = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for bell in &bells {
-                let (looks, outlet) = (&looks, &outlet);
+                let outlet = &outlet;
                 scope.spawn(move || {
                     let socket = Socket::open(Kind::Pull, "test", 1).unwrap();
-                    let ready = || {
-                        looks.fetch_add(1, Ordering::SeqCst);
-                        outlet.has_room()
-                    };
                     // Without a time-out: a ring that is missed would hang the test.
                     let wait = || socket.wait(Want::Read, bell, None);
-                    bell.sleep(ready, wait).unwrap();
+                    bell.sleep(|| outlet.has_room(), wait).unwrap();
                 });
             }
-            // Until both have looked for the last time before they sleep.
-            while looks.load(Ordering::SeqCst) < bells.len() * LOOKS {
+            while !bells.iter().all(|bell| bell.is_asleep()) {
                 std::thread::yield_now();
             }
             inlet.recv().unwrap();
