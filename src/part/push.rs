@@ -202,8 +202,7 @@ impl Pushing<'_> {
     /// Sends a message, after waiting until somebody has room for it. False when everybody
     /// shall end before.
     fn send(&mut self, frame: &Frame) -> Result<bool> {
-        let since = Instant::now();
-        let mut said = false;
+        let mut stall = None;
         loop {
             // Before each attempt: what is given to the old connection is lost with it.
             self.attached.follow(self.context);
@@ -213,16 +212,14 @@ impl Pushing<'_> {
             if self.context.hard.is_raised() {
                 return Ok(false);
             }
+            let stall = stall.get_or_insert_with(Stall::begin);
             let wait = || {
                 self.attached
                     .socket
                     .wait(Want::Write, self.bell, Some(STALL))
             };
             self.bell.sleep(|| self.news(), wait)?;
-            if !said && since.elapsed() >= STALL {
-                said = true;
-                say_stalled(self.context);
-            }
+            stall.tell(self.context);
         }
     }
 
@@ -231,8 +228,27 @@ impl Pushing<'_> {
     }
 }
 
-/// Says that a message cannot be sent.
-pub(super) fn say_stalled(context: &Context) {
-    let (name, part) = (&context.component, &context.part);
-    log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
+/// Since when nobody takes a message, and whether that was said.
+pub(super) struct Stall {
+    since: Instant,
+    said: bool,
+}
+
+impl Stall {
+    pub(super) fn begin() -> Self {
+        Self {
+            since: Instant::now(),
+            said: false,
+        }
+    }
+
+    /// Says so once, after some time.
+    pub(super) fn tell(&mut self, context: &Context) {
+        if self.said || self.since.elapsed() < STALL {
+            return;
+        }
+        self.said = true;
+        let (name, part) = (&context.component, &context.part);
+        log::warn!(target: name, "{part} has a message that nobody takes: all are busy, or nobody is there");
+    }
 }

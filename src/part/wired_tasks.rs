@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::attached::{Attached, Plan};
-use super::push::{PREFETCH, STALL, say_stalled};
+use super::push::{PREFETCH, STALL, Stall};
 use super::receive::{Came, Intake};
 use super::{Context, Crew, Duty, Place, Target};
 use crate::bell::Bell;
@@ -112,8 +112,7 @@ impl Working<'_> {
     /// Pushes the results of a function, and waits for room: until a stop, and a little longer.
     /// False when it was in vain.
     fn push_all(&mut self) -> Result<bool> {
-        let since = Instant::now();
-        let (mut said, mut last) = (false, None);
+        let (mut stall, mut last) = (None, None);
         while let Some(frame) = self.results.front() {
             // Before each attempt: what is given to the old connection is lost with it.
             self.push.follow(self.context);
@@ -126,10 +125,7 @@ impl Working<'_> {
             if is_late && *last.get_or_insert_with(|| self.context.last()) <= now {
                 return Ok(false);
             }
-            if !said && now.duration_since(since) >= STALL {
-                said = true;
-                say_stalled(&self.at_push);
-            }
+            stall.get_or_insert_with(Stall::begin).tell(&self.at_push);
             let until = last.map_or(STALL, |last| last.duration_since(now));
             let news = || self.push.has_moved() || self.context.late.is_raised() != is_late;
             let socket = &self.push.socket;

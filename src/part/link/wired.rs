@@ -7,7 +7,7 @@ use crate::core::outbox::Topic;
 use crate::error::Result;
 use crate::message::Frame;
 use crate::part::publish::Publisher;
-use crate::part::push::{STALL, say_stalled};
+use crate::part::push::Stall;
 use crate::part::receive::{Came, Intake};
 use crate::part::{Context, PubService, PullService, WorkerPullService, WorkerPushService};
 use crate::socket::{Socket, Want};
@@ -34,8 +34,8 @@ struct Source {
 struct Workers {
     context: Context,
     push: Socket,
-    /// What none of them has room for, since when, and whether that was said.
-    unsent: Option<(Frame, Instant, bool)>,
+    /// What none of them has room for.
+    unsent: Option<(Frame, Stall)>,
     /// Whether there is no news of who is there, and nobody has been seen yet.
     unseen: bool,
     results: Source,
@@ -201,23 +201,15 @@ impl Workers {
 
     fn give(&mut self, mut next: impl FnMut() -> Option<Frame>) -> Result<bool> {
         let mut moved = false;
-        let waited = self.unsent.take();
-        let (mut since, mut said) = (None, false);
-        let mut frame = waited.map(|(frame, at, was_said)| {
-            (since, said) = (Some(at), was_said);
-            frame
-        });
+        let (mut frame, mut stall) = self.unsent.take().unzip();
         while let Some(given) = frame.take().or_else(&mut next) {
             if !self.push.try_send(given.as_bytes())? {
-                let since = since.unwrap_or_else(Instant::now);
-                if !said && since.elapsed() >= STALL {
-                    said = true;
-                    say_stalled(&self.context);
-                }
-                self.unsent = Some((given, since, said));
+                let mut stall = stall.unwrap_or_else(Stall::begin);
+                stall.tell(&self.context);
+                self.unsent = Some((given, stall));
                 break;
             }
-            (since, said) = (None, false);
+            stall = None;
             moved = true;
         }
         Ok(moved)

@@ -167,13 +167,13 @@ impl Session {
             self.lines[line].is_awaited = true;
         }
         let incoming = &mut self.lines[line];
-        let is_awaited = std::mem::take(&mut incoming.is_awaited);
         let is_much = incoming.untold_bytes >= MANY_BYTES;
-        if is_awaited || is_much {
+        let at_once = std::mem::take(&mut incoming.is_awaited) || is_much;
+        if at_once {
             incoming.untold_bytes = 0;
         }
         for done in incoming.done.chunks(MOST_DONE) {
-            match is_awaited || is_much {
+            match at_once {
                 true => out.note(|head| head.done.extend(done)),
                 false => out.note_unhurried(done.len(), |head| head.done.extend(done)),
             }
