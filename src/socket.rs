@@ -4,10 +4,11 @@
 //! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`] and
 //! [`wait_for_any`], which a [`Bell`] or their time-out ends.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -162,6 +163,22 @@ pub(crate) enum Routed {
     Gone,
 }
 
+/// What there may be to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct News {
+    /// From peers.
+    pub(crate) messages: bool,
+    /// Of peers.
+    pub(crate) peers: bool,
+}
+
+impl News {
+    const ANY: Self = Self {
+        messages: true,
+        peers: true,
+    };
+}
+
 /// One socket, used by one thread at a time.
 pub(crate) struct Socket {
     // In this order: the socket is closed before the context may be.
@@ -172,6 +189,10 @@ pub(crate) struct Socket {
     max_parts: usize,
     /// What is told of the peers, if anybody wants to know.
     watch: Option<(Monitor, PeerCount)>,
+    /// Whether it and its monitor are only read when there is news of them.
+    attended: bool,
+    /// What there may be to read, if it is.
+    news: Cell<News>,
     _context: Arc<Context>,
 }
 
@@ -228,6 +249,8 @@ impl Socket {
             bound: None,
             max_parts: kind.max_parts(),
             watch: None,
+            attended: false,
+            news: Cell::new(News::ANY),
             _context: context,
         };
         if kind == Kind::Pub {
@@ -400,12 +423,20 @@ impl Socket {
 
     /// Receives a message into `parts`, if one is there. Of one with more frames than any of
     /// ours may have, some are left out, but it still has too many.
+    ///
+    /// If it is [attended](Self::attend), that is known without a look.
     pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {
         parts.clear();
+        if self.is_quiet() {
+            return Ok(false);
+        }
         loop {
             match self.inner.recv(&mut self.received, zmq::DONTWAIT) {
                 Ok(()) => {}
-                Err(zmq::Error::EAGAIN) if parts.is_empty() => return Ok(false),
+                Err(zmq::Error::EAGAIN) if parts.is_empty() => {
+                    self.set_messages(false);
+                    return Ok(false);
+                }
                 Err(zmq::Error::EINTR) => continue,
                 Err(error) => return Err(self.broken(error)),
             }
@@ -418,6 +449,32 @@ impl Socket {
                 return Ok(true);
             }
         }
+    }
+
+    /// From now on it and its monitor are read only when a [wait](wait_for_any) or a
+    /// [look](look_at) has told of news, or something was sent: to ask libzmq whether there is
+    /// anything costs a system call each time.
+    pub(crate) fn attend(&mut self) {
+        self.attended = true;
+    }
+
+    /// Whether there is no message to read as far as is known.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.attended && !self.news.get().messages
+    }
+
+    fn set_messages(&self, messages: bool) {
+        let News { peers, .. } = self.news.get();
+        self.news.set(News { messages, peers });
+    }
+
+    /// Something that was heard by its [ears](Self::ears).
+    pub(crate) fn note(&self, news: News) {
+        let known = self.news.get();
+        self.news.set(News {
+            messages: known.messages || news.messages,
+            peers: known.peers || news.peers,
+        });
     }
 
     /// Where the message that was received last came from, as far as that is known.
@@ -453,6 +510,7 @@ impl Socket {
         let Some((peer, hops)) = envelope.split_first() else {
             return Ok(Routed::Gone);
         };
+        self.set_messages(true);
         // Room, and whether the peer is there, is a matter of the first frame.
         match self.inner.send(peer, zmq::DONTWAIT | zmq::SNDMORE) {
             Ok(()) => {}
@@ -483,6 +541,7 @@ impl Socket {
 
     /// Says something to a peer on a link that this side has bound.
     pub(crate) fn say_to(&mut self, peer: &[u8], parts: Vec<Part>) -> Result<Routed> {
+        self.set_messages(true);
         match self.inner.send(peer, zmq::DONTWAIT | zmq::SNDMORE) {
             Ok(()) => {}
             Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Routed::Full),
@@ -505,6 +564,7 @@ impl Socket {
 
     /// Sends a frame without copying it: libzmq keeps it until it is sent.
     fn send_shared(&mut self, frame: Arc<Frame>, flags: i32) -> Result<bool> {
+        self.set_messages(true);
         let (data, size) = (frame.as_bytes().as_ptr(), frame.len());
         let kept = Arc::into_raw(frame);
         let mut message = MaybeUninit::<zmq_sys::zmq_msg_t>::uninit();
@@ -553,6 +613,8 @@ impl Socket {
     }
 
     fn send(&self, frame: &[u8], flags: i32) -> Result<bool> {
+        // libzmq may find out, and tell us no more.
+        self.set_messages(true);
         loop {
             match self.inner.send(frame, flags) {
                 Ok(()) => return Ok(true),
@@ -597,19 +659,52 @@ impl Socket {
 
     /// Whether there is somebody to write to, with room.
     pub(crate) fn is_writable(&self) -> Result<bool> {
-        match self.inner.get_events() {
-            Ok(events) => Ok(events.contains(zmq::POLLOUT)),
-            Err(zmq::Error::EINTR) => Ok(false),
-            Err(error) => Err(self.broken(error)),
+        Ok(self.events()?.contains(zmq::POLLOUT))
+    }
+
+    /// Whether there is a message to read.
+    pub(crate) fn is_readable(&self) -> Result<bool> {
+        Ok(self.events()?.contains(zmq::POLLIN))
+    }
+
+    /// What can be done with it.
+    fn events(&self) -> Result<zmq::PollEvents> {
+        loop {
+            match self.inner.get_events() {
+                Ok(events) => {
+                    self.set_messages(events.contains(zmq::POLLIN));
+                    return Ok(events);
+                }
+                Err(zmq::Error::EINTR) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
         }
+    }
+
+    /// Whether there is already what is wanted of it.
+    fn has_now(&self, want: Want) -> Result<bool> {
+        let News { messages, peers } = self.news.get();
+        let has = match want {
+            Want::Read | Want::ReadOrNews => messages,
+            Want::Write => self.is_writable()?,
+            Want::News | Want::Nothing => false,
+        };
+        Ok(has || peers && self.watch.is_some())
+    }
+
+    /// How to wait for it while other threads may use it.
+    pub(crate) fn ears(&self) -> Result<Ears> {
+        let fd = |socket: &zmq::Socket| socket.get_fd().map_err(|error| self.broken(error));
+        let monitor = self.watch.as_ref().map(|(monitor, _)| fd(&monitor.0));
+        Ok(Ears {
+            socket: fd(&self.inner)?,
+            monitor: monitor.transpose()?,
+        })
     }
 
     /// Has libzmq look at what its peers did, so that the next send knows of it.
     pub(crate) fn catch_up(&self) -> Result<()> {
-        match self.inner.get_events() {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-            Err(error) => Err(self.broken(error)),
-        }
+        self.events().map(drop)
     }
 
     /// Starts to count the peers. Before it is bound or connected. From then on, what is told
@@ -628,6 +723,14 @@ impl Socket {
     /// call. (There are no news of peers over `inproc://`.)
     pub(crate) fn peers(&mut self) -> Option<(usize, bool)> {
         let (monitor, count) = self.watch.as_mut()?;
+        let News { messages, peers } = self.news.get();
+        if self.attended && !peers {
+            return None;
+        }
+        self.news.set(News {
+            messages,
+            peers: false,
+        });
         let mut news = None;
         while let Ok(told) = monitor.0.recv_multipart(zmq::DONTWAIT) {
             let event = told.first().and_then(|event| event.first_chunk::<2>());
@@ -679,17 +782,79 @@ pub(crate) fn wait_for_any(
     bell: &Bell,
     timeout: Option<Duration>,
 ) -> Result<()> {
+    poll(sockets, Some(bell), timeout.map_or(-1, milliseconds))
+}
+
+/// Has these sockets, which are [attended](Socket::attend), know what news there is of them.
+pub(crate) fn look_at(sockets: &[(&Socket, Want)]) -> Result<()> {
+    poll(sockets, None, 0)
+}
+
+fn poll(sockets: &[(&Socket, Want)], bell: Option<&Bell>, timeout: i64) -> Result<()> {
+    let mut timeout = timeout;
     let mut items = Vec::with_capacity(2 * sockets.len() + 1);
-    items.push(zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN));
+    items.extend(bell.map(|bell| zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN)));
+    // Whose news is at which place among the items.
+    let mut heard = Vec::with_capacity(2 * sockets.len());
     for (socket, want) in sockets {
-        socket.poll_items(*want, &mut items)?;
+        if !socket.attended {
+            socket.poll_items(*want, &mut items)?;
+            continue;
+        }
+        if socket.has_now(*want)? {
+            timeout = 0;
+        }
+        let ears = socket.ears()?;
+        let of_peers = ears.monitor.map(|fd| (fd, false));
+        let of_messages = (*want != Want::Nothing).then_some((ears.socket, true));
+        for (fd, messages) in of_messages.into_iter().chain(of_peers) {
+            let news = News {
+                messages,
+                peers: !messages,
+            };
+            heard.push((items.len(), *socket, news));
+            items.push(zmq::PollItem::from_fd(fd, zmq::POLLIN));
+        }
     }
-    match zmq::poll(&mut items, timeout.map_or(-1, milliseconds)) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+    match zmq::poll(&mut items, timeout) {
+        Ok(_) => {
+            let readable = heard.iter().filter(|(at, ..)| items[*at].is_readable());
+            readable.for_each(|(_, socket, news)| socket.note(*news));
+            Ok(())
+        }
+        Err(zmq::Error::EINTR) => Ok(()),
         Err(error) => Err(match sockets.first() {
             Some((socket, _)) => socket.broken(error),
             None => Error::system("a wait failed")(text(error)),
         }),
+    }
+}
+
+/// What becomes readable when there is news for an [attended](Socket::attend) socket: to wait
+/// while other threads may use it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ears {
+    socket: RawFd,
+    monitor: Option<RawFd>,
+}
+
+impl Ears {
+    /// Waits for news, the bell, or the time-out. May return early. The socket must be open all
+    /// the time, and is to be [told](Socket::note).
+    pub(crate) fn wait(&self, bell: &Bell, timeout: Duration) -> Result<News> {
+        let fds = [Some(self.socket), Some(bell.as_raw_fd()), self.monitor];
+        let fds = fds.into_iter().flatten();
+        let mut items: Vec<_> = fds
+            .map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN))
+            .collect();
+        match zmq::poll(&mut items, milliseconds(timeout)) {
+            Ok(_) => Ok(News {
+                messages: items[0].is_readable(),
+                peers: items.get(2).is_some_and(zmq::PollItem::is_readable),
+            }),
+            Err(zmq::Error::EINTR) => Ok(News::ANY),
+            Err(error) => Err(Error::system("a wait failed")(text(error))),
+        }
     }
 }
 

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::find::link_at;
-use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::core::link::Party;
 use crate::core::link::client::{JobSettings, News, Session, Submitted};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
-use crate::part::{Crew, Dealer, Duty, Find, Running};
+use crate::part::{Crew, Dealer, Duty, Find, Running, Voice};
 
 /// How long to look for a server that is not where it was, before looking anew.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,8 +28,8 @@ pub(super) struct Link {
     /// What was submitted and is not in the session yet: so those who submit need not wait for
     /// those who hold the session.
     inbox: Mutex<Vec<Submitted>>,
-    /// Wake the threads of the lines.
-    bells: Vec<Arc<Bell>>,
+    /// Of the lines.
+    voices: Vec<Arc<Voice<Over>>>,
     /// A server has said welcome.
     welcome: Condvar,
 }
@@ -67,14 +66,14 @@ impl Link {
         if let Some((link, publisher)) = places.last {
             find.push(("LastLink", of_publisher(link, publisher)));
         }
-        let bells = find
+        let voices = find
             .iter()
-            .map(|_| Bell::new())
+            .map(|_| Voice::new())
             .collect::<Result<Vec<_>>>()?;
         let link = Arc::new(Self {
             session: Mutex::new(Session::new(id, find.len(), max_message)),
             inbox: Mutex::default(),
-            bells,
+            voices,
             welcome: Condvar::new(),
         });
         for (line, (name, find)) in find.into_iter().enumerate() {
@@ -88,7 +87,7 @@ impl Link {
                 asks: true,
                 max_message,
             };
-            dealer.spawn(crew, Duty::Serves, link.bells[line].clone());
+            dealer.spawn(crew, Duty::Serves, link.voices[line].clone());
         }
         Ok(link)
     }
@@ -117,15 +116,29 @@ impl Link {
         session
     }
 
-    /// Submits a message that its job has room for.
+    /// Submits a message that its job has room for, and that others may follow.
     pub(super) fn submit(&self, message: Submitted) {
         self.inbox.lock().push(message);
-        self.bells[0].announce();
+        self.voices[0].announce();
+    }
+
+    /// Submits a message that is all of its job, and ends that.
+    pub(super) fn submit_all(&self, message: Submitted) {
+        let job = message.job;
+        self.inbox.lock().push(message);
+        self.lock().fed(job, None);
+        self.voices[0].speak();
     }
 
     /// Has the lines say what there is to say.
     pub(super) fn announce(&self) {
-        self.bells.iter().for_each(|bell| bell.announce());
+        self.voices.iter().for_each(|voice| voice.announce());
+    }
+
+    /// Says what there is to say over the lines, if that is little. The session must not be
+    /// locked by the caller.
+    pub(super) fn speak(&self) {
+        self.voices.iter().for_each(|voice| voice.speak());
     }
 
     /// Begins a job. `None` when the client has ended.

@@ -144,7 +144,7 @@ impl Tracked {
         );
         session.end(self.number);
         drop(session);
-        self.link.announce();
+        self.link.speak();
     }
 }
 
@@ -176,18 +176,23 @@ pub(super) struct Submitter {
 impl Submitter {
     /// Submits the one message of a call.
     pub(super) fn submit_one(&mut self, frame: Frame) {
-        self.push(frame);
-        self.fed(1, Ok(()));
+        let message = self.numbered(frame);
+        self.link.submit_all(message);
     }
 
-    fn push(&mut self, mut frame: Frame) {
+    fn push(&mut self, frame: Frame) {
+        let message = self.numbered(frame);
+        self.link.submit(message);
+    }
+
+    fn numbered(&mut self, mut frame: Frame) -> Submitted {
         self.last += 1;
         frame.set_place(self.last, &[]);
-        self.link.submit(Submitted {
+        Submitted {
             job: self.job,
             number: self.last,
             frame: Arc::new(frame),
-        });
+        }
     }
 
     /// Waits until there is room for a message of this size.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+
 use super::{Context, Crew, Duty};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
@@ -10,7 +12,7 @@ use crate::core::link::{Line, Party, Verdict};
 use crate::error::Result;
 use crate::message::link::{Envelope, Head};
 use crate::message::{Frame, FrameReader};
-use crate::socket::{Kind, Socket, Want};
+use crate::socket::{Ears, Kind, Socket};
 
 /// How long to wait before the server is looked for again, or connected to again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -22,11 +24,19 @@ const AT_ONCE: usize = 64;
 /// its time, and is told when to give up.
 pub(crate) type Find = Box<dyn FnMut(&dyn Fn() -> bool) -> Result<Option<String>> + Send>;
 
+/// How many messages whoever is not the connection's thread reads.
+const BESIDE: usize = 4;
+
+/// For how long after something was heard the thread sleeps at the most. What others leave to be
+/// said soon is said in time by that, and they need not wake it.
+const NAP: Duration = Duration::from_millis(5);
+
 /// A connection to the link of a server, over which a party does what it is there for.
 ///
-/// The party may share its state with other threads: they ring the bell by
-/// [`Bell::announce`] when there is something to say. The thread never waits for anything but
-/// the socket and the bell, so that heartbeats are sent and read whatever else goes on.
+/// The party may share its state with other threads: when there is something to say, they ring
+/// by [`Voice::announce`], or [speak](Voice::speak) themselves. The thread never waits for
+/// anything but the socket and the bell, so that heartbeats are sent and read whatever else goes
+/// on.
 pub(crate) struct Dealer<P> {
     pub(crate) name: String,
     pub(crate) party: P,
@@ -37,10 +47,44 @@ pub(crate) struct Dealer<P> {
     pub(crate) max_message: usize,
 }
 
+/// How other threads have a connection say something.
+pub(crate) struct Voice<P> {
+    bell: Arc<Bell>,
+    /// While its thread is there.
+    talk: Mutex<Option<Talk<P>>>,
+}
+
+impl<P: Party> Voice<P> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            bell: Bell::new()?,
+            talk: Mutex::new(None),
+        }))
+    }
+
+    /// Has the connection's thread say what there is to say.
+    pub(crate) fn announce(&self) {
+        self.bell.announce();
+    }
+
+    /// Says what there is to say in the caller's thread, if nobody else is about to. That is
+    /// sooner than by the connection's thread, which has to wake up for it; but what many say one
+    /// after another should go at once, by that.
+    ///
+    /// The party is called: the caller must not hold what it locks.
+    pub(crate) fn speak(&self) {
+        let talk = self.talk.try_lock();
+        let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
+        if !is_said {
+            self.announce();
+        }
+    }
+}
+
 impl<P: Party + Send + 'static> Dealer<P> {
     /// Starts the thread. It is ready at once, and connects when the server can be found. It
     /// ends when the party is over, or everybody ends.
-    pub(crate) fn spawn(self, crew: &mut Crew, duty: Duty, bell: Arc<Bell>) {
+    pub(crate) fn spawn(self, crew: &mut Crew, duty: Duty, voice: Arc<Voice<P>>) {
         let Self {
             name,
             party,
@@ -49,72 +93,95 @@ impl<P: Party + Send + 'static> Dealer<P> {
             max_message,
         } = self;
         crew.spawn(&name, duty, move |context| {
-            context.wake_by(&bell);
+            context.wake_by(&voice.bell);
             context.ready(None)?;
-            let mut dealing = Dealing {
-                context,
-                line: Line::new(party, Instant::now()),
+            let now = Instant::now();
+            *voice.talk.lock() = Some(Talk {
+                context: context.of(&context.part),
+                line: Line::new(party, now),
                 socket: None,
-                opened: None,
-                find,
-                asks,
                 max_message,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
                 reader: FrameReader::default(),
+                until: now,
+            });
+            let _ending = Ending(&voice);
+            let mut dealing = Dealing {
+                context,
+                voice: &voice,
+                opened: None,
+                find,
+                asks,
+                max_message,
             };
-            dealing.run(&bell)
+            dealing.run()
         });
     }
 }
 
-struct Dealing<'a, P> {
-    context: &'a Context,
+/// Takes the party away from those who have the voice, and who may be what it shares.
+struct Ending<'a, P>(&'a Voice<P>);
+
+impl<P> Drop for Ending<'_, P> {
+    fn drop(&mut self) {
+        let talk = self.0.talk.lock().take();
+        drop(talk);
+    }
+}
+
+/// What is said and heard over a connection, by whichever thread.
+struct Talk<P> {
+    context: Context,
     line: Line<P>,
     socket: Option<Socket>,
-    /// When that was opened last.
-    opened: Option<Instant>,
-    find: Find,
-    asks: bool,
     max_message: usize,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
     reader: FrameReader,
+    /// When its thread wakes up if nothing happens.
+    until: Instant,
 }
 
-impl<P: Party> Dealing<'_, P> {
-    fn run(&mut self, bell: &Bell) -> Result<()> {
-        while !self.is_over() {
-            bell.take_news();
-            let more = self.receive()?;
-            if !more && self.is_cut() {
-                self.line.cut(Instant::now());
-            }
-            if self.line.tick(Instant::now()) == Verdict::Reopen {
-                self.reopen(bell)?;
-                continue;
-            }
-            self.send()?;
-            if !more && !self.is_over() {
-                self.sleep(bell)?;
-            }
+/// What is to be done after a turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// There may be more to read.
+    Read,
+    /// To wait for something; whether something was heard.
+    Wait {
+        heard: bool,
+    },
+    Reopen,
+}
+
+impl<P: Party> Talk<P> {
+    /// Reads what is there, up to some number of messages, and says what there is to say.
+    fn turn(&mut self, most: usize, watches: bool) -> Result<Next> {
+        let heard = self.receive(most)?;
+        let more = heard == most;
+        if watches && !more && self.is_cut() {
+            self.line.cut(Instant::now());
         }
-        self.line.leave(Instant::now());
-        self.send()
+        if self.line.tick(Instant::now()) == Verdict::Reopen {
+            return Ok(Next::Reopen);
+        }
+        let said = self.send()?;
+        // What was there to read by then is no news to who waits for the socket.
+        if more || said && self.is_readable()? {
+            return Ok(Next::Read);
+        }
+        Ok(Next::Wait { heard: heard > 0 })
     }
 
-    fn is_over(&self) -> bool {
-        self.context.hard.is_raised() || self.line.party().is_over()
-    }
-
-    /// Reads what is there, up to some number of messages. Whether there may be more.
-    fn receive(&mut self) -> Result<bool> {
+    /// How many messages were there to read, up to so many.
+    fn receive(&mut self, most: usize) -> Result<usize> {
         let Some(socket) = &mut self.socket else {
-            return Ok(false);
+            return Ok(0);
         };
-        for _ in 0..AT_ONCE {
+        for read in 0..most {
             if !socket.try_recv(&mut self.parts)? {
-                return Ok(false);
+                return Ok(read);
             }
             let name = &self.context.component;
             let limit = self.max_message;
@@ -126,7 +193,11 @@ impl<P: Party> Dealing<'_, P> {
                 }
             }
         }
-        Ok(true)
+        Ok(most)
+    }
+
+    fn is_readable(&self) -> Result<bool> {
+        self.socket.as_ref().map_or(Ok(false), Socket::is_readable)
     }
 
     /// Whether the connection has broken since the last call.
@@ -135,28 +206,103 @@ impl<P: Party> Dealing<'_, P> {
         peers.is_some_and(|(_, gone)| gone)
     }
 
+    /// Whether anything was said.
+    fn send(&mut self) -> Result<bool> {
+        let said = self.line.take(Instant::now());
+        let something = !said.is_empty();
+        if let Some(socket) = &mut self.socket {
+            for envelope in said {
+                // There always is room: what may be said is bounded by the peer.
+                socket.say(envelope.encode())?;
+            }
+        }
+        Ok(something)
+    }
+
+    /// A turn of a thread that is not the connection's. Whether that need not wake up: it does
+    /// for what is not its like, and meets the same error again.
+    fn speak_beside(&mut self) -> bool {
+        let next = self.turn(BESIDE, false);
+        matches!(next, Ok(Next::Wait { .. })) && self.until <= self.line.deadline()
+    }
+}
+
+struct Dealing<'a, P> {
+    context: &'a Context,
+    voice: &'a Voice<P>,
+    /// When the socket was opened last.
+    opened: Option<Instant>,
+    find: Find,
+    asks: bool,
+    max_message: usize,
+}
+
+impl<P: Party> Dealing<'_, P> {
+    /// What is said and heard, for a moment.
+    fn talk(&self) -> MappedMutexGuard<'_, Talk<P>> {
+        MutexGuard::map(self.voice.talk.lock(), |talk| {
+            talk.as_mut().expect("it is there as long as its thread")
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        while !self.is_over() {
+            self.voice.bell.take_news();
+            let mut talk = self.talk();
+            let next = talk.turn(AT_ONCE, true)?;
+            let now = Instant::now();
+            talk.until = match next {
+                Next::Wait { heard: true } => talk.line.deadline().min(now + NAP),
+                _ => talk.line.deadline(),
+            };
+            let (until, ears) = (talk.until, talk.socket.as_ref().map(Socket::ears));
+            drop(talk);
+            match next {
+                Next::Read => {}
+                Next::Reopen => self.reopen()?,
+                Next::Wait { .. } => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    self.sleep(ears.transpose()?, left)?;
+                }
+            }
+        }
+        let mut talk = self.talk();
+        talk.line.leave(Instant::now());
+        talk.send().map(drop)
+    }
+
+    fn is_over(&self) -> bool {
+        self.context.hard.is_raised() || self.talk().line.party().is_over()
+    }
+
     /// Leaves the old connection, and makes another to where the server is now.
-    fn reopen(&mut self, bell: &Bell) -> Result<()> {
-        self.socket = None;
-        let context = self.context;
+    fn reopen(&mut self) -> Result<()> {
+        self.talk().socket = None;
         // One that breaks at once each time is not made again at once each time.
         if let Some(opened) = self.opened {
-            self.pause_until(opened + PAUSE, bell)?;
+            self.pause_until(opened + PAUSE)?;
         }
-        let over = || context.hard.is_raised() || self.line.party().is_over();
+        let (context, voice) = (self.context, self.voice);
+        let over = || {
+            let talk = voice.talk.lock();
+            let is_over = talk.as_ref().is_none_or(|talk| talk.line.party().is_over());
+            context.hard.is_raised() || is_over
+        };
         match (self.find)(&over) {
             Ok(Some(address)) => {
                 let mut socket = Socket::open(Kind::LinkPeer, &context.part, self.max_message)?;
+                socket.attend();
                 if self.asks {
                     socket.watch_peers()?;
                 }
                 match socket.connect(&address) {
                     Ok(()) => {
-                        self.socket = Some(socket);
                         let now = Instant::now();
                         self.opened = Some(now);
-                        self.line.opened(now);
-                        return self.send();
+                        let mut talk = self.talk();
+                        talk.socket = Some(socket);
+                        talk.line.opened(now);
+                        return talk.send().map(drop);
                     }
                     // What a cache tells, any of its clients may have set.
                     Err(error) => {
@@ -169,10 +315,11 @@ impl<P: Party> Dealing<'_, P> {
                 log::debug!(target: &context.component, "{} looks for its server: {error}", context.part);
             }
         }
-        self.pause_until(Instant::now() + PAUSE, bell)
+        self.pause_until(Instant::now() + PAUSE)
     }
 
-    fn pause_until(&self, end: Instant, bell: &Bell) -> Result<()> {
+    fn pause_until(&self, end: Instant) -> Result<()> {
+        let bell = &self.voice.bell;
         while !self.is_over() && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
             let news = || self.is_over();
@@ -181,25 +328,19 @@ impl<P: Party> Dealing<'_, P> {
         Ok(())
     }
 
-    fn send(&mut self) -> Result<()> {
-        let said = self.line.take(Instant::now());
-        if let Some(socket) = &mut self.socket {
-            for envelope in said {
-                // There always is room: what may be said is bounded by the peer.
-                socket.say(envelope.encode())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn sleep(&self, bell: &Bell) -> Result<()> {
-        let until = self.line.deadline();
-        let left = until.saturating_duration_since(Instant::now());
-        let Some(socket) = &self.socket else {
-            return bell.sleep(|| bell.has_news(), || bell.wait(left));
-        };
+    fn sleep(&self, ears: Option<Ears>, left: Duration) -> Result<()> {
+        let bell = &self.voice.bell;
         let ready = || bell.has_news() || self.is_over();
-        bell.sleep(ready, || socket.wait(Want::Read, bell, Some(left)))
+        bell.sleep(ready, || {
+            let Some(ears) = ears else {
+                return bell.wait(left);
+            };
+            let news = ears.wait(bell, left)?;
+            if let Some(socket) = &self.talk().socket {
+                socket.note(news);
+            }
+            Ok(())
+        })
     }
 }
 

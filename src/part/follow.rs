@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::receive::{Published, published};
-use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, WELCOME};
+use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, Voice, WELCOME};
 use crate::address::{self, Purpose, seen_from};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
@@ -50,11 +50,11 @@ pub(super) struct Follow {
 impl Follow {
     pub(super) fn spawn(self, crew: &mut Crew, outlet: Outlet) -> Result<()> {
         let bell = Bell::new()?;
-        let link_bell = Bell::new()?;
+        let voice = Voice::new()?;
         outlet.rings_for_room(&bell);
         let ledger = Ledger::new({
-            let bell = link_bell.clone();
-            move || bell.announce()
+            let voice = voice.clone();
+            move || voice.announce()
         });
         let session = uuid::Uuid::new_v4().to_string();
         let name = match &self.beside {
@@ -82,11 +82,11 @@ impl Follow {
             max_message: self.max_message,
         };
         // Until the end: what is inside the component is done after the others have stopped.
-        dealer.spawn(crew, Duty::Serves, link_bell.clone());
+        dealer.spawn(crew, Duty::Serves, voice.clone());
         let part = self.part.clone();
         crew.spawn(&part, Duty::Carries, move |context| {
             context.wake_by(&bell);
-            let mut following = Following::open(&self, context, shared, tell, link_bell)?;
+            let mut following = Following::open(&self, context, shared, tell, voice)?;
             context.ready(None)?;
             let result = following.run(&bell);
             following.end();
@@ -237,7 +237,7 @@ struct Following<'a> {
     shared: Arc<Mutex<Arrivals>>,
     /// Tells the other thread where the link is.
     tell: Sender<Option<String>>,
-    link_bell: Arc<Bell>,
+    voice: Arc<Voice<Step>>,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
     reader: FrameReader,
@@ -249,7 +249,7 @@ impl<'a> Following<'a> {
         context: &'a Context,
         shared: Arc<Mutex<Arrivals>>,
         tell: Sender<Option<String>>,
-        link_bell: Arc<Bell>,
+        voice: Arc<Voice<Step>>,
     ) -> Result<Self> {
         let mut socket = Socket::open(Kind::Sub, &config.part, config.max_message)?;
         socket.subscribe(WELCOME)?;
@@ -262,7 +262,7 @@ impl<'a> Following<'a> {
             speaks: None,
             shared,
             tell,
-            link_bell,
+            voice,
             complaints: Complaints::default(),
             parts: Vec::new(),
             reader: FrameReader::default(),
@@ -351,7 +351,7 @@ impl<'a> Following<'a> {
         let _ = self.tell.send(link); // The other thread ends later than this one.
         if matches!(old, Some(Speaks::Link(_))) {
             self.shared.lock().session.break_off();
-            self.link_bell.announce();
+            self.voice.announce();
         }
         if self.speaks == Some(Speaks::Pylm) {
             self.socket.subscribe(topic)?;

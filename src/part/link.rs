@@ -333,6 +333,7 @@ impl Part for LinkService {
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::LinkServer, &context.part, self.max_message)?;
             let bound = socket.bind(&self.address)?;
+            socket.attend();
             let wired = Wired::open(
                 context,
                 &bound,

@@ -130,7 +130,7 @@ pub use subscription::SubConnection;
 
 pub(crate) use attached::{Place, Target};
 pub(crate) use crew::{Context, Crew, Duty};
-pub(crate) use dealer::{Dealer, Find};
+pub(crate) use dealer::{Dealer, Find, Voice};
 #[cfg(feature = "http")]
 pub(crate) use functions::{Work, spawn_work};
 pub(crate) use link::ShortWays;

@@ -344,6 +344,11 @@ impl Publisher {
         self.outbox.is_empty()
     }
 
+    /// Its socket is read only when there is news of it: see [`Socket::attend`].
+    pub(super) fn attend(&mut self) {
+        self.socket.attend();
+    }
+
     /// What to wait for, beside messages.
     pub(super) fn wants(&self) -> (&Socket, Want) {
         let want = match self.outbox.is_blocked() {

@@ -7,8 +7,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::Mutex;
 
 use super::signal::Signal;
-use super::{Context, Crew, Dealer, Duty, Find};
-use crate::bell::Bell;
+use super::{Context, Crew, Dealer, Duty, Find, Voice};
 use crate::core::link::{Party, WorkerSession};
 use crate::error::Result;
 use crate::handler::Runner;
@@ -27,7 +26,7 @@ pub(crate) struct TaskLink {
 
 impl TaskLink {
     pub(crate) fn spawn(self, crew: &mut Crew) -> Result<()> {
-        let bell = Bell::new()?;
+        let voice = Voice::new()?;
         let session = Arc::new(Mutex::new(self.session));
         let (tell, told) = crossbeam_channel::bounded(1);
         let dealer = Dealer {
@@ -42,11 +41,11 @@ impl TaskLink {
             asks: true,
             max_message: self.max_message,
         };
-        dealer.spawn(crew, Duty::Carries, bell.clone());
+        dealer.spawn(crew, Duty::Carries, voice.clone());
         let runner = self.runner;
         crew.spawn("Functions", Duty::Works, move |context| {
             context.ready(None)?;
-            run(context, &session, &told, &runner, &bell);
+            run(context, &session, &told, &runner, &voice);
             Ok(())
         });
         Ok(())
@@ -59,7 +58,7 @@ fn run(
     session: &Mutex<WorkerSession>,
     told: &Receiver<()>,
     runner: &Runner,
-    bell: &Bell,
+    voice: &Voice<Tasks>,
 ) {
     while !context.soft.is_raised() {
         let next = session.lock().next();
@@ -73,8 +72,15 @@ fn run(
         let start = Instant::now();
         let mut results = Vec::new();
         runner.run(&frame, &mut |result| results.push(result));
-        session.lock().finished(id, start.elapsed(), results);
-        bell.announce();
+        let is_last = {
+            let mut session = session.lock();
+            session.finished(id, start.elapsed(), results);
+            !session.has_next()
+        };
+        match is_last {
+            true => voice.speak(),
+            false => voice.announce(),
+        }
     }
 }
 
@@ -133,6 +139,7 @@ mod tests {
     use super::super::Running;
     use super::*;
     use crate::address::Addresses;
+    use crate::bell::Bell;
     use crate::cache::StoreCache;
     use crate::handler::Functions;
     use crate::message::link::{Envelope, Kind as HelloKind, TaskId, TaskIds};

@@ -21,7 +21,7 @@ use crate::part::dealer::accept;
 use crate::part::publish::Topics;
 use crate::part::receive::Came;
 use crate::part::{Context, Inlet, Outlet, Parcel, Received};
-use crate::socket::{Routed, Socket, Want, wait_for_any};
+use crate::socket::{Routed, Socket, Want, look_at, wait_for_any};
 
 /// How many envelopes are read from the socket before others have their turn, and when they have
 /// it before that: when so many messages were in them.
@@ -155,8 +155,9 @@ impl<'a> Linking<'a> {
             if self.context.soft.is_raised() && self.wind_up() {
                 break;
             }
-            if !more {
-                self.sleep(bell)?;
+            match more {
+                true => look_at(&self.wants())?,
+                false => self.sleep(bell)?,
             }
         }
         Ok(true)
@@ -413,10 +414,15 @@ impl<'a> Linking<'a> {
                     .exits()
                     .any(|exit| exit.is_blocked() && exit.has_room())
         };
+        let wants = self.wants();
+        bell.sleep(ready, || wait_for_any(&wants, bell, left))
+    }
+
+    /// What is wanted of the sockets.
+    fn wants(&self) -> Vec<(&Socket, Want)> {
         let mut wants = vec![(&self.socket, Want::Read)];
         self.wired.wants(self.takes_pushed(), &mut wants);
-        bell.sleep(ready, || wait_for_any(&wants, bell, left))?;
-        self.wired.catch_up()
+        wants
     }
 
     fn exits(&self) -> impl Iterator<Item = &Exit> {

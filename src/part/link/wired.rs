@@ -51,11 +51,13 @@ impl Wired {
         (name, publisher): (&str, &PubService),
     ) -> Result<Self> {
         let at = context.of(name);
-        let (publisher, bound) = publisher.open(context.of(name), Some(link))?;
+        let (mut publisher, bound) = publisher.open(context.of(name), Some(link))?;
+        publisher.attend();
         at.has_bound(bound);
         let source = |name, open: &dyn Fn(&Context) -> Result<(Socket, Intake)>| {
             let context = context.of(name);
-            let (socket, intake) = open(&context)?;
+            let (mut socket, intake) = open(&context)?;
+            socket.attend();
             Ok(Source {
                 context,
                 socket,
@@ -65,7 +67,8 @@ impl Wired {
         let clients = clients.map(|pull| source(PULL, &|context| pull.open(context)));
         let workers = workers.map(|(push, pull)| {
             let context = context.of(WORKER_PUSH);
-            let push = push.open(&context)?;
+            let mut push = push.open(&context)?;
+            push.attend();
             Ok(Workers {
                 unseen: push.is_local(),
                 context,
@@ -166,11 +169,6 @@ impl Wired {
     /// For how long to wait at the longest.
     pub(super) fn deadline(&self, now: Instant) -> Option<Duration> {
         self.publisher.deadline(now)
-    }
-
-    /// After a wait.
-    pub(super) fn catch_up(&self) -> Result<()> {
-        self.publisher.catch_up()
     }
 
     /// At the end: what was refused, and what did not get out.
