@@ -235,7 +235,7 @@ impl Connection {
         if !self.socket.try_send_parts(&[&id, b"", frame])? {
             return Ok(None);
         }
-        let mut parts = Vec::new();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
         loop {
             if self.socket.try_recv(&mut parts)? {
                 match parts.as_mut_slice() {

@@ -6,6 +6,7 @@ use crate::core::custody::Ledger;
 use crate::core::link::{Made, Post, PostSettings};
 use crate::core::queue::Settings;
 use crate::message::link::{Envelope, Head};
+use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader, PalmMessage};
 
 /// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths.
@@ -15,12 +16,14 @@ pub fn link_message(bytes: &[u8]) {
     };
     let (head, rest) = rest.split_at(rest.len() * usize::from(first >> 4) / 16);
     let (small, large) = rest.split_at(rest.len() * usize::from(first & 15) / 16);
-    let mut parts = vec![head.to_vec(), small.to_vec(), large.to_vec()];
-    parts.retain(|part| !part.is_empty());
+    let parts = [head, small, large]
+        .into_iter()
+        .filter(|part| !part.is_empty());
+    let mut parts: Vec<Buffer> = parts.map(|part| part.to_vec().into()).collect();
     let whole = parts.clone();
     if let Ok((_, messages)) = Envelope::decode(&mut parts) {
-        let said: usize = messages.iter().map(Vec::len).sum();
-        let had: usize = whole.iter().skip(1).map(Vec::len).sum();
+        let said: usize = messages.iter().map(|message| message.len()).sum();
+        let had: usize = whole.iter().skip(1).map(|part| part.len()).sum();
         assert_eq!(said, had, "something was made up or left out");
     }
 }

@@ -18,6 +18,7 @@ use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::message::link::{MAX_PARTS, Part};
+use crate::message::spare::{Buffer, Lent};
 use crate::message::{ENVELOPE, Frame, HEADROOM, spare};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
@@ -152,6 +153,44 @@ pub(crate) enum Want {
     /// Nothing: only the bell.
     Nothing,
 }
+
+/// What a frame is received as: a copy, or its bytes where they are.
+pub(crate) trait Received {
+    /// Takes the frame, or leaves it.
+    fn take(frame: &mut zmq::Message) -> Self;
+}
+
+impl Received for Vec<u8> {
+    fn take(frame: &mut zmq::Message) -> Self {
+        let mut copy = spare::with_capacity(frame.len() + HEADROOM);
+        copy.extend_from_slice(frame);
+        copy
+    }
+}
+
+/// Frames of this size on are not copied, in bytes. Smaller ones may lie in a buffer of libzmq's
+/// that holds others, too, all of which stay as long as one does.
+const LEND: usize = 32 << 10;
+
+impl Received for Buffer {
+    fn take(frame: &mut zmq::Message) -> Self {
+        match frame.len() {
+            LEND.. => Self::lent(Loan(std::mem::replace(frame, zmq::Message::new()))),
+            _ => <Vec<u8> as Received>::take(frame).into(),
+        }
+    }
+}
+
+/// A frame that libzmq has received.
+struct Loan(zmq::Message);
+
+impl AsRef<[u8]> for Loan {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Lent for Loan {}
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,9 +342,9 @@ impl Socket {
     }
 
     /// Publishes to those subscribers that have room; the others miss it.
-    pub(crate) fn send_parts_to_who_has_room(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub(crate) fn publish_to_who_has_room(&mut self, topic: &str, frame: &mut Frame) -> Result<()> {
         self.set_drops(true)?;
-        let sent = self.try_send_parts(parts);
+        let sent = self.try_publish(topic, frame);
         self.set_drops(false)?;
         sent.map(drop)
     }
@@ -425,7 +464,7 @@ impl Socket {
     /// ours may have, some are left out, but it still has too many.
     ///
     /// If it is [attended](Self::attend), that is known without a look.
-    pub(crate) fn try_recv(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool> {
+    pub(crate) fn try_recv<P: Received>(&mut self, parts: &mut Vec<P>) -> Result<bool> {
         parts.clear();
         if self.is_quiet() {
             return Ok(false);
@@ -440,12 +479,11 @@ impl Socket {
                 Err(zmq::Error::EINTR) => continue,
                 Err(error) => return Err(self.broken(error)),
             }
+            let more = self.received.get_more();
             if parts.len() < self.max_parts {
-                let mut part = spare::with_capacity(self.received.len() + HEADROOM);
-                part.extend_from_slice(&self.received);
-                parts.push(part);
+                parts.push(P::take(&mut self.received));
             }
-            if !self.received.get_more() {
+            if !more {
                 return Ok(true);
             }
         }
@@ -488,6 +526,25 @@ impl Socket {
     /// Sends one frame, if there is room; else nothing of it is sent.
     pub(crate) fn try_send(&self, frame: &[u8]) -> Result<bool> {
         self.send(frame, zmq::DONTWAIT)
+    }
+
+    /// Sends a message in one frame, if there is room. A large one is lent, not copied.
+    pub(crate) fn try_send_frame(&mut self, frame: &mut Frame) -> Result<bool> {
+        self.send_frame(frame, zmq::DONTWAIT)
+    }
+
+    fn send_frame(&mut self, frame: &mut Frame, flags: i32) -> Result<bool> {
+        match frame.len() {
+            LEND.. => self.send_lent(frame.lend(), flags),
+            _ => self.send(frame.as_bytes(), flags),
+        }
+    }
+
+    /// Publishes a message, if all subscribers have room; else nothing of it is sent.
+    pub(crate) fn try_publish(&mut self, topic: &str, frame: &mut Frame) -> Result<bool> {
+        // Room is a matter of the first part: the other belongs to it.
+        let is_begun = self.send(topic.as_bytes(), zmq::DONTWAIT | zmq::SNDMORE)?;
+        Ok(is_begun && self.send_frame(frame, 0)?)
     }
 
     /// Sends several frames as one message, if there is room; else nothing of them is sent.
@@ -558,32 +615,34 @@ impl Socket {
     fn send_part(&mut self, part: Part, flags: i32) -> Result<bool> {
         match part {
             Part::Own(bytes) => self.send(&bytes, flags),
-            Part::Shared(frame) => self.send_shared(frame, flags),
+            Part::Shared(frame) => self.send_lent(frame, flags),
         }
     }
 
     /// Sends a frame without copying it: libzmq keeps it until it is sent.
-    fn send_shared(&mut self, frame: Arc<Frame>, flags: i32) -> Result<bool> {
+    fn send_lent(&mut self, frame: Arc<dyn Lent>, flags: i32) -> Result<bool> {
         self.set_messages(true);
-        let (data, size) = (frame.as_bytes().as_ptr(), frame.len());
-        let kept = Arc::into_raw(frame);
+        let frame = Box::new(frame);
+        let bytes = (**frame).as_ref();
+        let (data, size) = (bytes.as_ptr(), bytes.len());
+        let kept = Box::into_raw(frame);
         let mut message = MaybeUninit::<zmq_sys::zmq_msg_t>::uninit();
         // SAFETY: `data` and `size` are those of a live slice. It lives, unmoved and unchanged,
-        // as long as the frame does, which nobody can change while it is shared; and that lives
-        // until `release` gives back the count of which `kept` is, which libzmq calls once, from
-        // whatever thread, when it needs the data no more. libzmq only reads them.
+        // as long as somebody has what is lent, as `Lent` promises; and `kept` does, until
+        // `release` drops it, which libzmq calls once, from whatever thread (it is `Send` and
+        // `Sync`), when it needs the data no more. libzmq only reads them.
         let code = unsafe {
             zmq_sys::zmq_msg_init_data(
                 message.as_mut_ptr(),
                 data.cast_mut().cast::<c_void>(),
                 size,
                 Some(release),
-                kept.cast_mut().cast::<c_void>(),
+                kept.cast::<c_void>(),
             )
         };
         if code != 0 {
-            // SAFETY: as libzmq has not taken the count, it is still ours.
-            drop(unsafe { Arc::from_raw(kept) });
+            // SAFETY: as libzmq has not taken it, it is still ours.
+            drop(unsafe { Box::from_raw(kept) });
             return Err(Error::died(&self.part, "libzmq has no memory left"));
         }
         loop {
@@ -868,13 +927,13 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i64::MAX)
 }
 
-/// Gives back what `send_shared` has lent to libzmq.
+/// Gives back what `send_lent` has lent to libzmq.
 ///
 /// # Safety
-/// `kept` is what `Arc::into_raw` gave for an `Arc<Frame>`, and it is called once for it.
+/// `kept` is what `Box::into_raw` gave for a `Box<Arc<dyn Lent>>`, and it is called once for it.
 unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
     // SAFETY: as the caller promises.
-    drop(unsafe { Arc::from_raw(kept.cast_const().cast::<Frame>()) });
+    drop(unsafe { Box::from_raw(kept.cast::<Arc<dyn Lent>>()) });
 }
 
 /// How many peers a socket has.
@@ -957,7 +1016,7 @@ mod tests {
         let frames: Vec<&[u8]> = vec![b"x"; 50];
         assert!(push.try_send_parts(&frames).unwrap());
         assert!(push.try_send(b"single").unwrap());
-        let mut parts = Vec::new();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut seen = Vec::new();
         while seen.len() < 2 {
             if pull.try_recv(&mut parts).unwrap() {

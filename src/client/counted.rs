@@ -104,11 +104,12 @@ impl Sender {
     /// Sends the one message of a call, by `deadline` if there is one.
     pub(super) fn send_one(&self, frame: Frame, size: usize, deadline: Option<Instant>) -> Handed {
         self.state.acquire(size);
-        self.send(&frame, deadline)
+        self.send(frame, deadline)
     }
 
-    fn send(&self, frame: &Frame, deadline: Option<Instant>) -> Handed {
-        self.pusher.send(frame, deadline, || self.state.is_closed())
+    fn send(&self, mut frame: Frame, deadline: Option<Instant>) -> Handed {
+        self.pusher
+            .send(&mut frame, deadline, || self.state.is_closed())
     }
 }
 
@@ -119,7 +120,7 @@ impl Submit for Sender {
 
     fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
         let room = self.state.acquire(size);
-        if !room || self.send(&frame, None) != Handed::Over {
+        if !room || self.send(frame, None) != Handed::Over {
             // Not an end like that of the payloads: a job that is cut short must not look whole.
             return Err(stopped());
         }
@@ -132,7 +133,7 @@ impl Submit for Sender {
 
     fn submit_mark(&mut self, frame: Frame) {
         // When it cannot be sent, the client has ended.
-        self.send(&frame, None);
+        self.send(frame, None);
     }
 
     fn fed(&self, messages: usize, ended: Result<()>) {

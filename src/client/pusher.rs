@@ -48,7 +48,7 @@ impl Pusher {
     /// over.
     pub(super) fn send(
         &self,
-        frame: &Frame,
+        frame: &mut Frame,
         deadline: Option<Instant>,
         is_over: impl Fn() -> bool,
     ) -> Handed {
@@ -63,7 +63,7 @@ impl Pusher {
 
     fn try_send(
         &self,
-        frame: &Frame,
+        frame: &mut Frame,
         deadline: Option<Instant>,
         is_over: impl Fn() -> bool,
     ) -> Result<Handed> {
@@ -71,14 +71,14 @@ impl Pusher {
             let look = after(Instant::now(), LOOK);
             let until = deadline.map_or(look, |deadline| deadline.min(look));
             // Whoever waits for room has it, and the others wait for that one.
-            if let Some(socket) = self.socket.try_lock_until(until) {
-                if socket.try_send(frame.as_bytes())? {
+            if let Some(mut socket) = self.socket.try_lock_until(until) {
+                if socket.try_send_frame(frame)? {
                     return Ok(Handed::Over);
                 }
                 if !is_over() {
                     let left = until.saturating_duration_since(Instant::now());
                     socket.wait(Want::Write, &self.bell, Some(left))?;
-                    if socket.try_send(frame.as_bytes())? {
+                    if socket.try_send_frame(frame)? {
                         return Ok(Handed::Over);
                     }
                 }

@@ -187,6 +187,8 @@ impl Submitter {
 
     fn numbered(&mut self, mut frame: Frame) -> Submitted {
         self.last += 1;
+        // Here, where it is built, and not at the server, which would have to copy it.
+        frame.fill_cache();
         frame.set_place(self.last, &[]);
         Submitted {
             job: self.job,

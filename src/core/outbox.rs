@@ -96,9 +96,9 @@ impl Topic {
 pub(crate) trait Publish {
     type Error;
     /// Sends a message to all subscribers of a topic, if all have room: else `Ok(false)`.
-    fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool, Self::Error>;
+    fn send(&mut self, topic: &str, frame: &mut Frame) -> Result<bool, Self::Error>;
     /// Sends a message to those subscribers of a topic that have room.
-    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Result<(), Self::Error>;
+    fn pass_over(&mut self, topic: &str, frame: &mut Frame) -> Result<(), Self::Error>;
 }
 
 /// A topic that is not waited for any more.
@@ -166,7 +166,7 @@ impl Outbox {
     pub(crate) fn offer<S: Publish>(
         &mut self,
         topic: Topic,
-        frame: Frame,
+        mut frame: Frame,
         now: Instant,
         send: &mut S,
     ) -> Result<(), S::Error> {
@@ -186,7 +186,7 @@ impl Outbox {
             return Ok(());
         }
         let waits = self.waits_for(&topic, of_client);
-        if waits.is_none() && send.send(&topic, &frame)? {
+        if waits.is_none() && send.send(&topic, &mut frame)? {
             self.note_sent(&topic, of_client, 1);
             return Ok(());
         }
@@ -301,7 +301,7 @@ impl Outbox {
         let mut of_client = false;
         if let Some(held) = self.held.get_mut(topic) {
             of_client = held.of_client;
-            while let Some(frame) = held.frames.front() {
+            while let Some(frame) = held.frames.front_mut() {
                 if !send.send(topic, frame)? {
                     full = true;
                     break;
@@ -431,7 +431,7 @@ impl Outbox {
         topic: String,
         send: &mut S,
     ) -> Result<Option<GivenUp>, S::Error> {
-        let Some(held) = self.held.remove(&topic) else {
+        let Some(mut held) = self.held.remove(&topic) else {
             return Ok(None);
         };
         let key = key(&topic, held.of_client);
@@ -440,7 +440,7 @@ impl Outbox {
         self.blocked -= usize::from(subscribed);
         self.bytes -= held.frames.iter().map(cost).sum::<usize>();
         self.unwaited += held.frames.len() as u64;
-        for frame in &held.frames {
+        for frame in &mut held.frames {
             send.pass_over(&topic, frame)?;
         }
         Ok(Some(GivenUp {

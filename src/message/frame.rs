@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
-use super::spare::Buffer;
+use super::spare::{Buffer, Lent};
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
@@ -133,9 +133,14 @@ impl Frame {
         &self.bytes
     }
 
+    /// The whole frame, shared with somebody else. It is copied when it is changed after that.
+    pub(crate) fn lend(&mut self) -> Arc<dyn Lent> {
+        self.bytes.lend()
+    }
+
     /// The whole frame, for the wire.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes.into_inner()
+        self.bytes.into_vec()
     }
 
     /// Its length in bytes.
@@ -301,9 +306,10 @@ impl Frame {
 
     /// Writes at its end: of a field that comes twice, the last one counts.
     fn append<R>(&mut self, write: impl FnOnce(&mut Writer) -> R) -> R {
-        let mut writer = Writer::append_to(std::mem::take(&mut *self.bytes));
+        let bytes = self.bytes.as_mut_vec();
+        let mut writer = Writer::append_to(std::mem::take(bytes));
         let result = write(&mut writer);
-        *self.bytes = writer.out;
+        *bytes = writer.out;
         result
     }
 
@@ -362,6 +368,14 @@ impl Frame {
         self.bytes.get(span.range()).unwrap_or_default()
     }
 }
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Lent for Frame {}
 
 impl From<&PalmMessage> for Frame {
     fn from(message: &PalmMessage) -> Self {

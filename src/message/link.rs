@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::proto::link as proto;
+use super::spare::Buffer;
 use super::wire::malformed;
 use crate::error::Result;
 
@@ -148,14 +149,14 @@ impl Envelope {
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed) when the head or the lengths are none.
-    pub(crate) fn decode(parts: &mut [Vec<u8>]) -> Result<(Head, Vec<Vec<u8>>)> {
+    pub(crate) fn decode(parts: &mut [Buffer]) -> Result<(Head, Vec<Buffer>)> {
         let Some((first, mut rest)) = parts.split_first_mut() else {
             return malformed("it has no head");
         };
         if first.len() > MOST_HEAD {
             return malformed("its head is too long");
         }
-        let Ok(head) = <Head as prost::Message>::decode(first.as_slice()) else {
+        let Ok(head) = <Head as prost::Message>::decode(&**first) else {
             return malformed("its head cannot be read");
         };
         if !head.is_sound() {
@@ -180,7 +181,7 @@ impl Envelope {
                 };
                 let mut bytes = Vec::with_capacity(size + super::HEADROOM);
                 bytes.extend_from_slice(message);
-                messages.push(bytes);
+                messages.push(bytes.into());
                 small = left;
             } else {
                 match large.next() {
@@ -441,14 +442,20 @@ mod tests {
         Arc::new(Frame::new("", "c", "s.f", "", &vec![7; size]))
     }
 
-    fn through(envelope: &Envelope) -> (Head, Vec<Vec<u8>>) {
-        let mut parts: Vec<Vec<u8>> = envelope
-            .encode()
-            .iter()
-            .map(|part| part.as_bytes().to_vec())
-            .collect();
+    fn parts_of(envelope: &Envelope) -> Vec<Vec<u8>> {
+        let parts = envelope.encode();
+        parts.iter().map(|part| part.as_bytes().to_vec()).collect()
+    }
+
+    fn decode(parts: Vec<Vec<u8>>) -> Result<(Head, Vec<Buffer>)> {
+        let mut parts: Vec<Buffer> = parts.into_iter().map(Buffer::from).collect();
+        Envelope::decode(&mut parts)
+    }
+
+    fn through(envelope: &Envelope) -> (Head, Vec<Buffer>) {
+        let parts = parts_of(envelope);
         assert!(parts.len() <= MAX_PARTS);
-        Envelope::decode(&mut parts).unwrap()
+        decode(parts).unwrap()
     }
 
     #[test]
@@ -546,15 +553,11 @@ mod tests {
         outgoing.item(1, frame(20));
         outgoing.item(2, frame(20_000));
         let envelope = outgoing.take().remove(0);
-        let parts: Vec<Vec<u8>> = envelope
-            .encode()
-            .iter()
-            .map(|part| part.as_bytes().to_vec())
-            .collect();
+        let parts = parts_of(&envelope);
         let decodes = |change: fn(&mut Vec<Vec<u8>>)| {
             let mut parts = parts.clone();
             change(&mut parts);
-            Envelope::decode(&mut parts).is_ok()
+            decode(parts).is_ok()
         };
         assert!(decodes(|_| {}));
         assert!(!decodes(|parts| parts.clear()));

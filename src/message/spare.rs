@@ -3,9 +3,12 @@
 //! What the system gives anew it clears first, page by page, which costs more than to fill it;
 //! and allocators give large buffers back to it as soon as they are free.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use super::HEADROOM;
 
 /// From this size on a buffer is kept, in bytes.
 const LARGE: usize = 64 << 10;
@@ -63,48 +66,117 @@ pub(crate) fn with_capacity(size: usize) -> Vec<u8> {
     spare.unwrap_or_else(|| Vec::with_capacity(size))
 }
 
-/// Bytes whose buffer is used again when they are dropped, if it is large.
-#[derive(Default, PartialEq, Eq, Hash)]
-pub(super) struct Buffer(Vec<u8>);
+/// Bytes that a message stands in: our own, whose buffer is used again when they are dropped if it
+/// is large; or lent ones, such as libzmq's, which are read where they are, shared with whoever
+/// has them too, and copied when they are to be changed.
+#[derive(Default)]
+pub(crate) struct Buffer(Held);
+
+enum Held {
+    Own(Vec<u8>),
+    Lent(Arc<dyn Lent>),
+}
+
+/// Bytes that nobody changes as long as somebody has them.
+pub(crate) trait Lent: AsRef<[u8]> + Send + Sync {}
+
+impl Lent for Buffer {}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
 
 impl Buffer {
-    pub(super) fn into_inner(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
+    pub(crate) fn lent(bytes: impl Lent + 'static) -> Self {
+        Self(Held::Lent(Arc::new(bytes)))
     }
+
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(self.as_mut_vec())
+    }
+
+    /// Lends them to somebody else.
+    pub(crate) fn lend(&mut self) -> Arc<dyn Lent> {
+        match std::mem::take(&mut self.0) {
+            Held::Lent(lent) => {
+                self.0 = Held::Lent(lent.clone());
+                lent
+            }
+            own => {
+                let lent: Arc<dyn Lent> = Arc::new(Self(own));
+                self.0 = Held::Lent(lent.clone());
+                lent
+            }
+        }
+    }
+
+    /// To change them.
+    pub(super) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
+        if let Held::Lent(lent) = &self.0 {
+            self.0 = Held::Own(copy_of(lent.as_ref().as_ref()));
+        }
+        match &mut self.0 {
+            Held::Own(bytes) => bytes,
+            Held::Lent(_) => unreachable!("they are our own by now"),
+        }
+    }
+}
+
+fn copy_of(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = with_capacity(bytes.len() + HEADROOM);
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 impl From<Vec<u8>> for Buffer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Held::Own(bytes))
     }
 }
 
 impl Deref for Buffer {
-    type Target = Vec<u8>;
+    type Target = [u8];
 
-    fn deref(&self) -> &Vec<u8> {
-        &self.0
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Own(bytes) => bytes,
+            Held::Lent(lent) => lent.as_ref().as_ref(),
+        }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
     }
 }
+
+impl Eq for Buffer {}
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let mut bytes = with_capacity(self.0.len());
-        bytes.extend_from_slice(&self.0);
-        Self(bytes)
+        match &self.0 {
+            Held::Own(bytes) => copy_of(bytes).into(),
+            Held::Lent(lent) => Self(Held::Lent(lent.clone())),
+        }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.0.capacity() >= LARGE {
-            let unfit = SPARE.lock().give_back(std::mem::take(&mut self.0));
+        if let Held::Own(bytes) = &mut self.0
+            && bytes.capacity() >= LARGE
+        {
+            let unfit = SPARE.lock().give_back(std::mem::take(bytes));
             // The system is given them back while nobody waits for the lock.
             drop(unfit);
         }
@@ -153,6 +225,23 @@ mod tests {
         drop(bytes);
         let again = with_capacity(2 * LARGE);
         assert!(again.is_empty());
-        assert_eq!(copy.into_inner(), vec![7; 2 * LARGE]);
+        assert_eq!(copy.into_vec(), vec![7; 2 * LARGE]);
+    }
+
+    impl Lent for &'static [u8] {}
+
+    #[test]
+    fn what_is_lent_is_read_in_its_place_and_copied_to_be_changed() {
+        static BYTES: &[u8] = b"abc";
+        let mut buffer = Buffer::lent(BYTES);
+        assert_eq!(buffer.as_ptr(), BYTES.as_ptr());
+        let (other, lent) = (buffer.clone(), buffer.lend());
+        assert_eq!(other.as_ptr(), BYTES.as_ptr());
+        buffer.as_mut_vec().push(b'd');
+        assert_eq!((&*buffer, &*other), (&b"abcd"[..], &b"abc"[..]));
+        assert_eq!((*lent).as_ref(), BYTES);
+        // Our own can be lent, too.
+        let lent = buffer.lend();
+        assert_eq!((*lent).as_ref().as_ptr(), buffer.as_ptr());
     }
 }

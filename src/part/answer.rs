@@ -59,7 +59,7 @@ fn run(context: &Context, socket: &mut Socket, bell: &Bell, reply: Reply<'_>) ->
 }
 
 /// The frame of a message that shall have one.
-pub(super) fn one(parts: &mut [Vec<u8>]) -> Result<Vec<u8>> {
+pub(super) fn one<P: Default>(parts: &mut [P]) -> Result<P> {
     match parts {
         [frame] => Ok(std::mem::take(frame)),
         _ => Err(Error::Malformed {

@@ -126,7 +126,7 @@ impl PullBypass {
 
     fn run(mut self, context: &Context, mut attached: Attached, bell: &Bell) -> Result<()> {
         let mut complaints = Complaints::default();
-        let mut parts = Vec::new();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
         let stop = || context.hard.is_raised();
         while !stop() {
             if !attached.socket.try_recv(&mut parts)? {

@@ -11,6 +11,7 @@ use crate::core::complaints::Complaints;
 use crate::core::link::{Line, Party, Verdict};
 use crate::error::Result;
 use crate::message::link::{Envelope, Head};
+use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
 use crate::socket::{Ears, Kind, Socket};
 
@@ -137,7 +138,7 @@ struct Talk<P> {
     socket: Option<Socket>,
     max_message: usize,
     complaints: Complaints,
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Buffer>,
     reader: FrameReader,
     /// When its thread wakes up if nothing happens.
     until: Instant,
@@ -346,7 +347,7 @@ impl<P: Party> Dealing<'_, P> {
 
 /// What a peer has said. A message that is too large is taken as its failure.
 pub(super) fn accept(
-    parts: &mut [Vec<u8>],
+    parts: &mut [Buffer],
     reader: &mut FrameReader,
     limit: usize,
     component: &str,

@@ -25,6 +25,7 @@ use crate::core::custody::{Ledger, Ticket};
 use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
 use crate::error::{Error, Result};
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
+use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Socket, Want};
 
@@ -239,7 +240,7 @@ struct Following<'a> {
     tell: Sender<Option<String>>,
     voice: Arc<Voice<Step>>,
     complaints: Complaints,
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Buffer>,
     reader: FrameReader,
 }
 

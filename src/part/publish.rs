@@ -459,12 +459,11 @@ struct Over<'a>(&'a mut Socket);
 impl Publish for Over<'_> {
     type Error = Error;
 
-    fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool> {
-        self.0.try_send_parts(&[topic.as_bytes(), frame.as_bytes()])
+    fn send(&mut self, topic: &str, frame: &mut Frame) -> Result<bool> {
+        self.0.try_publish(topic, frame)
     }
 
-    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Result<()> {
-        self.0
-            .send_parts_to_who_has_room(&[topic.as_bytes(), frame.as_bytes()])
+    fn pass_over(&mut self, topic: &str, frame: &mut Frame) -> Result<()> {
+        self.0.publish_to_who_has_room(topic, frame)
     }
 }

@@ -179,8 +179,8 @@ impl Pushing<'_> {
             match inlet.try_recv() {
                 Received::Batch(batch) => {
                     *lost = batch.len();
-                    for parcel in batch {
-                        if !self.send(&parcel.frame)? {
+                    for mut parcel in batch {
+                        if !self.send(&mut parcel.frame)? {
                             return Ok(());
                         }
                         *lost -= 1;
@@ -201,12 +201,12 @@ impl Pushing<'_> {
 
     /// Sends a message, after waiting until somebody has room for it. False when everybody
     /// shall end before.
-    fn send(&mut self, frame: &Frame) -> Result<bool> {
+    fn send(&mut self, frame: &mut Frame) -> Result<bool> {
         let mut stall = None;
         loop {
             // Before each attempt: what is given to the old connection is lost with it.
             self.attached.follow(self.context);
-            if self.attached.socket.try_send(frame.as_bytes())? {
+            if self.attached.socket.try_send_frame(frame)? {
                 return Ok(true);
             }
             if self.context.hard.is_raised() {

@@ -7,6 +7,7 @@ use super::{Batch, Context, Crew, Duty, NotSent, Outlet, Place, WELCOME};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
+use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Socket, Want};
 
@@ -132,7 +133,7 @@ pub(super) struct Intake {
     limit: usize,
     fill_id: bool,
     complaints: Complaints,
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Buffer>,
     reader: FrameReader,
 }
 
@@ -209,7 +210,7 @@ impl Intake {
 /// What comes over a subscription.
 pub(super) enum Published {
     /// A message under the topic.
-    Message(Vec<u8>),
+    Message(Buffer),
     /// A palm publisher's welcome, and where its link is.
     Welcome(Option<String>),
     /// What is published under another topic.
@@ -217,9 +218,9 @@ pub(super) enum Published {
 }
 
 /// What has come over a subscription to this topic: under any, if it is empty.
-pub(super) fn published(parts: &mut [Vec<u8>], wanted: &str) -> Result<Published> {
+pub(super) fn published(parts: &mut [Buffer], wanted: &str) -> Result<Published> {
     match parts {
-        [topic, frame] => match wanted.is_empty() || wanted.as_bytes() == topic.as_slice() {
+        [topic, frame] => match wanted.is_empty() || *wanted.as_bytes() == **topic {
             true => Ok(Published::Message(std::mem::take(frame))),
             // ZeroMQ delivers every topic that begins with it.
             false => Ok(Published::Other),

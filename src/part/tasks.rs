@@ -143,6 +143,7 @@ mod tests {
     use crate::cache::StoreCache;
     use crate::handler::Functions;
     use crate::message::link::{Envelope, Kind as HelloKind, TaskId, TaskIds};
+    use crate::message::spare::Buffer;
     use crate::socket::{Kind, Socket, Want};
     use crate::store::Memory;
 
@@ -176,9 +177,9 @@ mod tests {
         }
 
         /// The next thing that is said but heartbeats.
-        fn hear(&mut self) -> (Head, Vec<Vec<u8>>) {
+        fn hear(&mut self) -> (Head, Vec<Buffer>) {
             let end = Instant::now() + SOON;
-            let mut parts = Vec::new();
+            let mut parts: Vec<Buffer> = Vec::new();
             loop {
                 assert!(Instant::now() < end, "the worker says nothing");
                 if !self.socket.try_recv(&mut parts).unwrap() {
@@ -186,7 +187,7 @@ mod tests {
                     self.socket.wait(Want::Read, &self.bell, pause).unwrap();
                     continue;
                 }
-                self.peer = parts.remove(0);
+                self.peer = parts.remove(0).into_vec();
                 let (head, frames) = Envelope::decode(&mut parts).unwrap();
                 if head == Head::default() {
                     self.beats += 1;

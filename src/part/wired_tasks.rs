@@ -113,10 +113,10 @@ impl Working<'_> {
     /// False when it was in vain.
     fn push_all(&mut self) -> Result<bool> {
         let (mut stall, mut last) = (None, None);
-        while let Some(frame) = self.results.front() {
+        while let Some(frame) = self.results.front_mut() {
             // Before each attempt: what is given to the old connection is lost with it.
             self.push.follow(self.context);
-            if self.push.socket.try_send(frame.as_bytes())? {
+            if self.push.socket.try_send_frame(frame)? {
                 self.results.pop_front();
                 continue;
             }

@@ -34,14 +34,14 @@ impl Pipes<'_> {
 impl Publish for Pipes<'_> {
     type Error = Infallible;
 
-    fn send(&mut self, topic: &str, frame: &Frame) -> Result<bool, Infallible> {
+    fn send(&mut self, topic: &str, frame: &mut Frame) -> Result<bool, Infallible> {
         if self.matching(topic).any(|pipe| pipe.room == 0) {
             return Ok(false);
         }
         self.pass_over(topic, frame).map(|()| true)
     }
 
-    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Result<(), Infallible> {
+    fn pass_over(&mut self, topic: &str, frame: &mut Frame) -> Result<(), Infallible> {
         for pipe in self.matching(topic) {
             if pipe.room == 0 {
                 pipe.left_out = true;

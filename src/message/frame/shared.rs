@@ -7,6 +7,7 @@ use super::{
     end, failure, giving, place,
 };
 use crate::error::{Error, Result};
+use crate::message::spare::Buffer;
 use crate::message::wire::{BYTES, Reader, VARINT, Writer, malformed};
 use crate::message::{ENVELOPE, Path, session_of};
 
@@ -117,7 +118,8 @@ pub(crate) struct FrameReader {
 
 impl FrameReader {
     /// Locates the fields of a message: see [`Frame::parse`].
-    pub(crate) fn parse(&mut self, bytes: Vec<u8>, limit: usize) -> Result<Frame> {
+    pub(crate) fn parse(&mut self, bytes: impl Into<Buffer>, limit: usize) -> Result<Frame> {
+        let bytes = bytes.into();
         if bytes.len() > limit {
             return Err(Error::TooLarge {
                 size: bytes.len(),
@@ -126,7 +128,7 @@ impl FrameReader {
         }
         let fields = self.locate(&bytes)?;
         Ok(Frame {
-            bytes: bytes.into(),
+            bytes,
             shared: self.last.clone(),
             fields,
         })
@@ -140,7 +142,7 @@ impl FrameReader {
     /// [`Error::Malformed`] when it is no message.
     pub(crate) fn take_in(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: impl Into<Buffer>,
         limit: usize,
         component: &str,
     ) -> Result<(Frame, Option<Error>)> {

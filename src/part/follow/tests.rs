@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::address::Addresses;
 use crate::message::link::{Envelope, differences};
+use crate::message::spare::Buffer;
 use crate::part::{Inlet, Received, Running, channel};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -59,7 +60,7 @@ impl Publisher {
 
     /// The next subscription, or what is taken back.
     fn subscription(&mut self) -> Vec<u8> {
-        let mut parts = Vec::new();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
         let end = Instant::now() + SOON;
         while !self.socket.try_recv(&mut parts).unwrap() {
             assert!(Instant::now() < end, "no subscription");
@@ -72,7 +73,7 @@ impl Publisher {
     /// Whether there is no subscription for some time.
     fn is_left_alone(&mut self) -> bool {
         std::thread::sleep(Duration::from_millis(500));
-        !self.socket.try_recv(&mut Vec::new()).unwrap()
+        !self.socket.try_recv(&mut Vec::<Vec<u8>>::new()).unwrap()
     }
 
     fn publish(&mut self, payload: &str) {
@@ -84,18 +85,18 @@ impl Publisher {
     /// The next thing that is said on the link but heartbeats.
     fn hear(&mut self) -> Head {
         let link = self.link.as_mut().unwrap();
-        let mut parts = Vec::new();
+        let mut parts: Vec<Buffer> = Vec::new();
         let end = Instant::now() + SOON;
         loop {
             assert!(Instant::now() < end, "nothing is said");
             // The subscription is answered by the thread that owns the publisher.
-            let _ = self.socket.try_recv(&mut Vec::new()).unwrap();
+            let _ = self.socket.try_recv(&mut Vec::<Vec<u8>>::new()).unwrap();
             if !link.socket.try_recv(&mut parts).unwrap() {
                 let pause = Some(Duration::from_millis(5));
                 link.socket.wait(Want::Read, &self.bell, pause).unwrap();
                 continue;
             }
-            link.peer = parts.remove(0);
+            link.peer = parts.remove(0).into_vec();
             let (head, _) = Envelope::decode(&mut parts).unwrap();
             if head != Head::default() {
                 return head;
@@ -257,14 +258,14 @@ impl Publisher {
     /// The first thing that comes from a connection that is not known.
     fn say_unknown(&mut self) {
         let link = self.link.as_mut().unwrap();
-        let mut parts = Vec::new();
+        let mut parts: Vec<Buffer> = Vec::new();
         let end = Instant::now() + SOON;
         while !link.socket.try_recv(&mut parts).unwrap() {
             assert!(Instant::now() < end, "nothing is said");
             let pause = Some(Duration::from_millis(20));
             link.socket.wait(Want::Read, &self.bell, pause).unwrap();
         }
-        link.peer = parts.remove(0);
+        link.peer = parts.remove(0).into_vec();
         self.say(|out| out.note(|head| head.unknown = true));
     }
 }

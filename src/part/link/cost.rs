@@ -16,6 +16,7 @@ use crate::core::link::client::{JobSettings, Output, Session, Standing, Submitte
 use crate::core::link::{Line, Post, PostSettings, WorkerSession};
 use crate::core::queue::Settings;
 use crate::message::link::Envelope;
+use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
@@ -23,7 +24,7 @@ use crate::part::route::Sorting;
 use crate::sim::client::Over;
 
 /// What lies on a wire, in order.
-type Wire = Vec<Vec<Vec<u8>>>;
+type Wire = Vec<Vec<Buffer>>;
 
 struct Client {
     session: Rc<RefCell<Session>>,
@@ -52,7 +53,8 @@ fn onto_wire(said: Vec<Envelope>) -> Wire {
     said.iter()
         .map(|envelope| {
             let parts = envelope.encode();
-            parts.iter().map(|part| part.as_bytes().to_vec()).collect()
+            let copies = parts.iter().map(|part| part.as_bytes().to_vec());
+            copies.map(Buffer::from).collect()
         })
         .collect()
 }
@@ -99,6 +101,7 @@ impl Client {
                 }
                 self.submitted += 1;
                 let mut frame = self.empty.another("", payload);
+                frame.fill_cache();
                 frame.set_place(self.submitted, &[]);
                 session.submit(Submitted {
                     job: self.job,

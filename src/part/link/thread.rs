@@ -16,6 +16,7 @@ use crate::core::link::{Conn, Made, Post};
 use crate::error::Result;
 use crate::message::FrameReader;
 use crate::message::link::{Envelope, Head};
+use crate::message::spare::Buffer;
 use crate::message::status::Status;
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
@@ -52,7 +53,7 @@ pub(super) struct Linking<'a> {
     /// Who was told the status of late.
     asked: Vec<(Vec<u8>, Instant)>,
     complaints: Complaints,
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Buffer>,
     reader: FrameReader,
     submitted: Exit,
     tasks: Option<Inlet>,
@@ -176,7 +177,7 @@ impl<'a> Linking<'a> {
             let Some((name, parts)) = self.parts.split_first_mut() else {
                 continue;
             };
-            let name = std::mem::take(name);
+            let name = std::mem::take(name).into_vec();
             let component = &self.context.component;
             match accept(parts, &mut self.reader, self.max_message, component) {
                 Ok((head, _)) if head.ask_status => self.tell_status(name)?,

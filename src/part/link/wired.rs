@@ -200,8 +200,8 @@ impl Workers {
     fn give(&mut self, mut next: impl FnMut() -> Option<Frame>) -> Result<bool> {
         let mut moved = false;
         let (mut frame, mut stall) = self.unsent.take().unzip();
-        while let Some(given) = frame.take().or_else(&mut next) {
-            if !self.push.try_send(given.as_bytes())? {
+        while let Some(mut given) = frame.take().or_else(&mut next) {
+            if !self.push.try_send_frame(&mut given)? {
                 let mut stall = stall.unwrap_or_else(Stall::begin);
                 stall.tell(&self.context);
                 self.unsent = Some((given, stall));

@@ -8,6 +8,7 @@ use crate::core::link::{Line, Party, Taken};
 use crate::message::link::{
     Envelope, Failed, Head, Hello, Outcome, Outgoing, Position, Welcome, differences, sums,
 };
+use crate::message::spare::Buffer;
 use crate::message::{Failure, FailureKind, PlaceRef};
 
 /// One line of a session, as whoever drives it sees it.
@@ -189,11 +190,12 @@ struct World {
 
 fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
     let parts = envelope.encode();
-    let mut parts: Vec<_> = parts.iter().map(|part| part.as_bytes().to_vec()).collect();
+    let parts = parts.iter().map(|part| part.as_bytes().to_vec());
+    let mut parts: Vec<_> = parts.map(Buffer::from).collect();
     let (head, frames) = Envelope::decode(&mut parts).unwrap();
     let frames = frames
         .into_iter()
-        .map(|bytes| Frame::parse(bytes, 1 << 20).unwrap());
+        .map(|bytes| Frame::parse(bytes.into_vec(), 1 << 20).unwrap());
     (head, frames.collect())
 }
 
