@@ -43,7 +43,7 @@ const MOST_NOTES: usize = 4_096;
 /// For how long something is kept back that nobody waits for, so that it goes with something
 /// else, and how much of it is.
 const SOON: Duration = Duration::from_millis(5);
-const MOST_UNHURRIED: usize = 32;
+const MOST_UNHURRIED: usize = 256;
 
 /// How many frames a message on the link has at the most.
 pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;

@@ -196,7 +196,7 @@ impl Assembly {
         self.check()?;
         let reached: HashSet<String> = self.ways().map(|way| way.part.clone()).collect();
         let mut crew = Crew::new(&self.name);
-        let mut joints = Joints::default();
+        let mut joints = Joints::of(&self.parts, &self.name)?;
         // Those beside the stream come last: one may be what others are faces of.
         self.parts.sort_by_key(|entry| entry.role == Role::Bypass);
         for entry in self.parts {

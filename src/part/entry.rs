@@ -65,6 +65,20 @@ impl Entry {
         }
     }
 
+    fn is_part(&self) -> bool {
+        matches!(self.body, Body::Part(_))
+    }
+
+    /// Whether it needs no router to say what becomes of its messages, or to take its batches
+    /// apart.
+    fn takes_straight(&self) -> bool {
+        self.is_part() && self.answers && self.most == usize::MAX
+    }
+
+    fn channel(&self) -> Result<(Outlet, Inlet)> {
+        channel_to(self.bell.clone())
+    }
+
     pub(super) fn end(name: String, role: Role, body: Body) -> Self {
         Self {
             name,
@@ -82,15 +96,51 @@ impl Entry {
     }
 }
 
-/// What is between the parts: it becomes the router.
+/// A channel to a part that has this bell, or none of its own.
+fn channel_to(bell: Option<Arc<Bell>>) -> Result<(Outlet, Inlet)> {
+    match bell {
+        Some(bell) => Ok(channel_ringing(bell)),
+        None => channel(),
+    }
+}
+
+/// What is between the parts: channels from one to the other, and the router for the rest.
 #[derive(Default)]
 pub(super) struct Joints {
     router: Router,
     exits: HashMap<String, ExitId>,
     lines: Vec<(String, Inlet, Route)>,
+    /// The ends of the channels that lead straight from part to part.
+    outlets: HashMap<String, Outlet>,
+    inlets: HashMap<String, Inlet>,
 }
 
 impl Joints {
+    /// The joints of these parts. Where the router would do nothing but hand messages on, to a
+    /// part that nothing else leads to, there is a channel in its place.
+    pub(super) fn of(parts: &[Entry], component: &str) -> Result<Self> {
+        let mut joints = Self::default();
+        let ways = || parts.iter().filter_map(|entry| entry.route.as_ref());
+        let ways_to = |name: &str| {
+            let ways = ways().flat_map(Route::ways);
+            ways.filter(|way| way.part == name).count()
+        };
+        for entry in parts.iter().filter(|entry| entry.is_part()) {
+            let Some(to) = entry.route.as_ref().and_then(Route::plainly_to) else {
+                continue;
+            };
+            let target = parts.iter().find(|target| target.name == to);
+            let target = target.filter(|target| target.takes_straight() && ways_to(to) == 1);
+            if let Some(target) = target {
+                let (outlet, inlet) = target.channel()?;
+                joints.outlets.insert(entry.name.clone(), outlet);
+                joints.inlets.insert(target.name.clone(), inlet);
+                log::info!(target: component, "{} connects to {to}", entry.name);
+            }
+        }
+        Ok(joints)
+    }
+
     /// Starts a part, with the channels that it needs, or takes up the end of a user's channel.
     pub(super) fn add(
         &mut self,
@@ -105,9 +155,10 @@ impl Joints {
             answers,
             bell,
             route,
+            body,
             ..
         } = entry;
-        let spawn = match entry.body {
+        let spawn = match body {
             Body::Part(spawn) => spawn,
             Body::Inlet(inlet) => {
                 self.lines.extend(route.map(|route| (name, inlet, route)));
@@ -120,16 +171,15 @@ impl Joints {
             }
         };
         let mut wiring = Wiring::new(&name, store.clone());
-        if let Some(route) = route {
+        wiring.outlet = self.outlets.remove(&name);
+        wiring.inlet = self.inlets.remove(&name);
+        if let Some(route) = route.filter(|_| wiring.outlet.is_none()) {
             let (outlet, inlet) = channel()?;
             wiring.outlet = Some(outlet);
             self.lines.push((name.clone(), inlet, route));
         }
-        if is_reached {
-            let (outlet, inlet) = match bell {
-                Some(bell) => channel_ringing(bell),
-                None => channel()?,
-            };
+        if is_reached && wiring.inlet.is_none() {
+            let (outlet, inlet) = channel_to(bell)?;
             wiring.inlet = Some(inlet);
             let exit = self.router.exit(&name, outlet, most, answers);
             self.exits.insert(name, exit);

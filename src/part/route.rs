@@ -135,6 +135,14 @@ impl Route {
         self.ways.iter().chain(&self.failures)
     }
 
+    /// The part that all its messages go to as they are, if that is all it does.
+    pub(super) fn plainly_to(&self) -> Option<&str> {
+        match (&self.does, &self.failures, self.ways.as_slice()) {
+            (Does::Forward, None, [way]) if way.waits => Some(&way.part),
+            _ => None,
+        }
+    }
+
     /// Whether its hook may give other messages than it gets.
     pub(super) fn makes(&self) -> bool {
         !matches!(self.does, Does::Forward)

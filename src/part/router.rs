@@ -146,7 +146,11 @@ impl Router {
         });
     }
 
+    /// Starts its thread, if it has anything to do.
     pub(crate) fn spawn(mut self, crew: &mut Crew) {
+        if self.routes.is_empty() {
+            return;
+        }
         crew.spawn("Router", Duty::Carries, move |context| {
             context.ready(None)?;
             for route in &self.routes {

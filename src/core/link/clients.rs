@@ -223,6 +223,7 @@ impl Clients {
                 self.counters.settled += 1;
                 return;
             }
+            Tell::Done if session.taker.unsettled() > 0 => Told::DoneAsOneOfMany(number),
             Tell::Done => Told::Done(number),
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
@@ -335,6 +336,8 @@ impl Clients {
 /// What is to be told to a client.
 pub(crate) enum Told {
     Done(u64),
+    /// The same, while others are still open: nobody waits for it.
+    DoneAsOneOfMany(u64),
     Outcome(u64, Outcome),
 }
 

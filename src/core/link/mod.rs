@@ -71,6 +71,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// What a message takes in memory beside its bytes, about: it is in several tables at once.
 const OVERHEAD: u64 = 1_024;
 
+/// The most done messages that are told in one head.
+const MOST_DONE: usize = 4_096;
+
 /// So much may be left unread by one job of a client while another waits: a server bears with
 /// that.
 const PRESSING_MESSAGES: usize = 64;

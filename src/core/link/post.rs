@@ -495,6 +495,9 @@ impl Post {
                 };
                 match told {
                     Told::Done(number) => out.note(|head| head.done.push(number)),
+                    Told::DoneAsOneOfMany(number) => {
+                        out.note_unhurried(1, |head| head.done.push(number));
+                    }
                     Told::Outcome(number, outcome) => out.outcome(said(number, &outcome)),
                 }
             });

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Credit, Party, Taken, Taker, Tell, position_of, said};
+use super::{Credit, MOST_DONE, Party, Taken, Taker, Tell, position_of, said};
 use crate::core::custody::{Ledger, Ticket};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
@@ -96,7 +96,7 @@ impl StepSession {
     /// How many are open that have not ended.
     #[cfg(test)]
     pub(crate) fn unsettled(&self) -> usize {
-        self.taker.open() - self.taker.untold().len()
+        self.taker.unsettled()
     }
 
     /// What is kept, for a test that there is nothing.
@@ -123,7 +123,7 @@ impl StepSession {
         let size = frame.len() as u64;
         let bytes = self.arrived_bytes + size > LENIENCE.saturating_mul(self.credit.bytes);
         // What was told of is open here until that was heard, and no more there.
-        let open = self.taker.open() - self.taker.untold().len();
+        let open = self.taker.unsettled();
         let messages = open as u64 >= self.credit.messages;
         if bytes && !self.arrived.is_empty() || messages && open > 0 {
             // It stays with the giver, who counts wrongly.
@@ -213,9 +213,15 @@ impl Party for StepSession {
 
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         self.settle();
-        for number in self.done.drain(..) {
-            out.note(|head| head.done.push(number));
+        // Nobody waits for that as long as there is more to be told of.
+        let is_all = self.taker.unsettled() == 0;
+        for done in self.done.chunks(MOST_DONE) {
+            match is_all {
+                true => out.note(|head| head.done.extend(done)),
+                false => out.note_unhurried(done.len(), |head| head.done.extend(done)),
+            }
         }
+        self.done.clear();
         for outcome in self.outcomes.drain(..) {
             out.outcome(outcome);
         }

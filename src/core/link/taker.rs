@@ -82,6 +82,11 @@ impl Taker {
         (self.received, self.open.iter().map(|(number, ())| number))
     }
 
+    /// How many are open that have not ended.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.open.len() - self.outcomes.len()
+    }
+
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
         self.open.len()

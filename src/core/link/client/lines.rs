@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::job::{Job, News, What};
-use super::{Incoming, MOST_DONE, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use super::{Incoming, MOST_WAITING, Origin, Session, Submitted, acknowledge};
 use crate::core::link::tasks::limit_of;
-use crate::core::link::{Credit, Taken};
+use crate::core::link::{Credit, MOST_DONE, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
 use crate::message::{Failure, Frame};
 

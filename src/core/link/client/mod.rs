@@ -47,9 +47,6 @@ const MOST_WAITING: usize = 256;
 /// The most that a job may submit before it asks again.
 const AT_ONCE: usize = 64;
 
-/// The most done messages that are told in one head.
-const MOST_DONE: usize = 4_096;
-
 /// A message of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Submitted {
