@@ -11,6 +11,10 @@ use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 use crate::socket::{Kind, Socket, Want};
 use crate::time::after;
 
+/// How many messages libzmq keeps: the windows of calls and jobs bound how many bytes those have,
+/// and for each that had to be waited for, a thread would be woken.
+const HIGH_WATER: u16 = 1_024;
+
 /// How often who waits for room looks whether its call is over.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -36,6 +40,7 @@ impl Pusher {
     /// Connects to whoever pulls there, whether or not it is there yet.
     pub(super) fn connect(id: &str, address: &str) -> Result<Self> {
         let mut socket = Socket::open(Kind::Push, "Push", DEFAULT_MAX_MESSAGE)?;
+        socket.set_high_water(HIGH_WATER)?;
         socket.connect(address)?;
         Ok(Self {
             id: id.to_owned(),

@@ -13,13 +13,13 @@ use crate::socket::{Kind, Socket, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
-pub(super) const PREFETCH: u16 = 16;
+pub(super) const PREFETCH: u16 = 64;
 
 /// After how long a message that nobody takes is worth a line of the log.
 pub(super) const STALL: Duration = Duration::from_secs(5);
 
 /// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
-/// none has room, it takes no more. libzmq holds 16 messages for each worker, so that none
+/// none has room, it takes no more. libzmq holds 64 messages for each worker, so that none
 /// hoards what others could do.
 #[derive(Clone, Debug)]
 pub struct WorkerPushService {
