@@ -285,7 +285,7 @@ impl<T> Queue<T> {
         if recall.is_some_and(|recall| recall.ids.is_empty()) {
             self.close_recall(worker, now);
         }
-        self.pool.refresh(worker);
+        self.pool.refresh_later(worker);
         self.counters.finished += 1;
         Some(self.forget(id))
     }

@@ -100,15 +100,16 @@ impl Frame {
 
     /// Builds the frame of a new message.
     pub fn new(pipeline: &str, client: &str, function: &str, cache: &str, payload: &[u8]) -> Self {
-        Self::build(Shared::new(pipeline, client, function), 0, cache, payload)
+        let shared = Shared::new(pipeline, client, function);
+        Self::build(shared, 0, cache.as_bytes(), payload)
     }
 
     /// A new message of the same job, at the first stage.
     pub(crate) fn another(&self, cache: &str, payload: &[u8]) -> Self {
-        Self::build(self.shared.clone(), 0, cache, payload)
+        Self::build(self.shared.clone(), 0, cache.as_bytes(), payload)
     }
 
-    fn build(shared: Arc<Shared>, stage: i64, cache: &str, payload: &[u8]) -> Self {
+    fn build(shared: Arc<Shared>, stage: i64, cache: &[u8], payload: &[u8]) -> Self {
         let mut writer = Writer::with_capacity(shared.bytes.len() + cache.len() + payload.len());
         writer.out.extend_from_slice(&shared.bytes);
         if stage != shared.stage {
@@ -116,7 +117,7 @@ impl Frame {
         }
         let fields = Fields {
             stage,
-            cache: writer.bytes(CACHE, cache.as_bytes()),
+            cache: writer.bytes(CACHE, cache),
             payload: writer.bytes(PAYLOAD, payload),
             place: None,
             rare: None,
@@ -333,7 +334,7 @@ impl Frame {
 
     /// Gives it a fresh uuid as its cache key, if it has none.
     pub(crate) fn fill_cache(&mut self) {
-        if self.cache().is_empty() {
+        if self.fields.cache.range().is_empty() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();
             self.set_cache(id.hyphenated().encode_lower(&mut buffer));
@@ -346,7 +347,8 @@ impl Frame {
     }
 
     fn rebuild(&self, payload: &[u8], failure: Option<&Failure>, end: Option<End>) -> Self {
-        let mut new = Self::build(self.shared.clone(), self.stage(), self.cache(), payload);
+        let cache = self.slice(self.fields.cache);
+        let mut new = Self::build(self.shared.clone(), self.stage(), cache, payload);
         if let Some(giving) = self.giving() {
             new.set_giving(giving);
         }

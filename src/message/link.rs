@@ -162,19 +162,20 @@ impl Envelope {
         if !head.is_sound() {
             return malformed("its lists do not fit together");
         }
-        if sizes(&head).count() > 2 * MOST_MESSAGES {
+        let sizes = sizes(&head);
+        if sizes.len() > 2 * MOST_MESSAGES {
             return malformed("its head says more than one may");
         }
         let mut small: &[u8] = &[];
-        if sizes(&head).any(|size| size <= SMALL) {
+        if sizes.iter().any(|size| *size <= SMALL) {
             let Some((together, large)) = rest.split_first_mut() else {
                 return malformed("its messages are missing");
             };
             (small, rest) = (together, large);
         }
         let mut large = rest.iter_mut();
-        let mut messages = Vec::new();
-        for size in sizes(&head) {
+        let mut messages = Vec::with_capacity(sizes.len());
+        for size in sizes {
             if size <= SMALL {
                 let Some((message, left)) = small.split_at_checked(size) else {
                     return malformed("its messages are too short");
@@ -200,11 +201,14 @@ impl Envelope {
 }
 
 /// The lengths of all messages of a head.
-fn sizes(head: &Head) -> impl Iterator<Item = usize> {
-    let tasks = head.tasks.iter().flat_map(|tasks| &tasks.sizes);
-    let results = head.results.iter().flat_map(|results| &results.sizes);
-    let all = head.sizes.iter().chain(tasks).chain(results);
-    all.map(|size| *size as usize)
+fn sizes(head: &Head) -> Vec<usize> {
+    let tasks = head.tasks.iter().map(|tasks| &tasks.sizes);
+    let results = head.results.iter().map(|results| &results.sizes);
+    let mut all = Vec::new();
+    for sizes in [&head.sizes].into_iter().chain(tasks).chain(results) {
+        all.extend(sizes.iter().map(|size| *size as usize));
+    }
+    all
 }
 
 /// A part of a ZeroMQ message.

@@ -355,8 +355,11 @@ pub(super) fn accept(
     let (head, messages) = Envelope::decode(parts)?;
     let mut frames = Vec::with_capacity(messages.len());
     for bytes in messages {
-        let (frame, _) = reader.take_in(bytes, limit, component)?;
-        frames.push(frame);
+        let frame = reader.parse(bytes, usize::MAX)?;
+        frames.push(match frame.payload().len() > limit {
+            true => frame.as_too_large(limit, component),
+            false => frame,
+        });
     }
     Ok((head, frames))
 }

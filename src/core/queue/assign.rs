@@ -14,6 +14,7 @@ impl<T> Queue<T> {
         mut may_run: impl FnMut(&str) -> bool,
         orders: &mut Vec<Order<T>>,
     ) {
+        self.pool.refresh_all();
         orders.append(&mut self.due);
         self.expire(now, orders);
         self.ask_again(false, &mut may_run);

@@ -37,6 +37,8 @@ pub(super) struct Worker {
     /// Its place among the free ones, and whether it is among the deep ones.
     place: Option<Place>,
     deep: bool,
+    /// Whether that is out of date.
+    stale: bool,
 }
 
 /// A worker was asked for what it has not begun.
@@ -139,6 +141,8 @@ pub(super) struct Pool {
     pub(super) deep: BTreeSet<WorkerId>,
     /// It gets nothing new until it is empty, so that a suspect can run there.
     pub(super) reserved: Option<WorkerId>,
+    /// Those that are to be put where they belong before anything is assigned.
+    stale: Vec<WorkerId>,
 }
 
 impl Pool {
@@ -172,6 +176,7 @@ impl Pool {
             turn: 0,
             place: None,
             deep: false,
+            stale: false,
         };
         self.workers.insert(id, worker);
         self.kind(kind).workers.insert(id);
@@ -265,6 +270,25 @@ impl Pool {
             }
             if let Some(recall) = &mut worker.recall {
                 recall.ids.remove(&task);
+            }
+        }
+    }
+
+    /// Has a worker be put where it belongs before anything is assigned: once, however many tasks
+    /// it has finished by then.
+    pub(super) fn refresh_later(&mut self, id: WorkerId) {
+        if !std::mem::replace(&mut self.worker(id).stale, true) {
+            self.stale.push(id);
+        }
+    }
+
+    /// Puts those where they belong for which that was put off.
+    pub(super) fn refresh_all(&mut self) {
+        while let Some(id) = self.stale.pop() {
+            // If it has not left.
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.stale = false;
+                self.refresh(id);
             }
         }
     }
