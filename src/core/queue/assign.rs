@@ -52,7 +52,8 @@ impl<T> Queue<T> {
                 self.stop(session);
             } else if self.has_room(worker, self.tasks[id].size, now) {
                 self.give(id, worker, now, orders);
-                self.rotate(session, kind);
+                let most = self.pool.workers[&worker].pace.in_a_row();
+                self.rotate(session, kind, most);
             } else {
                 self.pool.worker(worker).full = true;
                 self.pool.refresh(worker);

@@ -10,6 +10,11 @@ use crate::time::after;
 /// How many of the sessions that do not read are asked each time while others have tasks.
 const ASKED: usize = 16;
 
+/// How many tasks are given in a round of all sessions while they are given several in a row: so
+/// long one that comes late may wait for its turn. But the least in a row is what is worth it.
+const IN_A_ROUND: usize = 4_096;
+const LEAST_IN_A_ROW: usize = 16;
+
 /// By how much of its time the end of a task may be late, so that several end at once.
 const AT_A_TIME: u32 = 16;
 
@@ -96,8 +101,17 @@ impl<T> Queue<T> {
         self.pool.refresh_kind(kind);
     }
 
-    /// A session has had its turn.
-    pub(super) fn rotate(&mut self, number: SessionId, kind: KindId) {
+    /// A session has had one more task run. After `most` in a row it is the next one's turn.
+    pub(super) fn rotate(&mut self, number: SessionId, kind: KindId, most: usize) {
+        let entry = self.pool.kind(kind);
+        let (before, tasks) = entry.streak;
+        let tasks = if before == number { tasks + 1 } else { 1 };
+        entry.streak = (number, tasks);
+        let fair = (IN_A_ROUND / entry.ring.len().max(1)).max(LEAST_IN_A_ROW);
+        if tasks < most.min(fair) {
+            return;
+        }
+        entry.streak.1 = 0;
         // Unless that was its last task.
         if let Some(turn) = self.sessions[number].turns.get_mut(&kind) {
             let ring = &mut self.pool.kind(kind).ring;

@@ -11,6 +11,11 @@ const MEMORY: u64 = 8;
 /// What a new worker may hold.
 const FIRST_CREDIT: usize = 2;
 
+/// What others may wait for a turn that a session has more than one task in, and how many it has
+/// at the most.
+const NO_TIME: Duration = Duration::from_micros(200);
+const IN_A_ROW: usize = 64;
+
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -71,6 +76,16 @@ impl Pace {
     /// How long its tasks run, once one was finished.
     pub(super) fn average(&self) -> Option<Duration> {
         self.time.mean.map(Duration::from_nanos)
+    }
+
+    /// How many tasks of one session are given in a row while others wait: what comes of them
+    /// goes back together, which costs less than one by one. Not more than are done in no time.
+    pub(super) fn in_a_row(&self) -> usize {
+        if self.time.mean.is_none() {
+            return 1;
+        }
+        let done = nanos(NO_TIME) / self.time.rather();
+        usize::try_from(done).map_or(IN_A_ROW, |done| done.clamp(1, IN_A_ROW))
     }
 
     /// A task was finished. The credit falls at once, and grows in steps: so one short task

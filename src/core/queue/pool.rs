@@ -57,6 +57,8 @@ pub(super) struct Kind {
     free: BTreeSet<Place>,
     /// The sessions that have something for it, in the order of their turns.
     pub(super) ring: BTreeSet<(u64, SessionId)>,
+    /// Which session had the last task, and how many in a row.
+    pub(super) streak: (SessionId, usize),
     /// Its place among those that can be given something.
     ready: Option<(usize, KindId)>,
     /// How many recalls are open so that its idle workers have something to do.
@@ -190,6 +192,7 @@ impl Pool {
             workers: BTreeSet::new(),
             free: BTreeSet::new(),
             ring: BTreeSet::new(),
+            streak: (0, 0),
             ready: None,
             recalls: 0,
             look_at: Some(now),

@@ -14,6 +14,38 @@ fn a_session_with_much_to_do_does_not_hold_up_one_with_little() {
     assert_eq!(items.len(), 10_100);
 }
 
+/// How many tasks of one of so many sessions run in a row, when each takes so long.
+fn in_a_row(sessions: u32, ran: Duration) -> Vec<usize> {
+    const TASKS: u32 = 300;
+    let mut world = World::new();
+    for task in 0..TASKS * sessions {
+        world.push(&format!("s{}", task % sessions), task % sessions);
+    }
+    world.join([1]);
+    let mut order = Vec::new();
+    while order.len() < (TASKS * sessions) as usize {
+        world.assign();
+        order.extend(world.finish(1, ran));
+    }
+    // The first ones, before anything is known of them, are in turn, one by one; and at the end
+    // only some have any left.
+    let rest = &order[order.len() / 4..order.len() / 2];
+    rest.chunk_by(|one, next| one == next)
+        .map(<[u32]>::len)
+        .collect()
+}
+
+#[test]
+fn tasks_that_take_no_time_run_some_in_a_row_and_others_one_by_one() {
+    let longest = |lengths: Vec<usize>| lengths.into_iter().max().unwrap();
+    assert_eq!(longest(in_a_row(2, Duration::from_micros(1))), 64);
+    assert_eq!(longest(in_a_row(2, Duration::from_micros(20))), 10);
+    assert_eq!(longest(in_a_row(2, MS)), 1);
+    // The more there are, the sooner it is the next one's turn.
+    assert_eq!(longest(in_a_row(100, Duration::from_micros(1))), 40);
+    assert_eq!(longest(in_a_row(400, Duration::from_micros(1))), 16);
+}
+
 #[test]
 fn the_tasks_of_a_session_run_in_order_whatever_their_functions() {
     let mut world = World::new();
