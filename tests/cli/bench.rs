@@ -92,6 +92,17 @@ fn servers_chains_and_crowds_are_measured() {
 }
 
 #[test]
+fn those_who_have_nothing_to_do_are_measured() {
+    let idle = figures(&["idle", "--wire", "link"]);
+    assert_sound(&idle, &["CPU of one, % of a core"], &ALL[..2], 1);
+    for figure in &idle {
+        let most = figure["median"].as_f64().unwrap();
+        assert!((0.0..100.0).contains(&most), "{figure}");
+        assert!(figure["cpu_percent"]["client"].is_number(), "{figure}");
+    }
+}
+
+#[test]
 fn people_get_tables() {
     let output = palm(
         &["bench", "throughput", "--runs", "1", "--count", "50"],

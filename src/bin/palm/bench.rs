@@ -33,7 +33,8 @@ use work::{Topology, Variant};
 /// workers: 1, 4, 16 and 64 workers;
 /// single: one server;
 /// chain: 1, 2, 4 and 8 steps;
-/// cache: a value set and read again, one after the other.
+/// cache: a value set and read again, one after the other;
+/// idle: a master, workers and a client that do nothing for a while.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "bench", help_triggers("-h", "--help", "help"))]
 pub struct Bench {
@@ -88,10 +89,11 @@ enum Work {
     Single,
     Chain,
     Cache,
+    Idle,
 }
 
 impl Work {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Throughput,
         Self::Latency,
         Self::Large,
@@ -102,6 +104,7 @@ impl Work {
         Self::Single,
         Self::Chain,
         Self::Cache,
+        Self::Idle,
     ];
 
     fn name(self) -> &'static str {
@@ -116,6 +119,7 @@ impl Work {
             Self::Single => "single",
             Self::Chain => "chain",
             Self::Cache => "cache",
+            Self::Idle => "idle",
         }
     }
 }
@@ -200,6 +204,7 @@ impl Bench {
             Work::Large => (2_000, 1_000_000),
             Work::LateReader => (100_000, 1_000),
             Work::Chain => (200_000, 100),
+            Work::Idle => (0, 100),
         };
         let load = Load {
             clients: 1,
@@ -209,6 +214,7 @@ impl Bench {
             kind: match work {
                 Work::Latency => Kind::Calls,
                 Work::Cache => Kind::Cache,
+                Work::Idle => Kind::Idle,
                 _ => Kind::Stream,
             },
             late: Duration::ZERO,
@@ -274,6 +280,11 @@ impl Bench {
                 Topology::Chain { steps: 1 },
                 &load,
             )],
+            Work::Idle => {
+                let late = Duration::from_secs(10);
+                let label = format!("idle: for {late:?}, a master, {workers} workers");
+                vec![case(label, master, &Load { late, ..load })]
+            }
             Work::Cache => vec![case(
                 format!("cache: {what}, each set and read again, one at a time"),
                 Topology::Chain { steps: 1 },

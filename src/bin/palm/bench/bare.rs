@@ -252,6 +252,7 @@ fn client(push: &str, sub: &str, load: &Load, go: &Receiver<()>) -> Outcome {
         return Ok(());
     }
     let report = match load.kind {
+        Kind::Idle => load.idle(),
         Kind::Stream => stream(push, &sub, load)?,
         Kind::Calls | Kind::Cache => load.time_calls(|payload| {
             push.send(payload, 0).map_err(failed)?;

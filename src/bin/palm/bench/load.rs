@@ -19,7 +19,7 @@ pub struct Load {
     pub window: usize,
     /// How they are sent.
     pub kind: Kind,
-    /// How long results are left unread at first.
+    /// How long results are left unread at first; or nothing at all is done.
     pub late: Duration,
 }
 
@@ -32,6 +32,8 @@ pub enum Kind {
     Calls,
     /// To the cache in place of a function, one at a time: each is set, and read again.
     Cache,
+    /// Not at all: all are there, and nobody does anything.
+    Idle,
 }
 
 /// What came of it.
@@ -53,6 +55,16 @@ impl Load {
         let mut payload = (number as u64).to_le_bytes().to_vec();
         payload.resize(self.size.max(8), 0x5a);
         payload
+    }
+
+    /// Does nothing for its time.
+    pub fn idle(&self) -> Report {
+        let start = Instant::now();
+        std::thread::sleep(self.late);
+        Report {
+            seconds: start.elapsed().as_secs_f64(),
+            ..Report::default()
+        }
     }
 
     /// Times one call after the other.

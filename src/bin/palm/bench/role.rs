@@ -175,6 +175,7 @@ impl ClientRole {
                 let value = clients[0].get("key")?;
                 value.ok_or_else(|| "what was set is not there".to_owned().into())
             })?,
+            Kind::Idle => load.idle(),
             Kind::Stream => {
                 let jobs = clients
                     .iter()

@@ -48,11 +48,13 @@ impl Measured {
         Spread::of(self.runs.iter().map(of))
     }
 
-    /// The processor time of all processes of each kind, on average, in microseconds a message.
+    /// The processor time of all processes of each kind, on average: see [`cost`].
     fn cpus(&self, case: &Case) -> BTreeMap<&'static str, f64> {
         let mut cpus = BTreeMap::new();
-        for (name, cpu) in self.runs.iter().flat_map(|run| &run.cpu) {
-            *cpus.entry(*name).or_insert(0.0) += per_message(case, *cpu) / self.runs.len() as f64;
+        for run in &self.runs {
+            for (name, cpu) in &run.cpu {
+                *cpus.entry(*name).or_insert(0.0) += cost(case, run, *cpu) / self.runs.len() as f64;
+            }
         }
         cpus
     }
@@ -125,14 +127,26 @@ const CPU: Figure = Figure {
     name: "CPU, us/message",
     of: |case, run| {
         let all: Duration = run.cpu.iter().map(|(_, cpu)| *cpu).sum();
-        per_message(case, all)
+        cost(case, run, all)
     },
     digits: 2,
 };
 
-/// In microseconds.
-fn per_message(case: &Case, time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6 / (case.load.clients * case.load.count) as f64
+const BUSIEST: Figure = Figure {
+    name: "CPU of one, % of a core",
+    of: |case, run| {
+        let most = run.cpu.iter().map(|(_, cpu)| *cpu).max();
+        cost(case, run, most.unwrap_or_default())
+    },
+    digits: 2,
+};
+
+/// Processor time: in microseconds a message, or, if there are none, in hundredths of a core.
+fn cost(case: &Case, run: &Run, time: Duration) -> f64 {
+    match case.load.kind {
+        Kind::Idle => 100.0 * time.as_secs_f64() / run.report.seconds,
+        _ => time.as_secs_f64() * 1e6 / (case.load.clients * case.load.count) as f64,
+    }
 }
 
 impl Figure {
@@ -169,6 +183,7 @@ fn figures(case: &Case) -> Vec<&'static Figure> {
     let naps = matches!(case.topology, Topology::Master { nap, .. } if !nap.is_zero());
     match case.load.kind {
         Kind::Calls | Kind::Cache => vec![&MIDDLE, &SLOW, &CPU],
+        Kind::Idle => vec![&BUSIEST],
         Kind::Stream if naps => vec![&OF_IDEAL],
         Kind::Stream if case.load.size >= 100_000 => vec![&MEGABYTES, &CPU],
         Kind::Stream => vec![&MESSAGES, &CPU],
@@ -236,7 +251,11 @@ pub fn text(case: &Case, measured: &[Measured]) -> String {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut each = new_table(&["by", "CPU of each, us/message", "peak memory of each, MiB"]);
+    let costs = match case.load.kind {
+        Kind::Idle => "CPU of each, % of a core",
+        _ => "CPU of each, us/message",
+    };
+    let mut each = new_table(&["by", costs, "peak memory of each, MiB"]);
     for of in measured {
         let cpus = of.cpus(case).into_iter();
         let peaks = of.peaks().into_iter();
@@ -270,6 +289,10 @@ pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
         ratio,
     } in rows(case, measured)
     {
+        let costs = match case.load.kind {
+            Kind::Idle => "cpu_percent",
+            _ => "cpu_us",
+        };
         let line = json!({
             "case": case.label,
             "figure": figure.name,
@@ -281,7 +304,7 @@ pub fn json(case: &Case, measured: &[Measured]) -> Result<String, Failure> {
             "ratio": ratio,
             "lost": of.lost(),
             "doubled": of.doubled(),
-            "cpu_us": of.cpus(case),
+            costs: of.cpus(case),
             "peak_bytes": of.peaks(),
         });
         lines.push_str(&line.to_string());
