@@ -1,8 +1,8 @@
 //! Sockets: the only file that knows of libzmq, and the only one with `unsafe`.
 //!
 //! A [`Socket`] is used by one thread at a time: as a rule by the one that made it, or by several
-//! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`] and
-//! [`wait_for_any`], which a [`Bell`] or their time-out ends.
+//! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`],
+//! [`wait_for_any`] and [`Ears::wait`], which a [`Bell`] or their time-out ends.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
@@ -181,6 +181,12 @@ impl Received for Buffer {
     }
 }
 
+/// Where a frame came from.
+fn address_in(frame: &mut zmq::Message) -> Option<String> {
+    let peer = frame.gets("Peer-Address").filter(|peer| !peer.is_empty());
+    peer.map(str::to_owned)
+}
+
 /// A frame that libzmq has received.
 struct Loan(zmq::Message);
 
@@ -223,6 +229,8 @@ pub(crate) struct Socket {
     // In this order: the socket is closed before the context may be.
     inner: zmq::Socket,
     received: zmq::Message,
+    /// Where that came from, if it was lent to somebody.
+    peer_of_lent: Option<String>,
     part: String,
     bound: Option<String>,
     max_parts: usize,
@@ -284,6 +292,7 @@ impl Socket {
         let mut socket = Self {
             inner,
             received: zmq::Message::new(),
+            peer_of_lent: None,
             part: part.to_owned(),
             bound: None,
             max_parts: kind.max_parts(),
@@ -466,6 +475,7 @@ impl Socket {
     /// If it is [attended](Self::attend), that is known without a look.
     pub(crate) fn try_recv<P: Received>(&mut self, parts: &mut Vec<P>) -> Result<bool> {
         parts.clear();
+        self.peer_of_lent = None;
         if self.is_quiet() {
             return Ok(false);
         }
@@ -481,6 +491,9 @@ impl Socket {
             }
             let more = self.received.get_more();
             if parts.len() < self.max_parts {
+                if self.received.len() >= LEND {
+                    self.peer_of_lent = address_in(&mut self.received);
+                }
                 parts.push(P::take(&mut self.received));
             }
             if !more {
@@ -517,10 +530,10 @@ impl Socket {
 
     /// Where the message that was received last came from, as far as that is known.
     pub(crate) fn peer(&mut self) -> String {
-        let peer = self.received.gets("Peer-Address");
-        peer.filter(|peer| !peer.is_empty())
-            .unwrap_or("a peer")
-            .to_owned()
+        let known = self.peer_of_lent.clone();
+        known
+            .or_else(|| address_in(&mut self.received))
+            .unwrap_or_else(|| "a peer".to_owned())
     }
 
     /// Sends one frame, if there is room; else nothing of it is sent.
@@ -544,7 +557,13 @@ impl Socket {
     pub(crate) fn try_publish(&mut self, topic: &str, frame: &mut Frame) -> Result<bool> {
         // Room is a matter of the first part: the other belongs to it.
         let is_begun = self.send(topic.as_bytes(), zmq::DONTWAIT | zmq::SNDMORE)?;
-        Ok(is_begun && self.send_frame(frame, 0)?)
+        if !is_begun {
+            // What it may have found out by that is to be known, or whoever waits for room would
+            // take it for news each time.
+            self.catch_up()?;
+            return Ok(false);
+        }
+        self.send_frame(frame, 0)
     }
 
     /// Sends several frames as one message, if there is room; else nothing of them is sent.
@@ -1007,6 +1026,48 @@ mod tests {
         let mut push = Socket::open(Kind::Push, "push", 1 << 20).unwrap();
         push.connect(&address).unwrap();
         (pull, push)
+    }
+
+    #[test]
+    fn a_publisher_without_room_knows_that_there_is_no_news() {
+        let bell = Bell::new().unwrap();
+        let mut publisher = Socket::open(Kind::Pub, "pub", 1 << 20).unwrap();
+        publisher.attend();
+        let address = publisher.bind("tcp://127.0.0.1:*").unwrap();
+        let mut subscriber = Socket::open(Kind::Sub, "sub", 1 << 20).unwrap();
+        subscriber.subscribe("topic").unwrap();
+        subscriber.connect(&address).unwrap();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        while !publisher.try_recv(&mut parts).unwrap() {
+            wait_for_any(&[(&publisher, Want::Read)], &bell, None).unwrap();
+        }
+        assert_eq!(parts, [b"\x01topic"]);
+        let mut frame = Frame::new("", "c", "s.f", "", &[7; 20_000]);
+        while publisher.try_publish("topic", &mut frame).unwrap() {}
+        // Or whoever waits for room would look again and again.
+        assert!(publisher.is_quiet());
+        subscriber.unsubscribe("topic").unwrap();
+        while !publisher.try_recv(&mut parts).unwrap() {
+            wait_for_any(&[(&publisher, Want::Read)], &bell, None).unwrap();
+        }
+        assert_eq!(parts, [b"\x00topic"]);
+    }
+
+    #[test]
+    fn it_is_known_where_a_large_message_came_from_that_others_have_now() {
+        let bell = Bell::new().unwrap();
+        let mut pull = Socket::open(Kind::Pull, "pull", 1 << 20).unwrap();
+        let address = pull.bind("tcp://127.0.0.1:*").unwrap();
+        let mut push = Socket::open(Kind::Push, "push", 1 << 20).unwrap();
+        push.connect(&address).unwrap();
+        let mut frame = Frame::new("", "c", "s.f", "", &vec![7; 2 * LEND]);
+        assert!(push.try_send_frame(&mut frame).unwrap());
+        let mut parts: Vec<Buffer> = Vec::new();
+        while !pull.try_recv(&mut parts).unwrap() {
+            pull.wait(Want::Read, &bell, None).unwrap();
+        }
+        assert_eq!(*parts[0], *frame.as_bytes());
+        assert_eq!(pull.peer(), "127.0.0.1");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!                     ▼                           (killed too many of them: GivenUp)
 //! ```
 //!
-//! Sessions take turns; within a session, tasks run in the order in which they came, as far as
+//! Sessions take turns, of one task, or of some that take no time; within a session, tasks run in the order in which they came, as far as
 //! there are workers that have their functions. What comes back is the first to run again.
 //!
 //! A worker runs its tasks in the order in which it was given them, one at a time. So when it

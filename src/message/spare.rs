@@ -77,7 +77,9 @@ enum Held {
     Lent(Arc<dyn Lent>),
 }
 
-/// Bytes that nobody changes as long as somebody has them.
+/// Bytes that nobody changes or moves as long as somebody has this: whoever implements it promises
+/// that [`AsRef`] gives the same ones at the same place each time. `socket.rs` gives them to libzmq
+/// on that promise.
 pub(crate) trait Lent: AsRef<[u8]> + Send + Sync {}
 
 impl Lent for Buffer {}

@@ -196,19 +196,24 @@ impl Assembly {
         self.check()?;
         let reached: HashSet<String> = self.ways().map(|way| way.part.clone()).collect();
         let mut crew = Crew::new(&self.name);
-        let mut joints = Joints::of(&self.parts, &self.name)?;
+        let mut joints = Joints::of(&self.parts)?;
         // Those beside the stream come last: one may be what others are faces of.
         self.parts.sort_by_key(|entry| entry.role == Role::Bypass);
         for entry in self.parts {
             let reached = reached.contains(&entry.name);
             joints.add(entry, reached, &mut crew, &self.store)?;
         }
+        let straight = joints.straight();
         joints.into_router(&self.name).spawn(&mut crew);
         let (name, presets, store) = (self.name, self.presets, self.store);
-        crew.start(|bound| {
+        let running = crew.start(|bound| {
             preset(&name, &presets, &*store, bound)?;
             Ok(addresses(bound))
-        })
+        })?;
+        for (from, to) in straight {
+            log::info!(target: &name, "{from} connects to {to}");
+        }
+        Ok(running)
     }
 
     fn add_caches(&mut self) {

@@ -1,4 +1,5 @@
-//! The thread that owns a connection to the link of a server.
+//! A connection to the link of a server, the thread that owns it, and how others have it say
+//! something.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

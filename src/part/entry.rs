@@ -113,12 +113,14 @@ pub(super) struct Joints {
     /// The ends of the channels that lead straight from part to part.
     outlets: HashMap<String, Outlet>,
     inlets: HashMap<String, Inlet>,
+    /// Those parts.
+    straight: Vec<(String, String)>,
 }
 
 impl Joints {
     /// The joints of these parts. Where the router would do nothing but hand messages on, to a
     /// part that nothing else leads to, there is a channel in its place.
-    pub(super) fn of(parts: &[Entry], component: &str) -> Result<Self> {
+    pub(super) fn of(parts: &[Entry]) -> Result<Self> {
         let mut joints = Self::default();
         let ways = || parts.iter().filter_map(|entry| entry.route.as_ref());
         let ways_to = |name: &str| {
@@ -135,7 +137,7 @@ impl Joints {
                 let (outlet, inlet) = target.channel()?;
                 joints.outlets.insert(entry.name.clone(), outlet);
                 joints.inlets.insert(target.name.clone(), inlet);
-                log::info!(target: component, "{} connects to {to}", entry.name);
+                joints.straight.push((entry.name.clone(), to.to_owned()));
             }
         }
         Ok(joints)
@@ -185,6 +187,11 @@ impl Joints {
             self.exits.insert(name, exit);
         }
         spawn(crew, wiring)
+    }
+
+    /// The parts that lead straight to others, and those.
+    pub(super) fn straight(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.straight)
     }
 
     pub(super) fn into_router(mut self, component: &str) -> Router {

@@ -20,7 +20,8 @@
 //! # Ok::<(), palm::Error>(())
 //! ```
 //!
-//! A whole component, with a router between its parts, is an [`Assembly`].
+//! A whole component, with a router between its parts where there is something to decide, is an
+//! [`Assembly`].
 //!
 //! | part | socket | gives | takes |
 //! |------|--------|-------|-------|

@@ -1,4 +1,5 @@
-//! The router: the one thread of a component that decides where each message goes.
+//! The router: the one thread of a component that decides where each message goes. (Where there is
+//! nothing to decide, parts are joined without it: see [`entry`](super::entry).)
 //!
 //! Each route takes from one inlet, has a hook turn each message into none, one or many, and
 //! gives them to outlets. A route whose outlet is full takes no more until there is room: that

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Conn, Credit, Item, OVERHEAD, Taken, Taker, Tell, position_of};
+use super::{Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of};
 use crate::core::custody::{Ledger, Outcome, Settled};
 use crate::message::link::{Outgoing, Position};
 use crate::message::{Frame, number_under};
@@ -223,7 +223,7 @@ impl Clients {
                 self.counters.settled += 1;
                 return;
             }
-            Tell::Done if session.taker.unsettled() > 0 => Told::DoneAsOneOfMany(number),
+            Tell::Done if session.taker.unsettled() >= MANY_OPEN => Told::OneOfMany(number),
             Tell::Done => Told::Done(number),
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
@@ -336,8 +336,8 @@ impl Clients {
 /// What is to be told to a client.
 pub(crate) enum Told {
     Done(u64),
-    /// The same, while others are still open: nobody waits for it.
-    DoneAsOneOfMany(u64),
+    /// The same, while [many](MANY_OPEN) others are still open.
+    OneOfMany(u64),
     Outcome(u64, Outcome),
 }
 

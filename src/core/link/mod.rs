@@ -71,6 +71,10 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 /// What a message takes in memory beside its bytes, about: it is in several tables at once.
 const OVERHEAD: u64 = 1_024;
 
+/// While so many messages are open, that some of the others are done makes little room, and nobody
+/// waits for that.
+const MANY_OPEN: usize = 64;
+
 /// The most done messages that are told in one head.
 const MOST_DONE: usize = 4_096;
 

@@ -495,7 +495,7 @@ impl Post {
                 };
                 match told {
                     Told::Done(number) => out.note(|head| head.done.push(number)),
-                    Told::DoneAsOneOfMany(number) => {
+                    Told::OneOfMany(number) => {
                         out.note_unhurried(1, |head| head.done.push(number));
                     }
                     Told::Outcome(number, outcome) => out.outcome(said(number, &outcome)),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Credit, MOST_DONE, Party, Taken, Taker, Tell, position_of, said};
+use super::{Credit, MANY_OPEN, MOST_DONE, Party, Taken, Taker, Tell, position_of, said};
 use crate::core::custody::{Ledger, Ticket};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
@@ -213,12 +213,11 @@ impl Party for StepSession {
 
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         self.settle();
-        // Nobody waits for that as long as there is more to be told of.
-        let is_all = self.taker.unsettled() == 0;
+        let many_open = self.taker.unsettled() >= MANY_OPEN;
         for done in self.done.chunks(MOST_DONE) {
-            match is_all {
-                true => out.note(|head| head.done.extend(done)),
-                false => out.note_unhurried(done.len(), |head| head.done.extend(done)),
+            match many_open {
+                true => out.note_unhurried(done.len(), |head| head.done.extend(done)),
+                false => out.note(|head| head.done.extend(done)),
             }
         }
         self.done.clear();
