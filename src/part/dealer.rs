@@ -150,7 +150,7 @@ struct Talk<P> {
 enum Next {
     /// There may be more to read.
     Read,
-    /// To wait for something; whether something was heard.
+    /// To wait for something; whether something was heard but heartbeats.
     Wait {
         heard: bool,
     },
@@ -160,8 +160,8 @@ enum Next {
 impl<P: Party> Talk<P> {
     /// Reads what is there, up to some number of messages, and says what there is to say.
     fn turn(&mut self, most: usize, watches: bool) -> Result<Next> {
-        let heard = self.receive(most)?;
-        let more = heard == most;
+        let (read, heard) = self.receive(most)?;
+        let more = read == most;
         if watches && !more && self.is_cut() {
             self.line.cut(Instant::now());
         }
@@ -173,18 +173,21 @@ impl<P: Party> Talk<P> {
         if more || said && self.is_readable()? {
             return Ok(Next::Read);
         }
-        Ok(Next::Wait { heard: heard > 0 })
+        Ok(Next::Wait { heard })
     }
 
-    /// How many messages were there to read, up to so many.
-    fn receive(&mut self, most: usize) -> Result<usize> {
+    /// How many messages were there to read, up to so many, and whether there were others than
+    /// heartbeats.
+    fn receive(&mut self, most: usize) -> Result<(usize, bool)> {
+        let mut heard = false;
         let Some(socket) = &mut self.socket else {
-            return Ok(0);
+            return Ok((0, heard));
         };
         for read in 0..most {
             if !socket.try_recv(&mut self.parts)? {
-                return Ok(read);
+                return Ok((read, heard));
             }
+            heard |= self.parts.iter().any(|part| !part.is_empty());
             let name = &self.context.component;
             let limit = self.max_message;
             match accept(&mut self.parts, &mut self.reader, limit, name) {
@@ -195,7 +198,7 @@ impl<P: Party> Talk<P> {
                 }
             }
         }
-        Ok(most)
+        Ok((most, heard))
     }
 
     fn is_readable(&self) -> Result<bool> {

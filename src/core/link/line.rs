@@ -59,6 +59,9 @@ pub(crate) struct Line<P> {
     heard: Instant,
     /// When something was said last.
     said: Instant,
+    /// Whether something was heard since: then a heartbeat may go before its time, while both
+    /// sides are awake.
+    is_awake: bool,
     nonce: u64,
 }
 
@@ -89,6 +92,7 @@ impl<P: Party> Line<P> {
             out: Outgoing::default(),
             heard: now,
             said: now,
+            is_awake: false,
             nonce: 0,
         }
     }
@@ -127,6 +131,7 @@ impl<P: Party> Line<P> {
     /// Something has come from the server.
     pub(crate) fn receive(&mut self, mut head: Head, frames: Vec<Frame>, now: Instant) {
         self.heard = now;
+        self.is_awake = true;
         if head.unknown {
             // Once for each connection that it does not know; a hello may be on its way.
             if self.state == State::Welcome {
@@ -196,7 +201,9 @@ impl<P: Party> Line<P> {
     /// What is to be sent now: a heartbeat at the least, when it is time for one.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Envelope> {
         let mut said = self.out.take_due(now);
-        let is_due = now.saturating_duration_since(self.said) >= BEAT;
+        let beat = if self.is_awake { BEAT / 2 } else { BEAT };
+        self.is_awake = false;
+        let is_due = now.saturating_duration_since(self.said) >= beat;
         if said.is_empty() && is_due && self.state == State::Welcome {
             said.push(Envelope::default());
         }

@@ -194,8 +194,10 @@ impl Peers {
         }
         if self.is_time(now) {
             let mut next = now + BEAT;
+            // Those whose time is near, too: so it is one wake-up for all of them.
+            let near = now + BEAT / 2;
             for (conn, peer) in &mut self.known {
-                match peer.said.map(|said| said + BEAT).filter(|due| *due > now) {
+                match peer.said.map(|said| said + BEAT).filter(|due| *due > near) {
                     Some(due) => next = next.min(due),
                     None => {
                         peer.said = Some(now);
