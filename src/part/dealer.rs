@@ -10,7 +10,7 @@ use super::{Context, Crew, Duty};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::link::{Line, Party, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
@@ -107,6 +107,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 parts: Vec::new(),
                 reader: FrameReader::default(),
                 until: now,
+                failed: None,
             });
             let _ending = Ending(&voice);
             let mut dealing = Dealing {
@@ -143,6 +144,8 @@ struct Talk<P> {
     reader: FrameReader,
     /// When its thread wakes up if nothing happens.
     until: Instant,
+    /// What another thread has failed of: its thread ends of that.
+    failed: Option<Error>,
 }
 
 /// What is to be done after a turn.
@@ -160,6 +163,9 @@ enum Next {
 impl<P: Party> Talk<P> {
     /// Reads what is there, up to some number of messages, and says what there is to say.
     fn turn(&mut self, most: usize, watches: bool) -> Result<Next> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let (read, heard) = self.receive(most)?;
         let more = read == most;
         if watches && !more && self.is_cut() {
@@ -225,10 +231,16 @@ impl<P: Party> Talk<P> {
     }
 
     /// A turn of a thread that is not the connection's. Whether that need not wake up: it does
-    /// for what is not its like, and meets the same error again.
+    /// for whatever is not to be done here.
     fn speak_beside(&mut self) -> bool {
-        let next = self.turn(BESIDE, false);
-        matches!(next, Ok(Next::Wait { .. })) && self.until <= self.line.deadline()
+        match self.turn(BESIDE, false) {
+            Ok(Next::Wait { .. }) => self.until <= self.line.deadline(),
+            Ok(Next::Read | Next::Reopen) => false,
+            Err(error) => {
+                self.failed = Some(error);
+                false
+            }
+        }
     }
 }
 
