@@ -71,10 +71,12 @@ impl Context {
             recv(self.go.raised()) -> _ => {}
             recv(self.hard.raised()) -> _ => {}
         }
-        if self.hard.is_raised() {
-            return Err(self.stopped());
+        // If all are open, and a stop came before this thread could begin: it may have something
+        // already, of which it is to see to it that it gets on, or to say that it did not.
+        match self.go.is_raised() {
+            true => Ok(()),
+            false => Err(self.stopped()),
         }
-        Ok(())
     }
 
     /// The same, under the name of a part that this thread does the work of, too.
@@ -470,6 +472,20 @@ mod tests {
         running.stop().unwrap();
         running.stop().unwrap();
         assert!(running.is_over());
+    }
+
+    #[test]
+    fn a_part_that_has_not_begun_before_a_stop_ends_in_its_own_way() {
+        let mut crew = Crew::new("test");
+        let (tell, told) = crossbeam_channel::bounded(1);
+        crew.spawn("slow", Duty::Serves, move |context| {
+            until_hard(context)?;
+            // As if it had slept over all that.
+            let _ = tell.send(context.ready(None).is_ok());
+            Ok(())
+        });
+        crew.start(none).unwrap().stop().unwrap();
+        assert!(told.recv().unwrap());
     }
 
     #[test]
