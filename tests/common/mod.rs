@@ -241,10 +241,10 @@ static LOG: Log = Log {
 impl Log {
     /// Takes the log of this process over, for all of its tests.
     pub fn install() -> &'static Self {
+        // First, or another test that finds the log there would miss lines until then.
+        log::set_max_level(log::LevelFilter::Info);
         // It may be there already: then it is this one.
-        if log::set_logger(&LOG).is_ok() {
-            log::set_max_level(log::LevelFilter::Info);
-        }
+        let _ = log::set_logger(&LOG);
         &LOG
     }
 
