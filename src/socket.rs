@@ -19,7 +19,7 @@ use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::message::link::{MAX_PARTS, Part};
 use crate::message::spare::{Buffer, Lent};
-use crate::message::{ENVELOPE, Frame, HEADROOM, spare};
+use crate::message::{ENVELOPE, Frame, spare};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
 const LINGER: i32 = 250;
@@ -162,9 +162,7 @@ pub(crate) trait Received {
 
 impl Received for Vec<u8> {
     fn take(frame: &mut zmq::Message) -> Self {
-        let mut copy = spare::with_capacity(frame.len() + HEADROOM);
-        copy.extend_from_slice(frame);
-        copy
+        spare::copy_of(frame)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Frame;
 use super::proto::link as proto;
-use super::spare::Buffer;
+use super::spare::{self, Buffer};
 use super::wire::malformed;
 use crate::error::Result;
 
@@ -180,9 +180,7 @@ impl Envelope {
                 let Some((message, left)) = small.split_at_checked(size) else {
                     return malformed("its messages are too short");
                 };
-                let mut bytes = Vec::with_capacity(size + super::HEADROOM);
-                bytes.extend_from_slice(message);
-                messages.push(bytes.into());
+                messages.push(spare::copy_of(message).into());
                 small = left;
             } else {
                 match large.next() {

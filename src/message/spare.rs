@@ -132,7 +132,8 @@ impl Buffer {
     }
 }
 
-fn copy_of(bytes: &[u8]) -> Vec<u8> {
+/// A copy of these bytes, in a buffer with room for what is usually added to a message.
+pub(crate) fn copy_of(bytes: &[u8]) -> Vec<u8> {
     let mut copy = with_capacity(bytes.len() + HEADROOM);
     copy.extend_from_slice(bytes);
     copy

@@ -64,6 +64,12 @@ impl<P: Party> Voice<P> {
         }))
     }
 
+    /// Whether nothing is left to say or hear.
+    fn is_over(&self) -> bool {
+        let talk = self.talk.lock();
+        talk.as_ref().is_none_or(|talk| talk.line.party().is_over())
+    }
+
     /// Has the connection's thread say what there is to say.
     pub(crate) fn announce(&self) {
         self.bell.announce();
@@ -289,7 +295,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn is_over(&self) -> bool {
-        self.context.hard.is_raised() || self.talk().line.party().is_over()
+        self.context.hard.is_raised() || self.voice.is_over()
     }
 
     /// Leaves the old connection, and makes another to where the server is now.
@@ -300,11 +306,7 @@ impl<P: Party> Dealing<'_, P> {
             self.pause_until(opened + PAUSE)?;
         }
         let (context, voice) = (self.context, self.voice);
-        let over = || {
-            let talk = voice.talk.lock();
-            let is_over = talk.as_ref().is_none_or(|talk| talk.line.party().is_over());
-            context.hard.is_raised() || is_over
-        };
+        let over = || context.hard.is_raised() || voice.is_over();
         match (self.find)(&over) {
             Ok(Some(address)) => {
                 let mut socket = Socket::open(Kind::LinkPeer, &context.part, self.max_message)?;
@@ -371,11 +373,8 @@ pub(super) fn accept(
     let (head, messages) = Envelope::decode(parts)?;
     let mut frames = Vec::with_capacity(messages.len());
     for bytes in messages {
-        let frame = reader.parse(bytes, usize::MAX)?;
-        frames.push(match frame.payload().len() > limit {
-            true => frame.as_too_large(limit, component),
-            false => frame,
-        });
+        let (frame, _) = reader.take_in(bytes, limit, component)?;
+        frames.push(frame);
     }
     Ok((head, frames))
 }
