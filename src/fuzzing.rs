@@ -22,9 +22,14 @@ pub fn link_message(bytes: &[u8]) {
     let mut parts: Vec<Buffer> = parts.map(|part| part.to_vec().into()).collect();
     let whole = parts.clone();
     if let Ok((_, messages)) = Envelope::decode(&mut parts) {
-        let said: usize = messages.iter().map(|message| message.len()).sum();
+        let said: usize = messages.sizes.iter().sum();
         let had: usize = whole.iter().skip(1).map(|part| part.len()).sum();
         assert_eq!(said, had, "something was made up or left out");
+        let sizes = messages.sizes.clone();
+        if let Ok(frames) = messages.take_in(&mut FrameReader::default(), usize::MAX, "fuzz") {
+            let lengths: Vec<usize> = frames.iter().map(Frame::len).collect();
+            assert_eq!(lengths, sizes);
+        }
     }
 }
 

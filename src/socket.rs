@@ -546,7 +546,7 @@ impl Socket {
 
     fn send_frame(&mut self, frame: &mut Frame, flags: i32) -> Result<bool> {
         match frame.len() {
-            LEND.. => self.send_lent(frame.lend(), flags),
+            LEND.. => self.send_lent(frame.clone().lend(), flags),
             _ => self.send(frame.as_bytes(), flags),
         }
     }
@@ -632,7 +632,7 @@ impl Socket {
     fn send_part(&mut self, part: Part, flags: i32) -> Result<bool> {
         match part {
             Part::Own(bytes) => self.send(&bytes, flags),
-            Part::Shared(frame) => self.send_lent(frame, flags),
+            Part::Shared(frame) => self.send_lent(frame.lend(), flags),
         }
     }
 

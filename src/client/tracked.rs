@@ -193,7 +193,7 @@ impl Submitter {
         Submitted {
             job: self.job,
             number: self.last,
-            frame: Arc::new(frame),
+            frame,
         }
     }
 

@@ -1,14 +1,16 @@
 //! A message as it stands on the wire.
 
+mod batch;
 mod shared;
 
 use std::fmt;
 use std::sync::Arc;
 
+use batch::{Batch, Located};
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
-use super::spare::{Buffer, Lent};
+use super::spare::{self, Buffer, Lent};
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
@@ -17,7 +19,8 @@ use crate::error::{Error, Result};
 ///
 /// This is what parts and the router hand on. To forward a message costs one pass over the
 /// heads of its fields; to give it another stage or cache key appends a few bytes (of a field
-/// that comes twice, the last one counts); only a new payload builds a new frame.
+/// that comes twice, the last one counts); only a new payload builds a new frame. A clone costs
+/// nothing: it shares what it was cloned of, until one of them is changed.
 ///
 /// The layout is protobuf's: each field is a key byte `number << 3 | type`, then for the stage
 /// (type 0) a varint, for the others (type 2) a length as a varint and the bytes:
@@ -25,12 +28,11 @@ use crate::error::{Error, Result};
 /// ```text
 /// 0a len pipeline | 12 len client | 18 stage | 22 len function | 2a len cache | 32 len payload
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Frame {
-    bytes: Buffer,
-    /// The pipeline, the client and the function, which stand in `bytes` as well.
-    shared: Arc<Shared>,
-    fields: Fields,
+    batch: Arc<Batch>,
+    /// Which of the batch's messages it is.
+    place: usize,
 }
 
 /// Which of its client's messages a message came of: see `Place` in the protocol.
@@ -45,7 +47,7 @@ struct Fields {
     stage: i64,
     cache: Span,
     payload: Span,
-    place: Option<Located>,
+    place: Option<PlaceAt>,
     rare: Option<Box<Rare>>,
 }
 
@@ -65,7 +67,7 @@ impl Fields {
 
 /// A place, and where its path stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Located {
+struct PlaceAt {
     number: u64,
     path: Span,
 }
@@ -106,7 +108,15 @@ impl Frame {
 
     /// A new message of the same job, at the first stage.
     pub(crate) fn another(&self, cache: &str, payload: &[u8]) -> Self {
-        Self::build(self.shared.clone(), 0, cache.as_bytes(), payload)
+        Self::build(self.shared().clone(), 0, cache.as_bytes(), payload)
+    }
+
+    /// A message that stands in memory by itself.
+    fn alone(bytes: impl Into<Buffer>, shared: Arc<Shared>, fields: Fields) -> Self {
+        Self {
+            batch: Arc::new(Batch::of_one(bytes.into(), shared, fields)),
+            place: 0,
+        }
     }
 
     fn build(shared: Arc<Shared>, stage: i64, cache: &[u8], payload: &[u8]) -> Self {
@@ -122,62 +132,84 @@ impl Frame {
             place: None,
             rare: None,
         };
-        Self {
-            bytes: writer.out.into(),
-            shared,
-            fields,
-        }
+        Self::alone(writer.out, shared, fields)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.batch.shared
+    }
+
+    #[inline]
+    fn fields(&self) -> &Fields {
+        &self.batch.located(self.place).fields
     }
 
     /// The whole frame.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        let span = self.batch.located(self.place).span;
+        &self.batch.bytes[span.range()]
+    }
+
+    /// Has it stand in memory by itself, if it shares that with others: they would keep it, or it
+    /// them.
+    pub(crate) fn separate(&mut self) {
+        if !self.batch.has_one() {
+            let bytes = spare::copy_of(self.as_bytes());
+            *self = Self::alone(bytes, self.shared().clone(), self.fields().clone());
+        }
+    }
+
+    /// To change it. What is shared with a clone is copied first.
+    fn own(&mut self) -> (&mut Vec<u8>, &mut Located) {
+        self.separate();
+        Arc::make_mut(&mut self.batch).only()
     }
 
     /// The whole frame, shared with somebody else. It is copied when it is changed after that.
-    pub(crate) fn lend(&mut self) -> Arc<dyn Lent> {
-        self.bytes.lend()
+    pub(crate) fn lend(mut self) -> Arc<dyn Lent> {
+        self.separate();
+        self.batch
     }
 
     /// The whole frame, for the wire.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes.into_vec()
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(self.own().0)
     }
 
     /// Its length in bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.batch.located(self.place).span.range().len()
     }
 
     /// What it takes in memory, about, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        self.len() + self.shared.weight()
+        self.len() + self.shared().weight()
     }
 
     /// Id of the stream.
     pub fn pipeline(&self) -> &str {
-        &self.shared.pipeline
+        &self.shared().pipeline
     }
 
     /// Id of the client.
     pub fn client(&self) -> &str {
-        &self.shared.client
+        &self.shared().client
     }
 
     /// The id that the client's is under.
     pub(crate) fn session(&self) -> &str {
-        &self.shared.client[..self.shared.session]
+        &self.shared().client[..self.shared().session]
     }
 
     /// Which of the steps is the next to run.
     pub fn stage(&self) -> i64 {
-        self.fields.stage
+        self.fields().stage
     }
 
     /// The steps as text.
     pub fn function(&self) -> &str {
-        &self.shared.function
+        &self.shared().function
     }
 
     /// The steps.
@@ -185,7 +217,7 @@ impl Frame {
     /// # Errors
     /// [`Error::Path`] when they are malformed.
     pub fn path(&self) -> Result<Path<'_>> {
-        match self.shared.steps {
+        match self.shared().steps {
             Some(steps) => Ok(Path::checked(self.function(), steps)),
             None => Path::parse(self.function()),
         }
@@ -199,12 +231,12 @@ impl Frame {
     /// The cache key, or the id that a worker sends back.
     pub fn cache(&self) -> &str {
         // Checked when it was read, or copied from a `str`.
-        std::str::from_utf8(self.slice(self.fields.cache)).unwrap_or_default()
+        std::str::from_utf8(self.slice(self.fields().cache)).unwrap_or_default()
     }
 
     /// The data.
     pub fn payload(&self) -> &[u8] {
-        self.slice(self.fields.payload)
+        self.slice(self.fields().payload)
     }
 
     /// Why there is no result, if there is none.
@@ -224,7 +256,7 @@ impl Frame {
     }
 
     fn rare(&self) -> Option<&Rare> {
-        self.fields.rare.as_deref()
+        self.fields().rare.as_deref()
     }
 
     /// Which giving of a task it is, if it is one on the pylm wire.
@@ -234,13 +266,15 @@ impl Frame {
 
     /// Says which giving of a task it is.
     pub(crate) fn set_giving(&mut self, giving: Giving) {
-        self.append(|writer| write_giving(writer, giving));
-        self.fields.rare().giving = Some(giving);
+        self.append(|writer, fields| {
+            write_giving(writer, giving);
+            fields.rare().giving = Some(giving);
+        });
     }
 
     /// Which of its client's messages it came of, if that speaks the palm link.
     pub(crate) fn place(&self) -> Option<PlaceRef<'_>> {
-        self.fields.place.map(|place| PlaceRef {
+        self.fields().place.map(|place| PlaceRef {
             number: place.number,
             path: self.slice(place.path),
         })
@@ -248,12 +282,12 @@ impl Frame {
 
     /// Says which of its client's messages it came of.
     pub(crate) fn set_place(&mut self, number: u64, path: &[u8]) {
-        self.fields.place = Some(self.append(|writer| write_place(writer, number, path)));
+        self.append(|writer, fields| fields.place = Some(write_place(writer, number, path)));
     }
 
     /// Forgets which of its client's messages it came of.
     pub(crate) fn clear_place(&mut self) {
-        self.fields.place = None;
+        self.own().1.fields.place = None;
         *self = self.rebuild(self.payload(), self.failure().as_ref(), self.end());
     }
 
@@ -288,30 +322,24 @@ impl Frame {
 
     /// Sets the stage.
     pub fn set_stage(&mut self, stage: i64) {
-        self.append(|writer| write_stage(writer, stage));
-        self.fields.stage = stage;
+        self.append(|writer, fields| fields.stage = write_stage(writer, stage));
     }
 
     /// Sets the cache key.
     pub fn set_cache(&mut self, cache: &str) {
-        self.fields.cache = self.append_value(CACHE, cache.as_bytes());
-    }
-
-    /// A field with its key, be it empty.
-    fn append_value(&mut self, field: u64, value: &[u8]) -> Span {
-        self.append(|writer| {
-            writer.key(field, BYTES);
-            writer.value(value)
-        })
+        self.append(|writer, fields| {
+            writer.key(CACHE, BYTES);
+            fields.cache = writer.value(cache.as_bytes());
+        });
     }
 
     /// Writes at its end: of a field that comes twice, the last one counts.
-    fn append<R>(&mut self, write: impl FnOnce(&mut Writer) -> R) -> R {
-        let bytes = self.bytes.as_mut_vec();
+    fn append(&mut self, write: impl FnOnce(&mut Writer, &mut Fields)) {
+        let (bytes, located) = self.own();
         let mut writer = Writer::append_to(std::mem::take(bytes));
-        let result = write(&mut writer);
+        write(&mut writer, &mut located.fields);
+        located.span.end = writer.out.len();
         *bytes = writer.out;
-        result
     }
 
     /// The same message with another payload. A failure or an end that it carried is gone.
@@ -334,7 +362,7 @@ impl Frame {
 
     /// Gives it a fresh uuid as its cache key, if it has none.
     pub(crate) fn fill_cache(&mut self) {
-        if self.fields.cache.range().is_empty() {
+        if self.fields().cache.range().is_empty() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();
             self.set_cache(id.hyphenated().encode_lower(&mut buffer));
@@ -347,8 +375,8 @@ impl Frame {
     }
 
     fn rebuild(&self, payload: &[u8], failure: Option<&Failure>, end: Option<End>) -> Self {
-        let cache = self.slice(self.fields.cache);
-        let mut new = Self::build(self.shared.clone(), self.stage(), cache, payload);
+        let cache = self.slice(self.fields().cache);
+        let mut new = Self::build(self.shared().clone(), self.stage(), cache, payload);
         if let Some(giving) = self.giving() {
             new.set_giving(giving);
         }
@@ -356,28 +384,36 @@ impl Frame {
             new.set_place(place.number, place.path);
         }
         if let Some(end) = end {
-            new.append_value(END, &prost::Message::encode_to_vec(&end));
-            new.fields.rare().end = Some(end);
+            new.append(|writer, fields| {
+                writer.key(END, BYTES);
+                writer.value(&prost::Message::encode_to_vec(&end));
+                fields.rare().end = Some(end);
+            });
         }
         if let Some(failure) = failure {
-            let span = new.append_value(FAILURE, &prost::Message::encode_to_vec(failure));
-            new.fields.rare().failure = Some(span);
+            new.append(|writer, fields| {
+                writer.key(FAILURE, BYTES);
+                let span = writer.value(&prost::Message::encode_to_vec(failure));
+                fields.rare().failure = Some(span);
+            });
         }
         new
     }
 
     fn slice(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.range()).unwrap_or_default()
+        self.as_bytes().get(span.range()).unwrap_or_default()
     }
 }
 
-impl AsRef<[u8]> for Frame {
-    fn as_ref(&self) -> &[u8] {
-        self.as_bytes()
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+            && self.shared() == other.shared()
+            && self.fields() == other.fields()
     }
 }
 
-impl Lent for Frame {}
+impl Eq for Frame {}
 
 impl From<&PalmMessage> for Frame {
     fn from(message: &PalmMessage) -> Self {
@@ -434,7 +470,7 @@ fn write_giving(writer: &mut Writer, giving: Giving) {
 }
 
 /// A place. What stands there twice is merged, as protobuf does.
-fn place(reader: &mut Reader<'_>, before: Option<Located>) -> Result<Located> {
+fn place(reader: &mut Reader<'_>, before: Option<PlaceAt>) -> Result<PlaceAt> {
     let span = reader.value()?;
     let mut place = before.unwrap_or_default();
     let mut inner = Reader {
@@ -453,7 +489,7 @@ fn place(reader: &mut Reader<'_>, before: Option<Located>) -> Result<Located> {
     Ok(place)
 }
 
-fn write_place(writer: &mut Writer, number: u64, path: &[u8]) -> Located {
+fn write_place(writer: &mut Writer, number: u64, path: &[u8]) -> PlaceAt {
     let of_path = match path.len() {
         0 => 0,
         length => 1 + varint_length(length as u64) + length,
@@ -462,7 +498,7 @@ fn write_place(writer: &mut Writer, number: u64, path: &[u8]) -> Located {
     writer.varint((1 + varint_length(number) + of_path) as u64);
     writer.key(NUMBER, VARINT);
     writer.varint(number);
-    Located {
+    PlaceAt {
         number,
         path: writer.bytes(PATH, path),
     }

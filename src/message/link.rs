@@ -9,13 +9,12 @@
 //! nobody has to copy it. The order is that of the head: the stream's, then the tasks', then
 //! the results'.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Frame;
 use super::proto::link as proto;
-use super::spare::{self, Buffer};
+use super::spare::Buffer;
 use super::wire::malformed;
+use super::{Frame, FrameReader};
 use crate::error::Result;
 
 pub(crate) use proto::hello::Kind;
@@ -122,13 +121,13 @@ fn leave_out_ones(list: &mut Vec<u32>) {
 pub(crate) struct Envelope {
     pub(crate) head: Head,
     /// In the order of the head.
-    pub(crate) frames: Vec<Arc<Frame>>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 impl Envelope {
     /// The parts of the ZeroMQ message.
     pub(crate) fn encode(&self) -> Vec<Part> {
-        let size = self.frames.iter().map(|frame| small(frame)).sum();
+        let size = self.frames.iter().map(small).sum();
         let mut small = Vec::with_capacity(size);
         let mut large = Vec::new();
         for frame in &self.frames {
@@ -145,11 +144,11 @@ impl Envelope {
         parts
     }
 
-    /// Reads what has come. The messages are not looked into.
+    /// Reads the head of what has come, and finds the messages.
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed) when the head or the lengths are none.
-    pub(crate) fn decode(parts: &mut [Buffer]) -> Result<(Head, Vec<Buffer>)> {
+    pub(crate) fn decode(parts: &mut [Buffer]) -> Result<(Head, Messages<'_>)> {
         let Some((first, mut rest)) = parts.split_first_mut() else {
             return malformed("it has no head");
         };
@@ -173,28 +172,63 @@ impl Envelope {
             };
             (small, rest) = (together, large);
         }
-        let mut large = rest.iter_mut();
-        let mut messages = Vec::with_capacity(sizes.len());
-        for size in sizes {
-            if size <= SMALL {
-                let Some((message, left)) = small.split_at_checked(size) else {
-                    return malformed("its messages are too short");
-                };
-                messages.push(spare::copy_of(message).into());
-                small = left;
+        let of_small: usize = sizes.iter().filter(|size| **size <= SMALL).sum();
+        if small.len() != of_small {
+            return malformed("its small messages have not the length that they should have");
+        }
+        let of_large = sizes.iter().filter(|size| **size > SMALL);
+        if !rest.iter().map(|large| large.len()).eq(of_large.copied()) {
+            return malformed("its large messages have not the lengths that they should have");
+        }
+        let messages = Messages {
+            sizes,
+            small,
+            large: rest,
+        };
+        Ok((head, messages))
+    }
+}
+
+/// The messages that have come with a head, none of which has been looked into.
+pub(crate) struct Messages<'a> {
+    /// In the order of the head.
+    pub(crate) sizes: Vec<usize>,
+    /// One after another, those of up to [`SMALL`] bytes.
+    small: &'a [u8],
+    large: &'a mut [Buffer],
+}
+
+impl Messages<'_> {
+    /// Takes them in: see [`FrameReader::take_in`].
+    ///
+    /// # Errors
+    /// [`Error::Malformed`](crate::Error::Malformed) when one of them is none.
+    pub(crate) fn take_in(
+        self,
+        reader: &mut FrameReader,
+        limit: usize,
+        component: &str,
+    ) -> Result<Vec<Frame>> {
+        let mut frames = Vec::with_capacity(self.sizes.len());
+        let mut small = self.small;
+        let mut large = self.large.iter_mut();
+        for sizes in self
+            .sizes
+            .chunk_by(|one, next| (*one <= SMALL) == (*next <= SMALL))
+        {
+            if sizes[0] <= SMALL {
+                let (now, later) = small.split_at(sizes.iter().sum());
+                reader.take_in_all(now, sizes, limit, component, &mut frames)?;
+                small = later;
             } else {
-                match large.next() {
-                    Some(message) if message.len() == size => {
-                        messages.push(std::mem::take(message));
-                    }
-                    _ => return malformed("a message has not the length that it should have"),
+                for message in large.by_ref().take(sizes.len()) {
+                    let bytes = std::mem::take(message);
+                    let (frame, _) = reader.take_in(bytes, limit, component)?;
+                    frames.push(frame);
                 }
             }
         }
-        match (small, large.next()) {
-            ([], None) => Ok((head, messages)),
-            _ => malformed("it has more messages than it says"),
-        }
+        Ok(frames)
     }
 }
 
@@ -214,7 +248,7 @@ fn sizes(head: &Head) -> Vec<usize> {
 pub(crate) enum Part {
     Own(Vec<u8>),
     /// A large message that somebody keeps, too.
-    Shared(Arc<Frame>),
+    Shared(Frame),
 }
 
 #[cfg(test)]
@@ -232,9 +266,9 @@ impl Part {
 pub(crate) struct Outgoing {
     ready: Vec<Envelope>,
     head: Head,
-    stream: Vec<Arc<Frame>>,
-    tasks: Vec<Arc<Frame>>,
-    results: Vec<Arc<Frame>>,
+    stream: Vec<Frame>,
+    tasks: Vec<Frame>,
+    results: Vec<Frame>,
     small: usize,
     bytes: usize,
     notes: usize,
@@ -277,7 +311,7 @@ impl Outgoing {
     }
 
     /// The next message of our stream.
-    pub(crate) fn item(&mut self, number: u64, frame: Arc<Frame>) {
+    pub(crate) fn item(&mut self, number: u64, frame: Frame) {
         self.count(&frame);
         if self.head.sizes.is_empty() {
             self.head.first = number;
@@ -288,7 +322,7 @@ impl Outgoing {
     }
 
     /// A task for a worker.
-    pub(crate) fn task(&mut self, id: TaskId, frame: Arc<Frame>) {
+    pub(crate) fn task(&mut self, id: TaskId, frame: Frame) {
         self.count(&frame);
         let tasks = self.head.tasks.get_or_insert_with(Tasks::default);
         tasks.ids.push(id.id);
@@ -298,7 +332,7 @@ impl Outgoing {
     }
 
     /// What came of a task.
-    pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: &[Arc<Frame>]) {
+    pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: &[Frame]) {
         self.begin_result(id, ran);
         for frame in frames {
             if !self.has_room(frame) {
@@ -440,8 +474,8 @@ pub(crate) fn sums(differences: &[u64]) -> impl Iterator<Item = u64> {
 mod tests {
     use super::*;
 
-    fn frame(size: usize) -> Arc<Frame> {
-        Arc::new(Frame::new("", "c", "s.f", "", &vec![7; size]))
+    fn frame(size: usize) -> Frame {
+        Frame::new("", "c", "s.f", "", &vec![7; size])
     }
 
     fn parts_of(envelope: &Envelope) -> Vec<Vec<u8>> {
@@ -449,12 +483,14 @@ mod tests {
         parts.iter().map(|part| part.as_bytes().to_vec()).collect()
     }
 
-    fn decode(parts: Vec<Vec<u8>>) -> Result<(Head, Vec<Buffer>)> {
+    fn decode(parts: Vec<Vec<u8>>) -> Result<(Head, Vec<Frame>)> {
         let mut parts: Vec<Buffer> = parts.into_iter().map(Buffer::from).collect();
-        Envelope::decode(&mut parts)
+        let (head, messages) = Envelope::decode(&mut parts)?;
+        let frames = messages.take_in(&mut FrameReader::default(), usize::MAX, "the peer")?;
+        Ok((head, frames))
     }
 
-    fn through(envelope: &Envelope) -> (Head, Vec<Buffer>) {
+    fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
         let parts = parts_of(envelope);
         assert!(parts.len() <= MAX_PARTS);
         decode(parts).unwrap()

@@ -82,14 +82,6 @@ enum Held {
 /// on that promise.
 pub(crate) trait Lent: AsRef<[u8]> + Send + Sync {}
 
-impl Lent for Buffer {}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
 impl Default for Held {
     fn default() -> Self {
         Self::Own(Vec::new())
@@ -103,21 +95,6 @@ impl Buffer {
 
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
         std::mem::take(self.as_mut_vec())
-    }
-
-    /// Lends them to somebody else.
-    pub(crate) fn lend(&mut self) -> Arc<dyn Lent> {
-        match std::mem::take(&mut self.0) {
-            Held::Lent(lent) => {
-                self.0 = Held::Lent(lent.clone());
-                lent
-            }
-            own => {
-                let lent: Arc<dyn Lent> = Arc::new(Self(own));
-                self.0 = Held::Lent(lent.clone());
-                lent
-            }
-        }
     }
 
     /// To change them.
@@ -238,13 +215,9 @@ mod tests {
         static BYTES: &[u8] = b"abc";
         let mut buffer = Buffer::lent(BYTES);
         assert_eq!(buffer.as_ptr(), BYTES.as_ptr());
-        let (other, lent) = (buffer.clone(), buffer.lend());
+        let other = buffer.clone();
         assert_eq!(other.as_ptr(), BYTES.as_ptr());
         buffer.as_mut_vec().push(b'd');
         assert_eq!((&*buffer, &*other), (&b"abcd"[..], &b"abc"[..]));
-        assert_eq!((*lent).as_ref(), BYTES);
-        // Our own can be lent, too.
-        let lent = buffer.lend();
-        assert_eq!((*lent).as_ref().as_ptr(), buffer.as_ptr());
     }
 }

@@ -371,10 +371,6 @@ pub(super) fn accept(
     component: &str,
 ) -> Result<(Head, Vec<Frame>)> {
     let (head, messages) = Envelope::decode(parts)?;
-    let mut frames = Vec::with_capacity(messages.len());
-    for bytes in messages {
-        let (frame, _) = reader.take_in(bytes, limit, component)?;
-        frames.push(frame);
-    }
+    let frames = messages.take_in(reader, limit, component)?;
     Ok((head, frames))
 }

@@ -177,7 +177,7 @@ mod tests {
         }
 
         /// The next thing that is said but heartbeats.
-        fn hear(&mut self) -> (Head, Vec<Buffer>) {
+        fn hear(&mut self) -> Head {
             let end = Instant::now() + SOON;
             let mut parts: Vec<Buffer> = Vec::new();
             loop {
@@ -188,7 +188,7 @@ mod tests {
                     continue;
                 }
                 self.peer = parts.remove(0).into_vec();
-                let (head, frames) = Envelope::decode(&mut parts).unwrap();
+                let (head, _) = Envelope::decode(&mut parts).unwrap();
                 if head == Head::default() {
                     self.beats += 1;
                     // It wants to be sure of us, too.
@@ -196,7 +196,7 @@ mod tests {
                     self.say(|out| out.note(|head| head.unknown = unknown));
                     continue;
                 }
-                return (head, frames);
+                return head;
             }
         }
 
@@ -215,7 +215,7 @@ mod tests {
 
         fn welcome(&mut self) -> Hello {
             loop {
-                let (head, _) = self.hear();
+                let head = self.hear();
                 let Some(hello) = head.hello else {
                     self.say(|out| out.note(|head| head.unknown = true));
                     continue;
@@ -236,7 +236,7 @@ mod tests {
             self.say(|out| {
                 for id in ids {
                     let frame = Frame::new("", "c", function, "", &id.to_be_bytes());
-                    out.task(TaskId { id, attempt: 1 }, Arc::new(frame));
+                    out.task(TaskId { id, attempt: 1 }, frame);
                 }
             });
         }
@@ -246,7 +246,7 @@ mod tests {
         }
 
         fn ids_of_results(&mut self) -> Vec<u64> {
-            let head = self.hear().0;
+            let head = self.hear();
             head.results().map(|result| result.id.id).collect()
         }
     }
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(master.ids_of_results(), [3]);
         master.done([3]);
         worker.stop().unwrap();
-        assert!(master.hear().0.drain);
+        assert!(master.hear().drain);
     }
 
     #[test]
@@ -332,10 +332,10 @@ mod tests {
             let ids = ids([5]);
             out.note(|head| head.recall = Some(TaskIds { ids }));
         });
-        assert_eq!(master.hear().0.returned.unwrap().ids, ids([5]));
+        assert_eq!(master.hear().returned.unwrap().ids, ids([5]));
         std::thread::sleep(Duration::from_millis(50));
         worker.stopper().stop();
-        let (head, _) = master.hear();
+        let head = master.hear();
         assert!(head.drain);
         assert_eq!(head.returned.unwrap().ids, ids([2, 3, 4]));
         // As long as it takes.
@@ -344,7 +344,7 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(master.ids_of_results(), [1]);
         master.done([1]);
-        assert!(master.hear().0.bye);
+        assert!(master.hear().bye);
         worker.wait().unwrap();
     }
 

@@ -337,7 +337,7 @@ impl Job {
             session.submit(Submitted {
                 job: self.number,
                 number: self.submitted,
-                frame: Arc::new(frame),
+                frame,
             });
             if self.spec.feeds > Duration::ZERO {
                 self.feeds = env.now + env.rng.time(2 * self.spec.feeds);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::client::{padded, text_of};
-use super::dealer::{Dealer, owned, text};
+use super::dealer::{Dealer, text};
 use super::net::{Arrival, Env};
 use super::plan::{Does, Id, Plan};
 use crate::core::custody::{Ledger, Ticket, share};
@@ -77,8 +77,7 @@ impl Component {
     pub(super) fn receive(&mut self, arrival: Arrival, env: &mut Env) {
         match arrival {
             Arrival::Up(conn, Envelope { head, frames }) => {
-                self.post
-                    .receive(env.number(conn), head, owned(frames), env.now);
+                self.post.receive(env.number(conn), head, frames, env.now);
             }
             Arrival::Down(socket, envelope) => {
                 let line = env.sockets[socket].line;
@@ -226,7 +225,7 @@ impl Component {
             env.say(|| format!("{} says over {number}: {}", self.id, text(&envelope)));
             let given = envelope.head.tasks.is_some();
             let tasks = envelope.frames.iter().filter(|_| given);
-            let tasks: Vec<_> = tasks.map(|frame| text_of(frame)).collect();
+            let tasks: Vec<_> = tasks.map(text_of).collect();
             if let Some(envelope) = env.send_down(number, envelope) {
                 env.say(|| format!("{} finds {number} gone", self.id));
                 unsaid.insert(number, vec![envelope.head]);

@@ -36,7 +36,7 @@ impl<P: Party> Dealer<P> {
     pub(super) fn receive(&mut self, socket: SocketId, envelope: Envelope, now: Instant) {
         if self.socket == Some(socket) {
             let Envelope { head, frames } = envelope;
-            self.line.receive(head, owned(frames), now);
+            self.line.receive(head, frames, now);
         }
     }
 
@@ -75,11 +75,6 @@ impl<P: Party> Dealer<P> {
         self.line.leave(env.now);
         self.send(env);
     }
-}
-
-/// The messages as they come out of the network.
-pub(super) fn owned(frames: Vec<std::sync::Arc<Frame>>) -> Vec<Frame> {
-    frames.into_iter().map(|frame| (*frame).clone()).collect()
 }
 
 /// What is said, for people.

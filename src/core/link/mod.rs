@@ -42,7 +42,6 @@ mod upstream;
 mod wire;
 mod worker;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use clients::{Clients, Told};
@@ -93,7 +92,7 @@ pub(crate) struct Item {
     pub(crate) ticket: Ticket,
 }
 
-/// A message that a component has made, on its way on.
+/// A message that a component has made, on its way on, or kept until somebody is done with it.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) frame: Frame,
@@ -111,15 +110,16 @@ impl Piece for Made {
     }
 }
 
-/// A message that is kept until somebody is done with it.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) frame: Arc<Frame>,
-    /// If it came over the link: who answers for it.
-    pub(crate) ticket: Option<Ticket>,
-}
+impl Made {
+    /// It is about to be kept where there are `kept` of at most `most` bytes. Few messages that
+    /// came together may keep the memory of all for as long as they wait; but where much waits,
+    /// each has its own.
+    pub(crate) fn settle_in(&mut self, kept: u64, most: u64) {
+        if kept > most / 8 {
+            self.frame.separate();
+        }
+    }
 
-impl Kept {
     /// What it takes in memory, in bytes.
     pub(crate) fn size(&self) -> u64 {
         kept_size(&self.frame)

@@ -3,13 +3,12 @@
 mod topic;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use topic::{Newcomer, Slot, Topic};
 
 use super::{
-    Conn, Credit, Giver, Kept, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
+    Conn, Credit, Giver, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
 };
 use crate::core::custody::{Outcome, Ticket};
 use crate::message::link::{Position, sums};
@@ -58,7 +57,7 @@ pub(crate) struct Outlets {
     /// Slots that may have something to say.
     ready: Vec<(String, usize)>,
     /// What is to be published on the pylm wire, by topic.
-    published: VecDeque<(String, Kept)>,
+    published: VecDeque<(String, Made)>,
     published_bytes: u64,
     /// Pieces that their takers were done with.
     delivered: u64,
@@ -148,7 +147,7 @@ impl Outlets {
 
     /// A message for its client. One that has not come over the link is for the pylm wire,
     /// unless its client is here.
-    pub(crate) fn give_client(&mut self, item: Kept, now: Instant) {
+    pub(crate) fn give_client(&mut self, item: Made, now: Instant) {
         let Some(item) = self.give_at_once(item) else {
             return;
         };
@@ -175,7 +174,8 @@ impl Outlets {
 
     /// The same, of a client that is here and waits for nothing else: that is the rule. Gives
     /// back what is none of that.
-    fn give_at_once(&mut self, item: Kept) -> Option<Kept> {
+    fn give_at_once(&mut self, mut item: Made) -> Option<Made> {
+        item.settle_in(self.bytes, self.most_bytes);
         let session = item.frame.session();
         let known = self.topics.get_mut(session);
         let known = known.filter(|known| known.is_client && known.held.is_empty());
@@ -191,24 +191,25 @@ impl Outlets {
     }
 
     /// A message for the steps that subscribe to a topic.
-    pub(crate) fn give_step(&mut self, topic: &str, item: Kept, now: Instant) {
+    pub(crate) fn give_step(&mut self, topic: &str, item: Made, now: Instant) {
         self.hold(topic, false, item, now);
         self.release(topic, false);
     }
 
-    fn publish(&mut self, topic: String, item: Kept) {
+    fn publish(&mut self, topic: String, item: Made) {
         self.published_bytes += item.size();
         self.published.push_back((topic, item));
     }
 
     /// The next message that is to be published on the pylm wire, and its topic.
-    pub(crate) fn next_published(&mut self) -> Option<(String, Kept)> {
+    pub(crate) fn next_published(&mut self) -> Option<(String, Made)> {
         let (topic, item) = self.published.pop_front()?;
         self.published_bytes -= item.size();
         Some((topic, item))
     }
 
-    fn hold(&mut self, name: &str, is_client: bool, item: Kept, now: Instant) {
+    fn hold(&mut self, name: &str, is_client: bool, mut item: Made, now: Instant) {
+        item.settle_in(self.bytes, self.most_bytes);
         if !self.topics.contains_key(name) {
             let topic = Topic {
                 is_client,
@@ -412,7 +413,7 @@ impl Outlets {
         &mut self,
         name: &str,
         session: &str,
-        change: impl FnOnce(&mut Giver<Kept>) -> R,
+        change: impl FnOnce(&mut Giver<Made>) -> R,
     ) -> Option<R> {
         let slots = &mut self.topics.get_mut(name)?.slots;
         let mut slots = slots.iter_mut();
@@ -453,13 +454,13 @@ impl Outlets {
     }
 
     /// A taker is done with something.
-    fn end(&mut self, item: Kept) {
+    fn end(&mut self, item: Made) {
         self.delivered += 1;
         self.drop_unwanted(item);
     }
 
     /// Nobody is to get it any more.
-    fn drop_unwanted(&mut self, item: Kept) {
+    fn drop_unwanted(&mut self, item: Made) {
         self.bytes -= item.size();
         if let Some(ticket) = item.ticket {
             ticket.done();
@@ -491,7 +492,7 @@ impl Outlets {
                     true => item.frame.clone(),
                     false => {
                         let at = format!("{taker} {}", slot.session);
-                        Arc::new(item.frame.as_too_large(limit, &at))
+                        item.frame.as_too_large(limit, &at)
                     }
                 };
                 out.item(number, frame);
@@ -584,7 +585,7 @@ impl Outlets {
                 let slot = topic.slots.remove(&index);
                 late.extend(slot.into_iter().flat_map(|mut slot| slot.giver.drain()));
             }
-            self.bytes -= late.iter().map(Kept::size).sum::<u64>();
+            self.bytes -= late.iter().map(Made::size).sum::<u64>();
             if topic.since.is_some_and(is_over) {
                 late.extend(topic.take_held(&mut self.bytes));
             }
@@ -607,7 +608,7 @@ impl Outlets {
     }
 
     /// What is not kept any more could be given to nobody.
-    fn give_up(&mut self, name: &str, is_client: bool, item: Kept) {
+    fn give_up(&mut self, name: &str, is_client: bool, item: Made) {
         self.undelivered += 1;
         let waited = self.patience;
         let who = if is_client {
@@ -620,7 +621,7 @@ impl Outlets {
             if !is_client {
                 self.publish(
                     name.to_owned(),
-                    Kept {
+                    Made {
                         ticket: None,
                         ..item
                     },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::outlets::{Seat, Subscriber};
 use super::peers::Who;
 use super::tasks::limit_of;
-use super::{Clients, Conn, Item, Kept, Made, Outlets, Peers, Tasks, Told, heard, said};
+use super::{Clients, Conn, Item, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
 use crate::message::Frame;
@@ -402,12 +402,12 @@ impl Post {
 
     /// A message for its client.
     pub(crate) fn give_client(&mut self, made: Made, now: Instant) {
-        self.outlets.give_client(kept(made), now);
+        self.outlets.give_client(made, now);
     }
 
     /// A message for later steps.
     pub(crate) fn give_step(&mut self, topic: &str, made: Made, now: Instant) {
-        self.outlets.give_step(topic, kept(made), now);
+        self.outlets.give_step(topic, made, now);
     }
 
     /// A message whose topic is empty, which goes to nobody.
@@ -425,11 +425,11 @@ impl Post {
     /// The next message that is to be published on the pylm wire, where nobody says what
     /// becomes of it.
     pub(crate) fn next_published(&mut self) -> Option<(String, Frame)> {
-        let (topic, Kept { frame, ticket }) = self.outlets.next_published()?;
+        let (topic, Made { frame, ticket }) = self.outlets.next_published()?;
         if let Some(ticket) = ticket {
             ticket.untracked();
         }
-        Some((topic, Arc::unwrap_or_clone(frame)))
+        Some((topic, frame))
     }
 
     /// Takes leave of everybody.
@@ -570,13 +570,6 @@ fn run_of(epoch: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     epoch.hash(&mut hasher);
     hasher.finish()
-}
-
-fn kept(made: Made) -> Kept {
-    Kept {
-        frame: Arc::new(made.frame),
-        ticket: made.ticket,
-    }
 }
 
 fn subscriber(hello: &Hello, conn: Conn, same_epoch: bool) -> Subscriber<'_> {

@@ -1,11 +1,10 @@
 //! The work of a master: who of its workers runs what, and what comes of it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::wire::Wire;
-use super::{Conn, Kept, Made, Peers, kept_size};
+use super::{Conn, Made, Peers, kept_size};
 use crate::core::custody::Shares;
 use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
@@ -23,14 +22,14 @@ const MOST_RESULTS: u64 = 1 << 20;
 
 /// The tasks of a master, and the workers that it gives them to.
 pub(crate) struct Tasks {
-    queue: Queue<Kept>,
+    queue: Queue<Made>,
     most_bytes: u64,
     workers: BTreeMap<String, Worker>,
     sessions: BTreeMap<WorkerId, String>,
     /// The names of those that have left since work was given out last.
     gone: HashMap<WorkerId, String>,
     next_worker: WorkerId,
-    orders: Vec<Order<Kept>>,
+    orders: Vec<Order<Made>>,
     /// What has come of them.
     results: VecDeque<Made>,
     result_bytes: u64,
@@ -82,15 +81,13 @@ impl Tasks {
     }
 
     /// A message that a worker is to run.
-    pub(crate) fn push(&mut self, made: Made, now: Instant) {
-        let Made { frame, ticket } = made;
-        let frame = Arc::new(frame);
-        let of = frame.clone();
+    pub(crate) fn push(&mut self, mut made: Made, now: Instant) {
+        made.settle_in(self.queue.bytes() as u64, self.most_bytes);
+        let of = made.frame.clone();
         let (session, job) = (of.session(), of.client());
         let function = function_of(&of);
-        let kept = Kept { frame, ticket };
-        let size = kept.size() as usize;
-        self.queue.push(session, job, function, size, kept, now);
+        let size = made.size() as usize;
+        self.queue.push(session, job, function, size, made, now);
     }
 
     /// A worker has connected.
@@ -189,7 +186,7 @@ impl Tasks {
         }
     }
 
-    fn results_of(&mut self, kept: Kept, frames: impl ExactSizeIterator<Item = Frame>) {
+    fn results_of(&mut self, kept: Made, frames: impl ExactSizeIterator<Item = Frame>) {
         let mut shares = Shares::new(kept.ticket, frames.len());
         for frame in frames {
             let frame = placed_as(frame, &kept.frame);
@@ -346,7 +343,7 @@ impl Tasks {
         self.workers.get(session)?.conn
     }
 
-    fn give_up(&mut self, kept: Kept, attempts: u32, worker: WorkerId) {
+    fn give_up(&mut self, kept: Made, attempts: u32, worker: WorkerId) {
         let last = self.gone.get(&worker);
         let last = last
             .map(|name| format!(", '{name}' last"))
@@ -359,14 +356,14 @@ impl Tasks {
         self.fail(kept, Failure::given_up(attempts, cause));
     }
 
-    fn no_function(&mut self, kept: Kept) {
+    fn no_function(&mut self, kept: Made) {
         let function = function_of(&kept.frame);
         let cause = format!("no worker has a function '{function}'");
         self.fail(kept, Failure::new(FailureKind::UnknownFunction, cause));
     }
 
     /// A failure goes the way of the result.
-    fn fail(&mut self, kept: Kept, failure: Failure) {
+    fn fail(&mut self, kept: Made, failure: Failure) {
         let frame = kept.frame.with_failure(&failure);
         self.results_of(kept, [frame].into_iter());
     }
@@ -447,7 +444,7 @@ impl Tasks {
         self.result_bytes >= MOST_RESULTS
     }
 
-    pub(crate) fn queue(&self) -> &Queue<Kept> {
+    pub(crate) fn queue(&self) -> &Queue<Made> {
         &self.queue
     }
 
@@ -471,7 +468,7 @@ impl Tasks {
 }
 
 /// Nobody wants what would come of it.
-fn cancelled(kept: Kept) {
+fn cancelled(kept: Made) {
     if let Some(ticket) = kept.ticket {
         ticket.done();
     }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use super::Made;
 use super::tasks::placed_as;
-use super::{Kept, Made};
 use crate::core::custody::Ticket;
 use crate::core::numbered::Numbered;
 use crate::core::queue::{Queue, TaskId, WorkerId};
@@ -196,7 +196,7 @@ impl Wire {
     pub(super) fn finished(
         &mut self,
         frame: Frame,
-        queue: &mut Queue<Kept>,
+        queue: &mut Queue<Made>,
         now: Instant,
     ) -> Option<Made> {
         let Some(Giving {
@@ -264,7 +264,7 @@ impl Wire {
     /// all its results are there, or they are to be told apart, or some may be too many, or
     /// because its worker does not say which task it is. Others are over at once: however fast
     /// they come, nothing of them is kept.
-    fn is_to_remember(&self, id: TaskId, kept: &Kept, result: &Frame) -> bool {
+    fn is_to_remember(&self, id: TaskId, kept: &Made, result: &Frame) -> bool {
         kept.ticket.is_some()
             || kept.frame.place().is_some()
             || self.again.contains(&id)
@@ -332,7 +332,7 @@ impl Wire {
         &mut self,
         peers: usize,
         gone: bool,
-        queue: &mut Queue<Kept>,
+        queue: &mut Queue<Made>,
         now: Instant,
     ) {
         if gone && !self.out.is_empty() {
@@ -356,7 +356,7 @@ impl Wire {
     }
 
     /// Whether there are no other workers.
-    pub(super) fn set_alone(&mut self, alone: bool, queue: &mut Queue<Kept>) {
+    pub(super) fn set_alone(&mut self, alone: bool, queue: &mut Queue<Made>) {
         self.among = !alone;
         let (credit, bytes) = self.credit(self.peers);
         queue.set_credit(Self::ID, credit, bytes);
@@ -374,7 +374,7 @@ impl Wire {
 
     /// When all that may be out is, those of it that seem to be silent make room: nobody waits
     /// for them any more, and if they answer after all, that goes on.
-    fn presume_silent(&mut self, now: Instant, queue: &mut Queue<Kept>) {
+    fn presume_silent(&mut self, now: Instant, queue: &mut Queue<Made>) {
         if !self.is_full() || self.look.is_some_and(|look| look > now) {
             return;
         }
@@ -403,7 +403,7 @@ impl Wire {
     }
 
     /// Forgets what was out and has come to its end elsewhere, if that may be much.
-    fn tidy(&mut self, queue: &Queue<Kept>) {
+    fn tidy(&mut self, queue: &Queue<Made>) {
         let known = queue.len() + self.answered.len() + self.silent.len();
         if self.by_cache.len() > 2 * known + TIDY {
             let over = self.out.iter().map(|(id, _)| id);
@@ -422,7 +422,7 @@ impl Wire {
     }
 
     /// Looks what time it is. Gives what has killed too many of them.
-    pub(super) fn expire(&mut self, now: Instant, queue: &mut Queue<Kept>) -> Vec<(Kept, u32)> {
+    pub(super) fn expire(&mut self, now: Instant, queue: &mut Queue<Made>) -> Vec<(Made, u32)> {
         self.tidy(queue);
         while let Some((end, id)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
             self.ends.remove(&(end, id));
@@ -457,7 +457,7 @@ impl Wire {
 }
 
 impl Answered {
-    fn new(kept: Kept, attempt: u32) -> Self {
+    fn new(kept: Made, attempt: u32) -> Self {
         Self {
             attempt,
             task: kept.frame.with_payload(b""),
@@ -494,7 +494,7 @@ mod tests {
 
     struct Master {
         wire: Wire,
-        queue: Queue<Kept>,
+        queue: Queue<Made>,
         ledger: Arc<Ledger>,
         pushed: u64,
         now: Instant,
@@ -523,8 +523,8 @@ mod tests {
                 self.pushed += 1;
                 let mut frame = Frame::new("", "c/1", "s.f", "key", b"x");
                 frame.set_place(self.pushed, &[]);
-                let kept = Kept {
-                    frame: Arc::new(frame),
+                let kept = Made {
+                    frame,
                     ticket: Some(self.ledger.ticket(1, self.pushed)),
                 };
                 self.queue.push("c", "c/1", "f", 1, kept, self.now);
@@ -596,8 +596,8 @@ mod tests {
         let mut master = Master::new(1);
         let frame = Frame::new("", "c", "s.f", "key", b"x");
         for _ in 0..3 {
-            let kept = Kept {
-                frame: Arc::new(frame.clone()),
+            let kept = Made {
+                frame: frame.clone(),
                 ticket: None,
             };
             master.queue.push("c", "c", "f", 1, kept, master.now);
@@ -614,8 +614,8 @@ mod tests {
     #[test]
     fn of_what_was_given_twice_the_result_of_one_counts_however_late_the_other() {
         let mut master = Master::new(2);
-        let kept = Kept {
-            frame: Arc::new(Frame::new("", "c", "s.f", "key", b"x")),
+        let kept = Made {
+            frame: Frame::new("", "c", "s.f", "key", b"x"),
             ticket: None,
         };
         master.queue.push("c", "c", "f", 1, kept, master.now);

@@ -1,7 +1,6 @@
 //! The tasks that a worker has of its master, at the worker.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Party;
@@ -53,7 +52,7 @@ pub(crate) struct WorkerSession {
 struct Finished {
     id: TaskId,
     ran: Duration,
-    results: Vec<Arc<Frame>>,
+    results: Vec<Frame>,
 }
 
 impl WorkerSession {
@@ -93,12 +92,13 @@ impl WorkerSession {
     pub(crate) fn finished(&mut self, id: TaskId, ran: Duration, results: Vec<Frame>) {
         // If not, its master is gone.
         if self.running.take_if(|running| *running == id).is_some() {
-            let results = results.into_iter().map(|result| {
-                Arc::new(match result.payload().len() <= self.limit {
-                    true => result,
-                    false => result.as_too_large(self.limit, &self.name),
-                })
-            });
+            let results =
+                results
+                    .into_iter()
+                    .map(|result| match result.payload().len() <= self.limit {
+                        true => result,
+                        false => result.as_too_large(self.limit, &self.name),
+                    });
             self.finished.push_back(Finished {
                 id,
                 ran,
@@ -292,7 +292,7 @@ mod tests {
         fn give(&mut self, tasks: impl IntoIterator<Item = u64>) {
             let mut out = Outgoing::default();
             let given = tasks.into_iter().map(id);
-            given.for_each(|id| out.task(id, Arc::new(frame("x"))));
+            given.for_each(|id| out.task(id, frame("x")));
             self.hear(out.take().remove(0).head);
         }
 

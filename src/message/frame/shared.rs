@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::batch::{Batch, Located};
 use super::{
     CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, PAYLOAD, PIPELINE, PLACE, STAGE,
     end, failure, giving, place,
 };
 use crate::error::{Error, Result};
-use crate::message::spare::Buffer;
-use crate::message::wire::{BYTES, Reader, VARINT, Writer, malformed};
+use crate::message::spare::{self, Buffer};
+use crate::message::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
 use crate::message::{ENVELOPE, Path, session_of};
 
 /// The texts that all messages of a job share. They are read and checked once for all of those
@@ -107,6 +108,11 @@ const TOO_LONG: &str = "its fields beside the payload are too long";
 const REMEMBERED: usize = 1_024;
 const LONGEST: usize = 256;
 
+/// So many messages that come together are kept together at the most, and so many bytes of them:
+/// as long as one of them is left, it keeps all.
+const MOST_TOGETHER: usize = 16;
+const TOGETHER: usize = 4 << 10;
+
 /// Reads messages, most of which have the texts of others before.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
@@ -127,11 +133,90 @@ impl FrameReader {
             });
         }
         let fields = self.locate(&bytes)?;
-        Ok(Frame {
-            bytes,
-            shared: self.last.clone(),
-            fields,
-        })
+        Ok(Frame::alone(bytes, self.last.clone(), fields))
+    }
+
+    /// The same of messages of these sizes that stand one after another, copied: see
+    /// [`take_in`](Self::take_in). Few of them, with the same texts, are kept together.
+    pub(crate) fn take_in_all(
+        &mut self,
+        bytes: &[u8],
+        mut sizes: &[usize],
+        limit: usize,
+        component: &str,
+        frames: &mut Vec<Frame>,
+    ) -> Result<()> {
+        let mut bytes = bytes;
+        while !sizes.is_empty() {
+            let (taken, length) = self.take_in_some(bytes, sizes, frames)?;
+            let (now, later) = sizes.split_at(taken);
+            if now.iter().any(|size| *size > limit) {
+                let begin = frames.len() - taken;
+                for frame in &mut frames[begin..] {
+                    if frame.payload().len() > limit {
+                        *frame = frame.as_too_large(limit, component);
+                    }
+                }
+            }
+            (bytes, sizes) = (&bytes[length..], later);
+        }
+        Ok(())
+    }
+
+    /// Takes in the first ones, at least one. Gives how many, and their length.
+    fn take_in_some(
+        &mut self,
+        bytes: &[u8],
+        sizes: &[usize],
+        frames: &mut Vec<Frame>,
+    ) -> Result<(usize, usize)> {
+        let mut first = None;
+        let mut others = Vec::new();
+        let mut shared = None;
+        let mut at = 0;
+        for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
+            let Some(message) = bytes.get(at..at + size) else {
+                return malformed("its messages are too short");
+            };
+            if count > 0 && at + size > TOGETHER {
+                break;
+            }
+            let fields = self.locate(message)?;
+            let span = Span {
+                start: at,
+                end: at + size,
+            };
+            let located = Located { span, fields };
+            match &shared {
+                None => {
+                    shared = Some(self.last.clone());
+                    first = Some(located);
+                }
+                Some(shared) if !Arc::ptr_eq(shared, &self.last) => break,
+                Some(_) => {
+                    if count == 1 {
+                        others.reserve_exact(sizes.len().min(MOST_TOGETHER) - 1);
+                    }
+                    others.push(located);
+                }
+            }
+            at += size;
+        }
+        let (Some(first), Some(shared)) = (first, shared) else {
+            return malformed("it has no messages");
+        };
+        let count = 1 + others.len();
+        let bytes = spare::copy_of(&bytes[..at]).into();
+        let batch = Arc::new(Batch::of_several(bytes, shared, first, others));
+        frames.extend((1..count).map(|place| Frame {
+            batch: batch.clone(),
+            place: place - 1,
+        }));
+        frames.push(Frame {
+            batch,
+            place: count - 1,
+        });
+        Ok((count, at))
     }
 
     /// Takes in what a socket has let in, which is up to twice the limit. In place of a message

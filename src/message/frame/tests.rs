@@ -198,3 +198,68 @@ fn what_a_reader_remembers_changes_nothing() {
         assert_eq!(rebuilt.stage(), message.stage);
     }
 }
+
+#[test]
+fn messages_that_come_together_are_what_each_would_be_alone() {
+    let message = message();
+    let other = PalmMessage {
+        client: "another".into(),
+        ..message.clone()
+    };
+    let long = PalmMessage {
+        payload: vec![1; 5_000],
+        ..message.clone()
+    };
+    let mut all = vec![&message; 40];
+    all.extend([
+        &other, &message, &long, &long, &message, &message, &other, &other,
+    ]);
+    let bytes: Vec<_> = all.iter().map(|message| message.encode_frame()).collect();
+    let sizes: Vec<_> = bytes.iter().map(Vec::len).collect();
+    let mut reader = FrameReader::default();
+    let mut read = |bytes: &[u8], sizes: &[usize], limit| {
+        let mut frames = Vec::new();
+        let result = reader.take_in_all(bytes, sizes, limit, "here", &mut frames);
+        result.map(|()| frames)
+    };
+    let mut frames = read(&bytes.concat(), &sizes, 1 << 20).unwrap();
+    assert_eq!(frames.len(), all.len());
+    for (frame, bytes) in frames.iter().zip(&bytes) {
+        assert_eq!(*frame, Frame::parse(bytes.clone(), 1 << 20).unwrap());
+    }
+
+    // A change of one is none of those beside it, nor of its clones.
+    let before = frames.clone();
+    frames[1].set_stage(7);
+    frames[2].separate();
+    assert_eq!((frames[1].stage(), before[1].stage()), (7, message.stage));
+    assert!(frames[2..] == before[2..] && frames[0] == before[0]);
+    let lent = frames[3].clone().lend();
+    assert_eq!((*lent).as_ref(), bytes[3]);
+
+    // Those that are too large are told of, and the others are there.
+    let frames = read(&bytes.concat(), &sizes, 4_000).unwrap();
+    let too_large: Vec<_> = (0..all.len())
+        .filter(|&at| frames[at].is_failure())
+        .collect();
+    assert_eq!(too_large, [42, 43]);
+    assert_eq!(frames[44], before[44]);
+
+    // One that is malformed, or not there, is found.
+    let mut broken = bytes.clone();
+    broken[20].pop();
+    let shorter: Vec<_> = broken.iter().map(Vec::len).collect();
+    assert!(read(&broken.concat(), &shorter, 1 << 20).is_err());
+    assert!(read(&bytes[..47].concat(), &sizes, 1 << 20).is_err());
+}
+
+#[test]
+fn what_is_lent_stays_as_it_was() {
+    let mut frame = Frame::from(&message());
+    let before = frame.as_bytes().to_vec();
+    let lent = frame.clone().lend();
+    assert_eq!((*lent).as_ref().as_ptr(), frame.as_bytes().as_ptr());
+    frame.set_cache("another");
+    assert_eq!((*lent).as_ref(), before);
+    assert_eq!(frame.cache(), "another");
+}

@@ -130,7 +130,7 @@ impl Publisher {
     fn give(&mut self, first: u64, payloads: &[&str]) {
         self.say(|out| {
             for (number, payload) in (first..).zip(payloads) {
-                out.item(number, Arc::new(frame(payload)));
+                out.item(number, frame(payload));
             }
         });
     }

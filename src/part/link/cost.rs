@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::short::{ShortWays, WayOut};
@@ -106,7 +105,7 @@ impl Client {
                 session.submit(Submitted {
                     job: self.job,
                     number: self.submitted,
-                    frame: Arc::new(frame),
+                    frame,
                 });
             }
         }

@@ -1,7 +1,5 @@
 //! What a session says to the server of each line, and hears from it.
 
-use std::sync::Arc;
-
 use super::job::{Job, News, What};
 use super::{Incoming, MOST_WAITING, Origin, Session, Submitted, acknowledge};
 use crate::core::link::tasks::limit_of;
@@ -199,7 +197,7 @@ impl Session {
                 number,
                 match fits {
                     true => frame.clone(),
-                    false => Arc::new(frame.as_too_large(limit, "the server")),
+                    false => frame.as_too_large(limit, "the server"),
                 },
             );
         }

@@ -22,7 +22,6 @@ mod lines;
 mod order;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use crate::message::link::Credit;
 use crate::message::{Frame, number_under};
@@ -53,7 +52,7 @@ pub(crate) struct Submitted {
     pub(crate) job: u64,
     /// Its number in the job: 1, 2, ...
     pub(crate) number: u64,
-    pub(crate) frame: Arc<Frame>,
+    pub(crate) frame: Frame,
 }
 
 /// Where an output came in, which is where it is to be acknowledged.

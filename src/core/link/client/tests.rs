@@ -9,7 +9,7 @@ use crate::message::link::{
     Envelope, Failed, Head, Hello, Outcome, Outgoing, Position, Welcome, differences, sums,
 };
 use crate::message::spare::Buffer;
-use crate::message::{Failure, FailureKind, PlaceRef};
+use crate::message::{Failure, FailureKind, FrameReader, PlaceRef};
 
 /// One line of a session, as whoever drives it sees it.
 struct Over(Rc<RefCell<Session>>, usize);
@@ -40,7 +40,7 @@ struct Server {
     known: bool,
     taker: Taker,
     work: VecDeque<(u64, Frame)>,
-    stream: Giver<(Option<u64>, Arc<Frame>)>,
+    stream: Giver<(Option<u64>, Frame)>,
     /// What the client has acknowledged: the numbers of the messages that it came of.
     acknowledged: Vec<Option<u64>>,
     /// How many are not acknowledged of each.
@@ -141,7 +141,7 @@ impl Server {
             if let Some(of) = of {
                 *self.pieces.entry(of).or_default() += 1;
             }
-            self.stream.push(size as u64, (of, Arc::new(result)));
+            self.stream.push(size as u64, (of, result));
         }
     }
 
@@ -192,11 +192,9 @@ fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
     let parts = envelope.encode();
     let parts = parts.iter().map(|part| part.as_bytes().to_vec());
     let mut parts: Vec<_> = parts.map(Buffer::from).collect();
-    let (head, frames) = Envelope::decode(&mut parts).unwrap();
-    let frames = frames
-        .into_iter()
-        .map(|bytes| Frame::parse(bytes.into_vec(), 1 << 20).unwrap());
-    (head, frames.collect())
+    let (head, messages) = Envelope::decode(&mut parts).unwrap();
+    let frames = messages.take_in(&mut FrameReader::default(), 1 << 20, "the peer");
+    (head, frames.unwrap())
 }
 
 impl World {
@@ -242,7 +240,6 @@ impl World {
             let topic = session.topic(job);
             let mut frame = Frame::new("", &topic, "s.f", "", number.to_string().as_bytes());
             frame.set_place(number, &[]);
-            let frame = Arc::new(frame);
             session.submit(Submitted { job, number, frame });
         }
         session.fed(job, None);
@@ -695,7 +692,7 @@ fn a_job_keeps_to_its_window_and_one_message_always_goes() {
     let room = |messages, bytes| Some(Room { messages, bytes });
     assert_eq!(session.room(job, 1_000), room(1, 1_000));
     assert_eq!(session.room(job, 10), room(3, 100));
-    let frame = Arc::new(Frame::new("", "me/1", "s.f", "", &[0; 60]));
+    let frame = Frame::new("", "me/1", "s.f", "", &[0; 60]);
     let submit = |session: &mut Session, number| {
         let frame = frame.clone();
         session.submit(Submitted { job, number, frame });
@@ -764,7 +761,7 @@ fn what_is_too_large_for_the_server_goes_as_its_failure() {
     let mut world = World::new(1);
     let job = world.open(false, true);
     let mut session = world.session.borrow_mut();
-    let frame = Arc::new(Frame::new("", &session.topic(job), "s.f", "", &[7; 1_001]));
+    let frame = Frame::new("", &session.topic(job), "s.f", "", &[7; 1_001]);
     session.submit(Submitted {
         job,
         number: 1,

@@ -1,10 +1,9 @@
 //! One topic: who takes what goes out under it, and what is held until they are there.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Conn, Credit, Giver, Kept, Subscriber};
+use super::{Conn, Credit, Giver, Made, Subscriber};
 use crate::core::custody::Ticket;
 
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
@@ -15,7 +14,7 @@ pub(super) struct Topic {
     pub(super) is_client: bool,
     pub(super) slots: BTreeMap<usize, Slot>,
     /// What came before there were enough to take it.
-    pub(super) held: VecDeque<Kept>,
+    pub(super) held: VecDeque<Made>,
     pub(super) held_bytes: u64,
     /// What they will take when each has its copies, which has to fit as well.
     pub(super) held_weight: u64,
@@ -39,7 +38,7 @@ pub(super) struct Slot {
     pub(super) came: Instant,
     pub(super) heard: Instant,
     pub(super) run: u64,
-    pub(super) giver: Giver<Kept>,
+    pub(super) giver: Giver<Made>,
     /// The largest payload that its taker takes.
     pub(super) max_message: usize,
     /// Whether it is among those that may have something to say.
@@ -61,7 +60,7 @@ pub(super) struct Newcomer {
 
 impl Topic {
     /// Takes out all that is held, and off what is kept.
-    pub(super) fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Kept> {
+    pub(super) fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Made> {
         self.since = None;
         self.held_bytes = 0;
         *bytes -= std::mem::take(&mut self.held_weight);
@@ -140,7 +139,7 @@ impl Topic {
     }
 
     /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
-    pub(super) fn copies(&self, item: Kept, wanted: usize) -> Vec<(Option<usize>, Kept)> {
+    pub(super) fn copies(&self, item: Made, wanted: usize) -> Vec<(Option<usize>, Made)> {
         let slots = self.positions(wanted).into_iter();
         let slots = slots.map(|(index, position)| (Some(index), position));
         let published = self.wire > 0 || self.listeners;
@@ -148,11 +147,11 @@ impl Topic {
         let takers: Vec<(Option<usize>, u64)> = slots.chain(wire).collect();
         let last = takers.len().saturating_sub(1);
         let mut copies = Vec::with_capacity(takers.len());
-        let Kept { frame, mut ticket } = item;
+        let Made { frame, mut ticket } = item;
         for (turn, (taker, position)) in takers.into_iter().enumerate() {
             let mut copy = frame.clone();
             if !self.is_client && (wanted > 1 || position > 0) {
-                Arc::make_mut(&mut copy).add_position(position);
+                copy.add_position(position);
             }
             let own = match turn == last {
                 true => ticket.take(),
@@ -160,7 +159,7 @@ impl Topic {
             };
             copies.push((
                 taker,
-                Kept {
+                Made {
                     frame: copy,
                     ticket: own,
                 },
@@ -172,7 +171,7 @@ impl Topic {
 
 impl Slot {
     /// Keeps a message until its taker is done with it.
-    pub(super) fn keep(&mut self, item: Kept) {
+    pub(super) fn keep(&mut self, item: Made) {
         let mut item = item;
         if planted!(DoneTooEarly) {
             item.ticket.take().into_iter().for_each(Ticket::done);
