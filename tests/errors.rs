@@ -335,7 +335,7 @@ fn a_batch_for_a_part_that_has_ended_comes_back() {
     let (outlet, inlet) = channel().unwrap();
     let publisher = PubService::new("tcp://127.0.0.1:*").start(inlet).unwrap();
     publisher.stop().unwrap();
-    let batch: Batch = [Frame::new("", "c", "s.f", "", b"x")].into_iter().collect();
-    let sent = outlet.try_send(batch.clone());
-    assert_eq!(sent, Err(palm::part::NotSent::Closed(batch)));
+    let batch = || Batch::from_iter([Frame::new("", "c", "s.f", "", b"x")]);
+    let sent = outlet.try_send(batch());
+    assert_eq!(sent, Err(palm::part::NotSent::Closed(batch())));
 }

@@ -67,8 +67,8 @@ fn a_user_s_threads_feed_messages_in_and_take_them_out() {
     let feed = feeding.join().unwrap();
     running.stop().unwrap();
     assert_eq!(out.recv(), None);
-    let batch = Batch::from_iter([frame("late")]);
-    assert_eq!(feed.send(batch.clone()), Err(NotSent::Closed(batch)));
+    let late = || Batch::from_iter([frame("late")]);
+    assert_eq!(feed.send(late()), Err(NotSent::Closed(late())));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Whoever takes a message in from a palm peer answers for it until it is done: until all that
 //! came of it has been taken over by others, or has come to its end here. Each piece that is on
-//! its way through the component carries a [`Ticket`]; whoever makes several of one clones it.
+//! its way through the component carries a [`Ticket`]; whoever makes several of one splits it.
 //! When the last piece is settled, the [`Ledger`] has the number of the message, and its sender
 //! can be told.
 //!
@@ -65,17 +65,13 @@ impl Ledger {
 
     /// The ticket for a message that has been taken in.
     pub(crate) fn ticket(self: &Arc<Self>, stream: u64, number: u64) -> Ticket {
-        Ticket {
-            charge: Arc::new(Charge {
-                ledger: self.clone(),
-                stream,
-                number,
-                lost: AtomicBool::new(false),
-                more: Mutex::default(),
-                told: false,
-            }),
-            settled: false,
-        }
+        let whole = Whole {
+            ledger: self.clone(),
+            stream,
+            number,
+            told: false,
+        };
+        Ticket(Some(Charge::Whole(whole)))
     }
 
     /// All that is settled since the last call, in that order.
@@ -100,20 +96,16 @@ impl Ledger {
     }
 }
 
-/// A message that is not done, as long as one of its pieces is on its way.
-struct Charge {
+/// A message that is not done.
+struct Whole {
     ledger: Arc<Ledger>,
     stream: u64,
     number: u64,
-    lost: AtomicBool,
-    more: Mutex<Outcome>,
     told: bool,
 }
 
-impl Drop for Charge {
-    fn drop(&mut self) {
-        let mut result = std::mem::take(&mut *self.more.lock());
-        result.lost = *self.lost.get_mut();
+impl Whole {
+    fn ended(&self, result: Outcome) {
         self.ledger.enter(Settled {
             stream: self.stream,
             number: self.number,
@@ -123,81 +115,118 @@ impl Drop for Charge {
     }
 }
 
-/// A piece of a message that is not done.
-#[must_use]
-pub(crate) struct Ticket {
-    charge: Arc<Charge>,
-    settled: bool,
+/// What the pieces of a message have in common, as long as one of them is on its way.
+struct Pieces {
+    whole: Whole,
+    lost: AtomicBool,
+    more: Mutex<Outcome>,
 }
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        let mut result = std::mem::take(&mut *self.more.lock());
+        result.lost = *self.lost.get_mut();
+        self.whole.ended(result);
+    }
+}
+
+/// Most messages stay one piece, which costs less.
+enum Charge {
+    Whole(Whole),
+    Piece(Arc<Pieces>),
+}
+
+/// A piece of a message that is not done. Without a charge it is settled.
+#[must_use]
+pub(crate) struct Ticket(Option<Charge>);
 
 impl Ticket {
     /// Nothing is to be done with this piece any more: others answer for what came of it.
-    pub(crate) fn done(mut self) {
-        self.settled = true;
+    pub(crate) fn done(self) {
+        self.ended(Outcome::default());
     }
 
     /// This piece, which stood at `path`, could be given to nobody.
     pub(crate) fn failed(self, path: &[u8], failure: Failure) {
-        self.charge
-            .more
-            .lock()
-            .failed
-            .push((path.to_vec(), failure));
-        self.done();
+        self.ended(Outcome {
+            failed: vec![(path.to_vec(), failure)],
+            ..Outcome::default()
+        });
     }
 
     /// This piece has gone to where nobody says what becomes of it.
     pub(crate) fn untracked(self) {
-        self.charge.more.lock().untracked = true;
-        self.done();
+        self.ended(Outcome {
+            untracked: true,
+            ..Outcome::default()
+        });
     }
-}
 
-impl Ticket {
+    /// Whoever had taken this piece over is done with it, and has this to tell.
+    pub(crate) fn ended(mut self, outcome: Outcome) {
+        if outcome.lost {
+            return;
+        }
+        match self.0.take() {
+            Some(Charge::Whole(whole)) => whole.ended(outcome),
+            Some(Charge::Piece(pieces)) if !outcome.is_plain() => {
+                let mut more = pieces.more.lock();
+                more.untracked |= outcome.untracked;
+                more.failed.extend(outcome.failed);
+            }
+            _ => {}
+        }
+    }
+
     /// If nothing is left of a message of this stream but this piece, which is about to be given
     /// to its sender: the message's number, by which the sender is told that it is done with the
     /// piece.
     pub(crate) fn completes(&mut self, stream: u64) -> Option<u64> {
-        if planted!(CompleteTooEarly) {
-            return (self.charge.stream == stream).then_some(self.charge.number);
-        }
-        let charge = Arc::get_mut(&mut self.charge)?;
-        let is_plain = !*charge.lost.get_mut() && charge.more.get_mut().is_plain();
-        if charge.stream != stream || !is_plain {
+        let whole = match self.0.as_mut()? {
+            Charge::Whole(whole) => whole,
+            Charge::Piece(pieces) if planted!(CompleteTooEarly) => {
+                let Whole {
+                    stream: of, number, ..
+                } = pieces.whole;
+                return (of == stream).then_some(number);
+            }
+            Charge::Piece(pieces) => {
+                let pieces = Arc::get_mut(pieces)?;
+                let is_plain = !*pieces.lost.get_mut() && pieces.more.get_mut().is_plain();
+                Some(&mut pieces.whole).filter(|_| is_plain)?
+            }
+        };
+        if whole.stream != stream {
             return None;
         }
-        charge.told = true;
-        Some(charge.number)
+        whole.told = true;
+        Some(whole.number)
     }
 
-    /// Whoever had taken this piece over is done with it, and has this to tell.
-    pub(crate) fn ended(self, outcome: Outcome) {
-        if outcome.lost {
-            return;
-        }
-        if !outcome.is_plain() {
-            let mut more = self.charge.more.lock();
-            more.untracked |= outcome.untracked;
-            more.failed.extend(outcome.failed);
-        }
-        self.done();
-    }
-}
-
-impl Clone for Ticket {
     /// The ticket of another piece.
-    fn clone(&self) -> Self {
-        Self {
-            charge: self.charge.clone(),
-            settled: false,
-        }
+    pub(crate) fn split(&mut self) -> Self {
+        let pieces = self.0.take().map(|charge| match charge {
+            Charge::Piece(pieces) => pieces,
+            Charge::Whole(whole) => Arc::new(Pieces {
+                whole,
+                lost: AtomicBool::new(false),
+                more: Mutex::default(),
+            }),
+        });
+        self.0 = pieces.clone().map(Charge::Piece);
+        Self(pieces.map(Charge::Piece))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.settled {
-            self.charge.lost.store(true, Ordering::Relaxed);
+        match &self.0 {
+            None => {}
+            Some(Charge::Whole(whole)) => whole.ended(Outcome {
+                lost: true,
+                ..Outcome::default()
+            }),
+            Some(Charge::Piece(pieces)) => pieces.lost.store(true, Ordering::Relaxed),
         }
     }
 }
@@ -248,7 +277,7 @@ impl Shares {
         self.next += 1;
         let own = match self.next == self.count {
             true => self.ticket.take(),
-            false => self.ticket.clone(),
+            false => self.ticket.as_mut().map(Ticket::split),
         };
         if let Some(own) = own {
             piece.set_ticket(own);
@@ -291,8 +320,16 @@ impl Stand {
 
 impl std::fmt::Debug for Ticket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Charge { stream, number, .. } = &*self.charge;
-        write!(f, "Ticket({stream}/{number})")
+        match &self.0 {
+            None => f.write_str("Ticket(settled)"),
+            Some(charge) => {
+                let Whole { stream, number, .. } = match charge {
+                    Charge::Whole(whole) => whole,
+                    Charge::Piece(pieces) => &pieces.whole,
+                };
+                write!(f, "Ticket({stream}/{number})")
+            }
+        }
     }
 }
 
@@ -308,8 +345,8 @@ mod tests {
     #[test]
     fn a_message_is_done_when_its_last_piece_is() {
         let ledger = ledger();
-        let ticket = ledger.ticket(1, 7);
-        let other = ticket.clone();
+        let mut ticket = ledger.ticket(1, 7);
+        let other = ticket.split();
         ticket.done();
         assert!(ledger.is_empty());
         other.done();
@@ -323,7 +360,7 @@ mod tests {
     fn only_the_last_piece_of_a_message_completes_it() {
         let ledger = ledger();
         let mut ticket = ledger.ticket(1, 7);
-        let other = ticket.clone();
+        let other = ticket.split();
         assert_eq!(ticket.completes(1), None);
         other.done();
         assert_eq!(ticket.completes(2), None);
@@ -336,11 +373,11 @@ mod tests {
     fn a_piece_completes_nothing_of_which_there_is_something_to_tell() {
         let ledger = ledger();
         let mut ticket = ledger.ticket(1, 7);
-        ticket.clone().untracked();
+        ticket.split().untracked();
         assert_eq!(ticket.completes(1), None);
         ticket.done();
         let mut ticket = ledger.ticket(1, 8);
-        drop(ticket.clone());
+        drop(ticket.split());
         assert_eq!(ticket.completes(1), None);
         ticket.done();
         assert!(ledger.take().iter().all(|settled| !settled.told));
@@ -349,8 +386,8 @@ mod tests {
     #[test]
     fn a_message_with_a_lost_piece_is_not_done() {
         let ledger = ledger();
-        let ticket = ledger.ticket(1, 7);
-        drop(ticket.clone());
+        let mut ticket = ledger.ticket(1, 7);
+        drop(ticket.split());
         ticket.done();
         assert!(ledger.take()[0].result.lost);
     }
@@ -358,8 +395,8 @@ mod tests {
     #[test]
     fn what_there_is_to_tell_of_all_pieces_is_told() {
         let ledger = ledger();
-        let ticket = ledger.ticket(1, 7);
-        ticket.clone().untracked();
+        let mut ticket = ledger.ticket(1, 7);
+        ticket.split().untracked();
         let failure = Failure::new(FailureKind::Unfinished, "nobody");
         ticket.failed(&[1], failure.clone());
         let result = ledger.take().remove(0).result;

@@ -217,15 +217,18 @@ impl Frame {
     /// # Errors
     /// [`Error::Path`] when they are malformed.
     pub fn path(&self) -> Result<Path<'_>> {
-        match self.shared().steps {
-            Some(steps) => Ok(Path::checked(self.function(), steps)),
+        match &self.shared().steps {
+            Some(steps) => Ok(Path::checked(self.function(), steps.len())),
             None => Path::parse(self.function()),
         }
     }
 
     /// The step that is the next to run.
     pub(crate) fn step(&self) -> Result<Step<'_>> {
-        self.path()?.step(self.stage())
+        match self.shared().step(self.stage()) {
+            Some(step) => Ok(step),
+            None => self.path()?.step(self.stage()),
+        }
     }
 
     /// The cache key, or the id that a worker sends back.

@@ -147,6 +147,17 @@ impl<'a> Path<'a> {
         Self { text, steps }
     }
 
+    /// Where each step begins, its dot, and its end.
+    pub(super) fn places(&self) -> Box<[[usize; 3]]> {
+        let mut start = 0;
+        let steps = self.text.split(' ').map(|step| {
+            let end = start + step.len();
+            let dot = start + step.find('.').unwrap_or(step.len());
+            [std::mem::replace(&mut start, end + 1), dot, end]
+        });
+        steps.collect()
+    }
+
     /// How many steps there are; at least one.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
@@ -198,6 +209,7 @@ mod tests {
         assert_eq!(path.step(2).unwrap().to_string(), "e.f");
         assert!(path.step(3).is_err());
         assert!(path.step(-1).is_err());
+        assert_eq!(*path.places(), [[0, 1, 3], [4, 5, 7], [8, 9, 11]]);
     }
 
     #[test]

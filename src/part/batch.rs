@@ -13,7 +13,7 @@ const BATCH_MESSAGES: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A message between parts.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Parcel {
     /// What a publisher publishes it under; `None` stands for the id of its client.
     pub topic: Option<String>,
@@ -60,7 +60,7 @@ impl From<Frame> for Parcel {
 }
 
 /// Several messages that go from part to part together: one hand-over, one wake-up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     parcels: VecDeque<Parcel>,
     bytes: usize,

@@ -124,8 +124,11 @@ fn a_palm_sub_connection_takes_from_a_pylm_publisher() {
     };
     loop {
         match gives.recv_timeout(SOON) {
-            Received::Batch(batch) if is_last(batch.clone()) => break,
-            Received::Batch(_) => {}
+            Received::Batch(batch) => {
+                if is_last(batch) {
+                    break;
+                }
+            }
             end => panic!("{end:?}"),
         }
     }

@@ -115,7 +115,7 @@ impl Made {
     /// came together may keep the memory of all for as long as they wait; but where much waits,
     /// each has its own.
     pub(crate) fn settle_in(&mut self, kept: u64, most: u64) {
-        if kept > most / 8 {
+        if kept > most / 2 {
             self.frame.separate();
         }
     }

@@ -476,7 +476,7 @@ impl Answered {
         self.results += 1;
         Made {
             frame,
-            ticket: self.ticket.clone(),
+            ticket: self.ticket.as_mut().map(Ticket::split),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Given, Order, Queue, TaskId, WorkerId};
+use super::pool::KindId;
+use super::{Given, Order, Queue, SessionId, TaskId, WorkerId};
 
 impl<T> Queue<T> {
     /// Gives the orders that follow from what was told and from the time. `may_run` says
@@ -51,9 +52,7 @@ impl<T> Queue<T> {
             if !may_run(self.sessions.name(session)) {
                 self.stop(session);
             } else if self.has_room(worker, self.tasks[id].size, now) {
-                self.give(id, worker, now, orders);
-                let most = self.pool.workers[&worker].pace.in_a_row();
-                self.rotate(session, kind, most);
+                self.give_some(session, kind, worker, now, orders);
             } else {
                 self.pool.worker(worker).full = true;
                 self.pool.refresh(worker);
@@ -74,6 +73,36 @@ impl<T> Queue<T> {
                 && elapsed <= self.settings.ahead)
     }
 
+    /// Gives a worker that has room what is next of a session: one task, or several that take no
+    /// time, but not what other free workers would go without.
+    fn give_some(
+        &mut self,
+        session: SessionId,
+        kind: KindId,
+        worker: WorkerId,
+        now: Instant,
+        orders: &mut Vec<Order<T>>,
+    ) {
+        let in_a_row = self.pool.workers[&worker].pace.in_a_row();
+        let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
+        let most = self.left_of_turn(session, kind, in_a_row).min(share).max(1);
+        let begin = orders.len();
+        while let given = orders.len() - begin
+            && given < most
+            && let Some(id) = self.sessions[session].oldest_for(&self.pool.kinds[&kind])
+            && (given == 0 || self.takes_another(worker, self.tasks[id].size, now))
+        {
+            self.give(id, worker, now, orders);
+        }
+        self.settle(worker, &orders[begin..], now);
+        self.rotate(session, kind, orders.len() - begin, in_a_row);
+    }
+
+    fn takes_another(&self, worker: WorkerId, size: usize, now: Instant) -> bool {
+        self.pool.workers[&worker].has_place() && self.has_room(worker, size, now)
+    }
+
+    /// Gives a task; `settle` is to be called after that.
     fn give(&mut self, id: TaskId, worker: WorkerId, now: Instant, orders: &mut Vec<Order<T>>) {
         self.dequeue(id);
         let turn = self.next_turn;
@@ -81,18 +110,34 @@ impl<T> Queue<T> {
         let task = self.task(id);
         task.attempt += 1;
         task.given = Some(Given { worker, turn });
-        let (attempt, function, size) = (task.attempt, task.function, task.size);
+        let (attempt, size) = (task.attempt, task.size);
         self.pool.gave(worker, turn, id, size, now);
-        if self.pool.deep.contains(&worker) {
-            for &kind in &*self.functions[function].kinds {
-                self.pool.kind(kind).look_at.get_or_insert(now);
-            }
-        }
         orders.push(Order::Give {
             worker,
             id,
             attempt,
         });
+    }
+
+    /// Puts a worker where it belongs after it was given these. What it has ahead now, those
+    /// workers might want that could run it too.
+    fn settle(&mut self, worker: WorkerId, given: &[Order<T>], now: Instant) {
+        self.pool.refresh(worker);
+        if !self.pool.deep.contains(&worker) {
+            return;
+        }
+        let mut before = None;
+        for order in given {
+            let Order::Give { id, .. } = order else {
+                continue;
+            };
+            let function = self.tasks[*id].function;
+            if before.replace(function) != Some(function) {
+                for &kind in &*self.functions[function].kinds {
+                    self.pool.kind(kind).look_at.get_or_insert(now);
+                }
+            }
+        }
     }
 
     /// Gives suspects to workers that hold nothing, which get nothing else. If there is none,
@@ -133,7 +178,9 @@ impl<T> Queue<T> {
         if self.pool.reserved == Some(worker) {
             self.pool.reserved = None;
         }
+        let begin = orders.len();
         self.give(id, worker, now, orders);
+        self.settle(worker, &orders[begin..], now);
     }
 
     /// Keeps a worker for one of these suspects, the oldest of their functions.

@@ -101,14 +101,31 @@ impl<T> Queue<T> {
         self.pool.refresh_kind(kind);
     }
 
-    /// A session has had one more task run. After `most` in a row it is the next one's turn.
-    pub(super) fn rotate(&mut self, number: SessionId, kind: KindId, most: usize) {
+    /// How many tasks a session may still have given before it is the next one's turn, if it may
+    /// have `most` in a row: at least one.
+    pub(super) fn left_of_turn(&self, number: SessionId, kind: KindId, most: usize) -> usize {
+        let entry = &self.pool.kinds[&kind];
+        let fair = (IN_A_ROUND / entry.ring.len().max(1)).max(LEAST_IN_A_ROW);
+        let had = match entry.streak {
+            (session, tasks) if session == number => tasks,
+            _ => 0,
+        };
+        most.min(fair).saturating_sub(had).max(1)
+    }
+
+    /// A session has had so many more tasks given. After `most` in a row it is the next one's
+    /// turn.
+    pub(super) fn rotate(&mut self, number: SessionId, kind: KindId, given: usize, most: usize) {
+        let is_over = given >= self.left_of_turn(number, kind, most);
         let entry = self.pool.kind(kind);
         let (before, tasks) = entry.streak;
-        let tasks = if before == number { tasks + 1 } else { 1 };
+        let tasks = if before == number {
+            tasks + given
+        } else {
+            given
+        };
         entry.streak = (number, tasks);
-        let fair = (IN_A_ROUND / entry.ring.len().max(1)).max(LEAST_IN_A_ROW);
-        if tasks < most.min(fair) {
+        if !is_over {
             return;
         }
         entry.streak.1 = 0;

@@ -85,6 +85,11 @@ impl Kind {
         !self.free.is_empty()
     }
 
+    /// How many of its workers have room.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// Whether more of its workers have nothing to do than recalls are open for it.
     pub(super) fn wants_more(&self) -> bool {
         let next = self.free.iter().nth(self.recalls);
@@ -109,6 +114,11 @@ impl Worker {
         };
         let between = u32::try_from(self.given.len().saturating_sub(2)).unwrap_or(u32::MAX);
         runs.saturating_add(average.saturating_mul(between))
+    }
+
+    /// Whether it may hold another task, however large.
+    pub(super) fn has_place(&self) -> bool {
+        self.given.len() < self.pace.credit() && !self.full
     }
 
     /// Takes out what it was given in this turn: as a rule that is the first.
@@ -234,7 +244,7 @@ impl Pool {
         self.kinds.get_mut(&id).expect("it has workers")
     }
 
-    /// Notes that a worker was given a task.
+    /// Notes that a worker was given a task. Who calls refreshes the worker.
     pub(super) fn gave(
         &mut self,
         id: WorkerId,
@@ -250,7 +260,6 @@ impl Pool {
         worker.given.push_back((turn, task));
         worker.bytes += size;
         worker.turn = turn;
-        self.refresh(id);
     }
 
     /// Notes that a worker has a task no more. Who calls says when it is done with the worker.
@@ -303,8 +312,7 @@ impl Pool {
         let held = worker.given.len();
         let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
         let deep = held >= 2 && worker.recall.is_none() && asks;
-        let has_room = held < worker.pace.credit() && !worker.full;
-        let free = has_room && !worker.alone && !worker.away && !reserved;
+        let free = worker.has_place() && !worker.alone && !worker.away && !reserved;
         let place = free.then_some((held, worker.turn, id));
         let old = std::mem::replace(&mut worker.place, place);
         let kind = worker.kind;

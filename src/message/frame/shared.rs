@@ -10,7 +10,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::message::spare::{self, Buffer};
 use crate::message::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use crate::message::{ENVELOPE, Path, session_of};
+use crate::message::{ENVELOPE, Path, Step, session_of};
 
 /// The texts that all messages of a job share. They are read and checked once for all of those
 /// that come together.
@@ -24,8 +24,8 @@ pub(super) struct Shared {
     pub(super) function: Box<str>,
     /// How much of the client is the id of its session.
     pub(super) session: usize,
-    /// How many steps the function has, if it is a path.
-    pub(super) steps: Option<usize>,
+    /// The steps of the function, if it is a path: where each begins, its dot, and its end.
+    pub(super) steps: Option<Box<[[usize; 3]]>>,
 }
 
 impl PartialEq for Shared {
@@ -55,7 +55,7 @@ impl Shared {
             client: client.into(),
             function: function.into(),
             session: session_of(client).len(),
-            steps: Path::parse(function).ok().map(|path| path.len()),
+            steps: Path::parse(function).ok().map(|path| path.places()),
         })
     }
 
@@ -91,6 +91,19 @@ impl Shared {
             client.unwrap_or(&self.client),
             function.unwrap_or(&self.function),
         )
+    }
+
+    /// The step at this stage, if it is one: see [`Path::step`].
+    pub(super) fn step(&self, stage: i64) -> Option<Step<'_>> {
+        let places = match &**self.steps.as_ref()? {
+            [only] => only,
+            steps => steps.get(usize::try_from(stage).ok()?)?,
+        };
+        let [start, dot, end] = *places;
+        Some(Step {
+            server: &self.function[start..dot],
+            function: &self.function[dot + 1..end],
+        })
     }
 
     /// What it takes in memory beside its frames, if it is not shared by many of them.

@@ -263,3 +263,15 @@ fn what_is_lent_stays_as_it_was() {
     assert_eq!((*lent).as_ref(), before);
     assert_eq!(frame.cache(), "another");
 }
+
+#[test]
+fn the_step_of_a_frame_is_that_of_its_path() {
+    for function in ["a.b", "a.b cc.dd e.f", "no path", ""] {
+        for stage in -1..5 {
+            let mut frame = Frame::new("", "c", function, "", b"x");
+            frame.set_stage(stage);
+            let of_path = Path::parse(function).and_then(|path| path.step(stage));
+            assert_eq!(frame.step().ok(), of_path.ok(), "{function} at {stage}");
+        }
+    }
+}

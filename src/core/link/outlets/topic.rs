@@ -155,7 +155,7 @@ impl Topic {
             }
             let own = match turn == last {
                 true => ticket.take(),
-                false => ticket.clone(),
+                false => ticket.as_mut().map(Ticket::split),
             };
             copies.push((
                 taker,

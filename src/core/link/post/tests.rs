@@ -76,7 +76,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         ..Head::default()
     };
     post.receive(1, items, frames.to_vec(), now);
-    let one = post.next_submitted().expect("the first");
+    let mut one = post.next_submitted().expect("the first");
     let two = post.next_submitted().expect("the second");
     let result = |Item { frame, ticket }| Made {
         frame,
@@ -85,7 +85,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
     // Of the first there are two pieces; one is on its way still.
     let piece = Item {
         frame: one.frame,
-        ticket: one.ticket.clone(),
+        ticket: one.ticket.split(),
     };
     post.give_client(result(piece), now);
     let head = say(&mut post).remove(0);
