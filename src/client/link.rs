@@ -49,6 +49,8 @@ pub(super) struct Waits {
     pub(super) room: Condvar,
     /// There is something to read.
     pub(super) outputs: Condvar,
+    /// Whether that was so since the reader looked.
+    has_outputs: AtomicBool,
     /// Whether the next payload is being waited for.
     pub(super) awaits_input: AtomicBool,
 }
@@ -141,13 +143,32 @@ impl Link {
         self.voices.iter().for_each(|voice| voice.speak());
     }
 
+    /// Of the line over which results come.
+    fn last_voice(&self) -> &Voice<Over> {
+        self.voices
+            .last()
+            .expect("there is a line to the first server")
+    }
+
+    /// Waits until there are outputs, or the time-out, and hears what comes meanwhile: see
+    /// [`Voice::listen`].
+    pub(super) fn listen(&self, waits: &Waits, until: Option<Instant>) -> bool {
+        let has_outputs = || waits.has_outputs.load(Ordering::SeqCst);
+        self.last_voice().listen(until, has_outputs)
+    }
+
     /// Begins a job. `None` when the client has ended.
     pub(super) fn open(&self, settings: JobSettings) -> Option<(u64, Arc<Waits>)> {
         let waits = Arc::new(Waits::default());
         let wakes = waits.clone();
+        let ear = self.last_voice().ear().clone();
         let wake = move |news| match news {
             News::Room => drop(wakes.room.notify_one()),
-            News::Outputs => drop(wakes.outputs.notify_one()),
+            News::Outputs => {
+                wakes.has_outputs.store(true, Ordering::SeqCst);
+                wakes.outputs.notify_one();
+                ear.ring();
+            }
         };
         let number = self.lock().open(settings, Box::new(wake))?;
         Some((number, waits))
@@ -160,6 +181,11 @@ impl Link {
 }
 
 impl Waits {
+    /// The reader looks at what there is.
+    pub(super) fn looks(&self) {
+        self.has_outputs.store(false, Ordering::SeqCst);
+    }
+
     pub(super) fn awaits_input(&self) -> bool {
         self.awaits_input.load(Ordering::Relaxed)
     }

@@ -79,7 +79,9 @@ impl Tracked {
             session.read(self.number, self.read.drain(..));
             link.announce();
         }
+        let mut listens = true;
         loop {
+            self.waits.looks();
             match session.take(self.number, self.at_once, &mut self.outputs) {
                 None => break,
                 Some(Standing::Open) => {}
@@ -90,18 +92,21 @@ impl Tracked {
                     return Some(Step::Failed(Error::Cancelled { function }));
                 }
             }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return None;
+            }
+            // Where others wait, too, whoever listened would have to leave it to them.
+            if listens && session.has_one_job() {
+                drop(session);
+                listens = link.listen(&self.waits, until);
+                session = link.lock();
+                continue;
+            }
+            listens = true;
+            let outputs = &self.waits.outputs;
             match until {
-                None => self.waits.outputs.wait(&mut session),
-                Some(until) => {
-                    if self
-                        .waits
-                        .outputs
-                        .wait_until(&mut session, until)
-                        .timed_out()
-                    {
-                        return None;
-                    }
-                }
+                None => outputs.wait(&mut session),
+                Some(until) => drop(outputs.wait_until(&mut session, until)),
             }
         }
         drop(session);

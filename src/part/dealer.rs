@@ -2,6 +2,7 @@
 //! something.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -33,6 +34,9 @@ const BESIDE: usize = 4;
 /// said soon is said in time by that, and they need not wake it.
 const NAP: Duration = Duration::from_millis(5);
 
+/// For how long who listens waits at the most before it looks again.
+const LONG: Duration = Duration::from_secs(3_600);
+
 /// A connection to the link of a server, over which a party does what it is there for.
 ///
 /// The party may share its state with other threads: when there is something to say, they ring
@@ -49,11 +53,16 @@ pub(crate) struct Dealer<P> {
     pub(crate) max_message: usize,
 }
 
-/// How other threads have a connection say something.
+/// How other threads have a connection say something, or hear it themselves.
 pub(crate) struct Voice<P> {
+    /// Wakes the connection's thread.
     bell: Arc<Bell>,
     /// While its thread is there.
     talk: Mutex<Option<Talk<P>>>,
+    /// Wakes the thread that listens in place of the connection's.
+    ear: Arc<Bell>,
+    /// Whether there is one. The connection's thread then sleeps until something is due.
+    is_heard: AtomicBool,
 }
 
 impl<P: Party> Voice<P> {
@@ -61,7 +70,14 @@ impl<P: Party> Voice<P> {
         Ok(Arc::new(Self {
             bell: Bell::new()?,
             talk: Mutex::new(None),
+            ear: Bell::new()?,
+            is_heard: AtomicBool::new(false),
         }))
+    }
+
+    /// What wakes the thread that [listens](Self::listen).
+    pub(crate) fn ear(&self) -> &Arc<Bell> {
+        &self.ear
     }
 
     /// Whether nothing is left to say or hear.
@@ -85,6 +101,88 @@ impl<P: Party> Voice<P> {
         let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
         if !is_said {
             self.announce();
+        }
+    }
+
+    /// Waits in the caller's thread until there is something to do, as `ready` says, or the
+    /// time-out, and hears meanwhile what comes over the connection. That is sooner than by the
+    /// connection's thread, which would have to wake up for it and to wake the caller. Whoever
+    /// else makes something to do rings the [ear](Self::ear).
+    ///
+    /// False when it does not wait: there is no connection at present, or somebody listens
+    /// already.
+    ///
+    /// The party is called, and `ready` is: the caller must not hold what they lock.
+    pub(crate) fn listen(&self, until: Option<Instant>, ready: impl Fn() -> bool) -> bool {
+        if self.is_heard.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let _listening = Listening(self);
+        loop {
+            self.ear.take_news();
+            if ready() {
+                return true;
+            }
+            let heard = {
+                let mut talk = self.talk.lock();
+                let Some(talk) = talk.as_mut() else {
+                    return false;
+                };
+                talk.hear_beside()
+            };
+            let ears = match heard {
+                Heard::More => continue,
+                Heard::All(ears, is_enough) => {
+                    if !is_enough {
+                        self.announce();
+                    }
+                    ears
+                }
+                Heard::Nothing => {
+                    self.announce();
+                    return false;
+                }
+            };
+            let left = until.map_or(LONG, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            let is_due = || self.ear.has_news() || ready();
+            let slept = self.ear.sleep(is_due, || {
+                let news = ears.wait(&self.ear, left)?;
+                if news.peers {
+                    self.announce();
+                }
+                if let Some(socket) = self
+                    .talk
+                    .lock()
+                    .as_ref()
+                    .and_then(|talk| talk.socket.as_ref())
+                {
+                    socket.note(news);
+                }
+                Ok(())
+            });
+            if slept.is_err() {
+                return false;
+            }
+            if left.is_zero() {
+                return true;
+            }
+        }
+    }
+}
+
+/// Has the connection's thread hear again what nobody listens for any more.
+struct Listening<'a, P: Party>(&'a Voice<P>);
+
+impl<P: Party> Drop for Listening<'_, P> {
+    fn drop(&mut self) {
+        self.0.is_heard.store(false, Ordering::SeqCst);
+        let talk = self.0.talk.lock();
+        let is_soon = talk.as_ref().is_some_and(Talk::is_soon);
+        drop(talk);
+        if !is_soon {
+            self.0.announce();
         }
     }
 }
@@ -113,6 +211,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 parts: Vec::new(),
                 reader: FrameReader::default(),
                 until: now,
+                is_busy: false,
                 failed: None,
             });
             let _ending = Ending(&voice);
@@ -136,6 +235,7 @@ impl<P> Drop for Ending<'_, P> {
     fn drop(&mut self) {
         let talk = self.0.talk.lock().take();
         drop(talk);
+        self.0.ear.announce();
     }
 }
 
@@ -150,6 +250,8 @@ struct Talk<P> {
     reader: FrameReader,
     /// When its thread wakes up if nothing happens.
     until: Instant,
+    /// Whether another thread has heard something since then.
+    is_busy: bool,
     /// What another thread has failed of: its thread ends of that.
     failed: Option<Error>,
 }
@@ -164,6 +266,16 @@ enum Next {
         heard: bool,
     },
     Reopen,
+}
+
+/// What has become of a turn of a thread that listens.
+enum Heard {
+    /// There may be more.
+    More,
+    /// How to wait for more, and whether the connection's thread will wake up soon enough.
+    All(Ears, bool),
+    /// It is for the connection's thread to say why.
+    Nothing,
 }
 
 impl<P: Party> Talk<P> {
@@ -248,6 +360,30 @@ impl<P: Party> Talk<P> {
             }
         }
     }
+
+    /// A turn of a thread that listens.
+    fn hear_beside(&mut self) -> Heard {
+        let heard = match self.turn(BESIDE, false) {
+            Ok(Next::Read) => return Heard::More,
+            Ok(Next::Wait { heard }) => heard,
+            Ok(Next::Reopen) => return Heard::Nothing,
+            Err(error) => {
+                self.failed = Some(error);
+                return Heard::Nothing;
+            }
+        };
+        self.is_busy |= heard;
+        let is_enough = self.until <= self.line.deadline() && (!heard || self.is_soon());
+        match self.socket.as_ref().map(Socket::ears) {
+            Some(Ok(ears)) => Heard::All(ears, is_enough),
+            _ => Heard::Nothing,
+        }
+    }
+
+    /// Whether the connection's thread wakes up soon, whatever happens.
+    fn is_soon(&self) -> bool {
+        self.until <= Instant::now() + NAP
+    }
 }
 
 struct Dealing<'a, P> {
@@ -274,11 +410,14 @@ impl<P: Party> Dealing<'_, P> {
             let mut talk = self.talk();
             let next = talk.turn(AT_ONCE, true)?;
             let now = Instant::now();
-            talk.until = match next {
-                Next::Wait { heard: true } => talk.line.deadline().min(now + NAP),
-                _ => talk.line.deadline(),
+            let is_busy = std::mem::take(&mut talk.is_busy) || next == Next::Wait { heard: true };
+            talk.until = match is_busy {
+                true => talk.line.deadline().min(now + NAP),
+                false => talk.line.deadline(),
             };
-            let (until, ears) = (talk.until, talk.socket.as_ref().map(Socket::ears));
+            let is_heard = self.voice.is_heard.load(Ordering::SeqCst);
+            let socket = talk.socket.as_ref().filter(|_| !is_heard);
+            let (until, ears) = (talk.until, socket.map(Socket::ears));
             drop(talk);
             match next {
                 Next::Read => {}
@@ -301,6 +440,7 @@ impl<P: Party> Dealing<'_, P> {
     /// Leaves the old connection, and makes another to where the server is now.
     fn reopen(&mut self) -> Result<()> {
         self.talk().socket = None;
+        self.voice.ear.announce();
         // One that breaks at once each time is not made again at once each time.
         if let Some(opened) = self.opened {
             self.pause_until(opened + PAUSE)?;

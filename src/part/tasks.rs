@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::signal::Signal;
 use super::{Context, Crew, Dealer, Duty, Find, Voice};
+use crate::bell::Bell;
 use crate::core::link::{Party, WorkerSession};
 use crate::error::Result;
 use crate::handler::Runner;
@@ -34,6 +35,7 @@ impl TaskLink {
             party: Tasks {
                 session: session.clone(),
                 tell,
+                ear: voice.ear().clone(),
                 soft: crew.soft().clone(),
                 max_message: self.max_message,
             },
@@ -44,6 +46,7 @@ impl TaskLink {
         dealer.spawn(crew, Duty::Carries, voice.clone());
         let runner = self.runner;
         crew.spawn("Functions", Duty::Works, move |context| {
+            context.wake_by(voice.ear());
             context.ready(None)?;
             run(context, &session, &told, &runner, &voice);
             Ok(())
@@ -63,9 +66,12 @@ fn run(
     while !context.soft.is_raised() {
         let next = session.lock().next();
         let Some((id, frame)) = next else {
-            select! {
-                recv(told) -> _ => {}
-                recv(context.soft.raised()) -> _ => {}
+            let has_next = || context.soft.is_raised() || session.lock().has_next();
+            if !voice.listen(None, has_next) {
+                select! {
+                    recv(told) -> _ => {}
+                    recv(context.soft.raised()) -> _ => {}
+                }
             }
             continue;
         };
@@ -89,6 +95,8 @@ struct Tasks {
     session: Arc<Mutex<WorkerSession>>,
     /// Says that there are tasks.
     tell: Sender<()>,
+    /// The same, while the thread that runs them listens itself.
+    ear: Arc<Bell>,
     soft: Signal,
     max_message: usize,
 }
@@ -111,6 +119,7 @@ impl Party for Tasks {
         if session.has_next() {
             // Once is enough, however often.
             let _ = self.tell.try_send(());
+            self.ear.ring();
         }
     }
 

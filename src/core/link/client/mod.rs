@@ -209,6 +209,11 @@ impl Session {
         }
     }
 
+    /// Whether there is one job at present.
+    pub(crate) fn has_one_job(&self) -> bool {
+        self.jobs.len() == 1
+    }
+
     /// How often a job has moved, and whether it waits for something to come.
     pub(crate) fn progress(&self, job: u64) -> (u64, bool) {
         self.jobs.get(&job).map_or((0, false), Job::progress)
