@@ -1,6 +1,7 @@
 //! A message as it stands on the wire.
 
 mod batch;
+mod pool;
 mod shared;
 
 use std::fmt;
@@ -28,9 +29,10 @@ use crate::error::{Error, Result};
 /// ```text
 /// 0a len pipeline | 12 len client | 18 stage | 22 len function | 2a len cache | 32 len payload
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Frame {
-    batch: Arc<Batch>,
+    /// Always there until it is dropped.
+    batch: Option<Arc<Batch>>,
     /// Which of the batch's messages it is.
     place: usize,
 }
@@ -83,6 +85,9 @@ const PLACE: u64 = 13;
 const END: u64 = 14;
 const FAILURE: u64 = 15;
 
+/// Why a frame has its batch.
+const THERE: &str = "it is taken when the frame is dropped";
+
 /// The fields of a place.
 const NUMBER: u64 = 1;
 const PATH: u64 = 2;
@@ -113,14 +118,26 @@ impl Frame {
 
     /// A message that stands in memory by itself.
     fn alone(bytes: impl Into<Buffer>, shared: Arc<Shared>, fields: Fields) -> Self {
+        Self::of(Arc::new(Batch::of_one(bytes.into(), shared, fields)), 0)
+    }
+
+    fn of(batch: Arc<Batch>, place: usize) -> Self {
         Self {
-            batch: Arc::new(Batch::of_one(bytes.into(), shared, fields)),
-            place: 0,
+            batch: Some(batch),
+            place,
         }
     }
 
+    #[inline]
+    fn batch(&self) -> &Batch {
+        self.batch.as_ref().expect(THERE)
+    }
+
     fn build(shared: Arc<Shared>, stage: i64, cache: &[u8], payload: &[u8]) -> Self {
-        let mut writer = Writer::with_capacity(shared.bytes.len() + cache.len() + payload.len());
+        let content = shared.bytes.len() + cache.len() + payload.len();
+        let mut batch = pool::with_room(content + 2 * HEADROOM);
+        let own = Arc::get_mut(&mut batch).expect("nobody else has it");
+        let mut writer = Writer::append_to(std::mem::take(own.bytes_mut()));
         writer.out.extend_from_slice(&shared.bytes);
         if stage != shared.stage {
             write_stage(&mut writer, stage);
@@ -132,28 +149,34 @@ impl Frame {
             place: None,
             rare: None,
         };
-        Self::alone(writer.out, shared, fields)
+        let span = Span {
+            start: 0,
+            end: writer.out.len(),
+        };
+        *own.bytes_mut() = writer.out;
+        own.fill(shared, Located { span, fields });
+        Self::of(batch, 0)
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.batch.shared
+        &self.batch().shared
     }
 
     #[inline]
     fn fields(&self) -> &Fields {
-        &self.batch.located(self.place).fields
+        &self.batch().located(self.place).fields
     }
 
     /// The whole frame.
     pub fn as_bytes(&self) -> &[u8] {
-        let span = self.batch.located(self.place).span;
-        &self.batch.bytes[span.range()]
+        let batch = self.batch();
+        &batch.bytes[batch.located(self.place).span.range()]
     }
 
     /// Has it stand in memory by itself, if it shares that with others: they would keep it, or it
     /// them.
     pub(crate) fn separate(&mut self) {
-        if !self.batch.has_one() {
+        if !self.batch().has_one() {
             let bytes = spare::copy_of(self.as_bytes());
             *self = Self::alone(bytes, self.shared().clone(), self.fields().clone());
         }
@@ -162,13 +185,13 @@ impl Frame {
     /// To change it. What is shared with a clone is copied first.
     fn own(&mut self) -> (&mut Vec<u8>, &mut Located) {
         self.separate();
-        Arc::make_mut(&mut self.batch).only()
+        Arc::make_mut(self.batch.as_mut().expect(THERE)).only()
     }
 
     /// The whole frame, shared with somebody else. It is copied when it is changed after that.
     pub(crate) fn lend(mut self) -> Arc<dyn Lent> {
         self.separate();
-        self.batch
+        self.batch.take().expect(THERE)
     }
 
     /// The whole frame, for the wire.
@@ -179,7 +202,7 @@ impl Frame {
     /// Its length in bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.batch.located(self.place).span.range().len()
+        self.batch().located(self.place).span.range().len()
     }
 
     /// What it takes in memory, about, in bytes.
@@ -405,6 +428,20 @@ impl Frame {
 
     fn slice(&self, span: Span) -> &[u8] {
         self.as_bytes().get(span.range()).unwrap_or_default()
+    }
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self::of(Arc::default(), 0)
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            pool::give_back(batch);
+        }
     }
 }
 

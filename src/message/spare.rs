@@ -97,6 +97,14 @@ impl Buffer {
         std::mem::take(self.as_mut_vec())
     }
 
+    /// Our own ones, if they are.
+    pub(super) fn as_own(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.0 {
+            Held::Own(bytes) => Some(bytes),
+            Held::Lent(_) => None,
+        }
+    }
+
     /// To change them.
     pub(super) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
         if let Held::Lent(lent) = &self.0 {

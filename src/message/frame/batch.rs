@@ -39,19 +39,37 @@ impl Batch {
         }
     }
 
-    /// Some, of which there is at least the first.
-    pub(super) fn of_several(
-        bytes: Buffer,
-        shared: Arc<Shared>,
-        first: Located,
-        others: Vec<Located>,
-    ) -> Self {
+    /// None yet, with room for so many bytes.
+    pub(super) fn with_capacity(size: usize) -> Self {
         Self {
-            bytes,
-            shared,
-            first,
-            others,
+            bytes: Vec::with_capacity(size).into(),
+            ..Self::default()
         }
+    }
+
+    /// Has it be a message with these texts.
+    pub(super) fn fill(&mut self, shared: Arc<Shared>, first: Located) {
+        self.shared = shared;
+        self.first = first;
+    }
+
+    /// Has another message with the same texts be in it.
+    pub(super) fn push(&mut self, other: Located) {
+        self.others.push(other);
+    }
+
+    /// Forgets the messages. Gives the room for others, if that is its own.
+    pub(super) fn clear(&mut self) -> Option<usize> {
+        self.others.clear();
+        self.first.fields.rare = None;
+        let bytes = self.bytes.as_own()?;
+        bytes.clear();
+        Some(bytes.capacity())
+    }
+
+    /// The bytes, to write them.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        self.bytes.as_mut_vec()
     }
 
     pub(super) fn has_one(&self) -> bool {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Located};
+use super::batch::Located;
+use super::pool;
 use super::{
-    CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, PAYLOAD, PIPELINE, PLACE, STAGE,
-    end, failure, giving, place,
+    CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, HEADROOM, PAYLOAD, PIPELINE,
+    PLACE, STAGE, end, failure, giving, place,
 };
 use crate::error::{Error, Result};
-use crate::message::spare::{self, Buffer};
+use crate::message::spare::Buffer;
 use crate::message::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
 use crate::message::{ENVELOPE, Path, Step, session_of};
 
@@ -183,52 +184,35 @@ impl FrameReader {
         sizes: &[usize],
         frames: &mut Vec<Frame>,
     ) -> Result<(usize, usize)> {
-        let mut first = None;
-        let mut others = Vec::new();
-        let mut shared = None;
+        let mut batch = pool::with_room(room_for(sizes));
+        let own = Arc::get_mut(&mut batch).expect("nobody else has it");
         let mut at = 0;
-        for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
+        let mut count = 0;
+        for size in sizes.iter().take(MOST_TOGETHER) {
             let Some(message) = bytes.get(at..at + size) else {
                 return malformed("its messages are too short");
             };
-            if count > 0 && at + size > TOGETHER {
+            if count > 0 && at + size + HEADROOM > TOGETHER {
                 break;
             }
             let fields = self.locate(message)?;
+            if count > 0 && !Arc::ptr_eq(&own.shared, &self.last) {
+                break;
+            }
             let span = Span {
                 start: at,
                 end: at + size,
             };
-            let located = Located { span, fields };
-            match &shared {
-                None => {
-                    shared = Some(self.last.clone());
-                    first = Some(located);
-                }
-                Some(shared) if !Arc::ptr_eq(shared, &self.last) => break,
-                Some(_) => {
-                    if count == 1 {
-                        others.reserve_exact(sizes.len().min(MOST_TOGETHER) - 1);
-                    }
-                    others.push(located);
-                }
+            match count {
+                0 => own.fill(self.last.clone(), Located { span, fields }),
+                _ => own.push(Located { span, fields }),
             }
             at += size;
+            count += 1;
         }
-        let (Some(first), Some(shared)) = (first, shared) else {
-            return malformed("it has no messages");
-        };
-        let count = 1 + others.len();
-        let bytes = spare::copy_of(&bytes[..at]).into();
-        let batch = Arc::new(Batch::of_several(bytes, shared, first, others));
-        frames.extend((1..count).map(|place| Frame {
-            batch: batch.clone(),
-            place: place - 1,
-        }));
-        frames.push(Frame {
-            batch,
-            place: count - 1,
-        });
+        own.bytes_mut().extend_from_slice(&bytes[..at]);
+        frames.extend((1..count).map(|place| Frame::of(batch.clone(), place - 1)));
+        frames.push(Frame::of(batch, count - 1));
         Ok((count, at))
     }
 
@@ -330,6 +314,19 @@ impl FrameReader {
         }
         Ok(())
     }
+}
+
+/// How much room the first ones of messages of these sizes take that are kept together.
+fn room_for(sizes: &[usize]) -> usize {
+    let mut room = 0;
+    for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
+        match count {
+            0 => room = size + HEADROOM,
+            _ if room + size > TOGETHER => break,
+            _ => room += size,
+        }
+    }
+    room
 }
 
 /// Where the texts and the stage end that come first.
