@@ -104,6 +104,17 @@ impl<P: Party> Voice<P> {
         }
     }
 
+    /// Has it said soon what there is to say: the connection's thread need not wake up for it at
+    /// once, but does within [`NAP`].
+    pub(crate) fn speak_soon(&self) {
+        let talk = self.talk.try_lock();
+        // Whoever has it may have looked already at what there is to say.
+        let is_soon = talk.is_some_and(|talk| talk.as_ref().is_some_and(Talk::is_soon));
+        if !is_soon {
+            self.announce();
+        }
+    }
+
     /// Waits in the caller's thread until there is something to do, as `ready` says, or the
     /// time-out, and hears meanwhile what comes over the connection. That is sooner than by the
     /// connection's thread, which would have to wake up for it and to wake the caller. Whoever

@@ -11,6 +11,7 @@
 //! the one that is left is not taken, and so stays with a palm publisher.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -53,9 +54,13 @@ impl Follow {
         let bell = Bell::new()?;
         let voice = Voice::new()?;
         outlet.rings_for_room(&bell);
+        let is_patient = Arc::new(AtomicBool::new(false));
         let ledger = Ledger::new({
-            let voice = voice.clone();
-            move || voice.announce()
+            let (voice, is_patient) = (voice.clone(), is_patient.clone());
+            move || match is_patient.load(Ordering::Relaxed) {
+                true => voice.speak_soon(),
+                false => voice.announce(),
+            }
         });
         let session = uuid::Uuid::new_v4().to_string();
         let name = match &self.beside {
@@ -75,6 +80,7 @@ impl Follow {
             name: format!("{}-Link", self.part),
             party: Step {
                 shared: shared.clone(),
+                is_patient,
                 bell: bell.clone(),
                 max_message: self.max_message,
             },
@@ -186,6 +192,8 @@ impl Arrivals {
 /// The later step, as the thread of the link knows it.
 struct Step {
     shared: Arc<Mutex<Arrivals>>,
+    /// Whether what is done need not be said at once: see [`StepSession::is_patient`].
+    is_patient: Arc<AtomicBool>,
     /// Of the thread that waits for room.
     bell: Arc<Bell>,
     max_message: usize,
@@ -219,7 +227,10 @@ impl Party for Step {
     }
 
     fn speak(&mut self, out: &mut Outgoing, now: Instant) {
-        self.shared.lock().session.speak(out, now);
+        let session = &mut self.shared.lock().session;
+        session.speak(out, now);
+        self.is_patient
+            .store(session.is_patient(), Ordering::Relaxed);
     }
 
     fn is_broken(&self) -> bool {

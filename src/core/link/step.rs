@@ -87,6 +87,13 @@ impl StepSession {
         self.forget_arrived();
     }
 
+    /// Whether nobody waits for what is settled next: so much is open that more is going to be,
+    /// and not so much that nothing else may come.
+    pub(crate) fn is_patient(&self) -> bool {
+        let open = self.taker.unsettled();
+        open >= MANY_OPEN && (open as u64) < self.credit.messages / 2
+    }
+
     /// How many messages are open: taken, and not done.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
