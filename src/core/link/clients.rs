@@ -18,6 +18,10 @@ const LEAST_BYTES: u64 = 64 << 10;
 /// How many cancelled jobs of a client are remembered.
 const CANCELLED: usize = 1_024;
 
+/// How many messages of a client are taken in a row, while others wait: who gets what of them when
+/// is not decided here.
+const IN_A_ROW: usize = 16;
+
 /// Takes in what clients submit, in turn, and tells each of them what is done.
 pub(crate) struct Clients {
     sessions: BTreeMap<String, Session>,
@@ -26,6 +30,8 @@ pub(crate) struct Clients {
     next_stream: u64,
     /// Those with messages that the component has not taken yet, in turn.
     turn: VecDeque<String>,
+    /// How many the first of them has had taken in a row.
+    in_a_row: usize,
     /// How many messages each of them may have open, and how many bytes all of them.
     messages: u64,
     bytes: u64,
@@ -76,6 +82,7 @@ impl Clients {
             streams: BTreeMap::new(),
             next_stream: 0,
             turn: VecDeque::new(),
+            in_a_row: 0,
             messages: MESSAGES,
             bytes: bytes as u64,
             reckoned: 1,
@@ -177,11 +184,12 @@ impl Clients {
         true
     }
 
-    /// The next message for the component: of each client in turn, if `may_run` says that it
+    /// The next message for the component: some of each client in turn, if `may_run` says that it
     /// reads what comes of its messages.
     pub(crate) fn next(&mut self, may_run: impl Fn(&str) -> bool) -> Option<Item> {
         for _ in 0..self.turn.len() {
             let name = self.turn.pop_front()?;
+            let before = std::mem::take(&mut self.in_a_row);
             let Some(session) = self.sessions.get_mut(&name) else {
                 continue;
             };
@@ -194,7 +202,10 @@ impl Clients {
                 session.inbox_bytes -= frame.weight() as u64;
             }
             let stream = session.stream;
-            if !session.inbox.is_empty() {
+            if !session.inbox.is_empty() && before + 1 < IN_A_ROW {
+                self.in_a_row = before + 1;
+                self.turn.push_front(name);
+            } else if !session.inbox.is_empty() {
                 self.turn.push_back(name);
             }
             if let Some((number, frame)) = next {

@@ -85,6 +85,8 @@ impl<T> Queue<T> {
     ) {
         let in_a_row = self.pool.workers[&worker].pace.in_a_row();
         let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
+        // What is done before another worker would have woken up is not worth that.
+        let share = share.max(in_a_row / 4);
         let most = self.left_of_turn(session, kind, in_a_row).min(share).max(1);
         let begin = orders.len();
         while let given = orders.len() - begin
