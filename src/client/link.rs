@@ -137,6 +137,11 @@ impl Link {
         self.voices.iter().for_each(|voice| voice.announce());
     }
 
+    /// Has the lines say soon what there is to say.
+    pub(super) fn speak_soon(&self) {
+        self.voices.iter().for_each(|voice| voice.speak_soon());
+    }
+
     /// Says what there is to say over the lines, if that is little. The session must not be
     /// locked by the caller.
     pub(super) fn speak(&self) {

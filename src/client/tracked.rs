@@ -74,26 +74,42 @@ impl Tracked {
             return Some(self.step(output));
         }
         let link = self.link.clone();
-        let mut session = link.lock();
-        if !self.read.is_empty() {
-            session.read(self.number, self.read.drain(..));
-            link.announce();
+        let has_read = !self.read.is_empty();
+        let standing = self.wait(&link, until);
+        if has_read {
+            // Nobody waits to hear of it, if it has not been said by now.
+            link.speak_soon();
         }
+        match standing {
+            None => {
+                let output = self.outputs.pop_front()?;
+                Some(self.step(output))
+            }
+            Some(Standing::Open) => None,
+            Some(Standing::Complete(broken)) => Some(Step::Complete(broken)),
+            Some(Standing::Stopped) => Some(Step::Failed(stopped())),
+            Some(Standing::Gone) => {
+                let function = self.function.clone();
+                Some(Step::Failed(Error::Cancelled { function }))
+            }
+        }
+    }
+
+    /// Gives back what was read, and takes what there is to read, after waiting for it. Says how
+    /// it stands when there is nothing.
+    fn wait(&mut self, link: &Link, until: Option<Instant>) -> Option<Standing> {
+        let has_read = !self.read.is_empty();
+        let mut session = link.lock();
+        session.read(self.number, self.read.drain(..));
         let mut listens = true;
         loop {
             self.waits.looks();
             match session.take(self.number, self.at_once, &mut self.outputs) {
-                None => break,
                 Some(Standing::Open) => {}
-                Some(Standing::Complete(broken)) => return Some(Step::Complete(broken)),
-                Some(Standing::Stopped) => return Some(Step::Failed(stopped())),
-                Some(Standing::Gone) => {
-                    let function = self.function.clone();
-                    return Some(Step::Failed(Error::Cancelled { function }));
-                }
+                done => return done,
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                return None;
+                return Some(Standing::Open);
             }
             // Where others wait, too, whoever listened would have to leave it to them.
             if listens && session.has_one_job() {
@@ -103,15 +119,15 @@ impl Tracked {
                 continue;
             }
             listens = true;
+            if has_read {
+                link.announce();
+            }
             let outputs = &self.waits.outputs;
             match until {
                 None => outputs.wait(&mut session),
                 Some(until) => drop(outputs.wait_until(&mut session, until)),
             }
         }
-        drop(session);
-        let output = self.outputs.pop_front()?;
-        Some(self.step(output))
     }
 
     fn step(&mut self, mut output: Output) -> Step {

@@ -16,7 +16,7 @@ use super::batch::Batch;
 const SIZES: [usize; 3] = [512, 2 << 10, 4 << 10];
 
 /// How many of a size a thread keeps, and how many go from one to another at once.
-const OWN: usize = 64;
+const OWN: usize = 32;
 const SOME: usize = OWN / 2;
 
 /// How many of a size are kept for all threads.
