@@ -137,6 +137,14 @@ impl Link {
         self.voices.iter().for_each(|voice| voice.announce());
     }
 
+    /// Has the lines say what there is to say over which no results come.
+    pub(super) fn announce_beside(&self) {
+        let beside = self.voices.len() - 1;
+        self.voices[..beside]
+            .iter()
+            .for_each(|voice| voice.announce());
+    }
+
     /// Has the lines say soon what there is to say.
     pub(super) fn speak_soon(&self) {
         self.voices.iter().for_each(|voice| voice.speak_soon());
@@ -160,6 +168,11 @@ impl Link {
     pub(super) fn listen(&self, waits: &Waits, until: Option<Instant>) -> bool {
         let has_outputs = || waits.has_outputs.load(Ordering::SeqCst);
         self.last_voice().listen(until, has_outputs)
+    }
+
+    /// Has the threads of the lines hear what comes, though somebody has listened just now.
+    pub(super) fn leave_to_threads(&self) {
+        self.last_voice().leave();
     }
 
     /// Begins a job. `None` when the client has ended.

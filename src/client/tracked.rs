@@ -114,13 +114,20 @@ impl Tracked {
             // Where others wait, too, whoever listened would have to leave it to them.
             if listens && session.has_one_job() {
                 drop(session);
+                if has_read {
+                    link.announce_beside();
+                }
                 listens = link.listen(&self.waits, until);
                 session = link.lock();
+                if !session.has_one_job() {
+                    link.leave_to_threads();
+                }
                 continue;
             }
             listens = true;
-            if has_read {
-                link.announce();
+            match has_read {
+                true => link.announce(),
+                false => link.leave_to_threads(),
             }
             let outputs = &self.waits.outputs;
             match until {

@@ -11,8 +11,9 @@
 //!                     ▼                           (killed too many of them: GivenUp)
 //! ```
 //!
-//! Sessions take turns, of one task, or of some that take no time; within a session, tasks run in the order in which they came, as far as
-//! there are workers that have their functions. What comes back is the first to run again.
+//! Sessions take turns, of one task, or of some that take no time; within a session, tasks run in
+//! the order in which they came, as far as there are workers that have their functions. What comes
+//! back is the first to run again.
 //!
 //! A worker runs its tasks in the order in which it was given them, one at a time. So when it
 //! dies, it was the oldest one that ran, and that may be what killed it: it becomes a suspect,

@@ -11,7 +11,7 @@ use batch::{Batch, Located};
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
-use super::spare::{self, Buffer, Lent};
+use super::spare::{Buffer, Lent};
 use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
@@ -149,12 +149,8 @@ impl Frame {
             place: None,
             rare: None,
         };
-        let span = Span {
-            start: 0,
-            end: writer.out.len(),
-        };
         *own.bytes_mut() = writer.out;
-        own.fill(shared, Located { span, fields });
+        own.fill_one(shared, fields);
         Self::of(batch, 0)
     }
 
@@ -177,8 +173,12 @@ impl Frame {
     /// them.
     pub(crate) fn separate(&mut self) {
         if !self.batch().has_one() {
-            let bytes = spare::copy_of(self.as_bytes());
-            *self = Self::alone(bytes, self.shared().clone(), self.fields().clone());
+            let bytes = self.as_bytes();
+            let mut batch = pool::with_room(bytes.len() + HEADROOM);
+            let own = Arc::get_mut(&mut batch).expect("nobody else has it");
+            own.bytes_mut().extend_from_slice(bytes);
+            own.fill_one(self.shared().clone(), self.fields().clone());
+            *self = Self::of(batch, 0);
         }
     }
 

@@ -148,12 +148,13 @@ impl<'a> Path<'a> {
     }
 
     /// Where each step begins, its dot, and its end.
-    pub(super) fn places(&self) -> Box<[[usize; 3]]> {
+    pub(super) fn places(&self) -> Box<[[u32; 3]]> {
         let mut start = 0;
         let steps = self.text.split(' ').map(|step| {
             let end = start + step.len();
             let dot = start + step.find('.').unwrap_or(step.len());
-            [std::mem::replace(&mut start, end + 1), dot, end]
+            // What stands beside a payload is never so long that this would not fit.
+            [std::mem::replace(&mut start, end + 1), dot, end].map(|place| place as u32)
         });
         steps.collect()
     }

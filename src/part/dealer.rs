@@ -41,7 +41,8 @@ const LONG: Duration = Duration::from_secs(3_600);
 ///
 /// The party may share its state with other threads: when there is something to say, they ring
 /// by [`Voice::announce`], or [speak](Voice::speak) themselves. The thread never waits for
-/// anything but the socket and the bell, so that heartbeats are sent and read whatever else goes
+/// anything but the socket and the bell, or for the bell alone while somebody else
+/// [listens](Voice::listen), so that heartbeats are sent and read whatever else goes
 /// on.
 pub(crate) struct Dealer<P> {
     pub(crate) name: String,
@@ -115,6 +116,15 @@ impl<P: Party> Voice<P> {
         }
     }
 
+    /// Has the connection's thread hear what comes at once, though somebody has listened just now
+    /// who might be back.
+    pub(crate) fn leave(&self) {
+        let talk = self.talk.try_lock();
+        if talk.is_none_or(|talk| talk.as_ref().is_some_and(|talk| talk.is_deaf)) {
+            self.announce();
+        }
+    }
+
     /// Waits in the caller's thread until there is something to do, as `ready` says, or the
     /// time-out, and hears meanwhile what comes over the connection. That is sooner than by the
     /// connection's thread, which would have to wake up for it and to wake the caller. Whoever
@@ -142,6 +152,7 @@ impl<P: Party> Voice<P> {
                 talk.hear_beside()
             };
             let ears = match heard {
+                Heard::More if until.is_some_and(|until| Instant::now() >= until) => return true,
                 Heard::More => continue,
                 Heard::All(ears, is_enough) => {
                     if !is_enough {
@@ -160,9 +171,6 @@ impl<P: Party> Voice<P> {
             let is_due = || self.ear.has_news() || ready();
             let slept = self.ear.sleep(is_due, || {
                 let news = ears.wait(&self.ear, left)?;
-                if news.peers {
-                    self.announce();
-                }
                 if let Some(socket) = self
                     .talk
                     .lock()
@@ -170,6 +178,9 @@ impl<P: Party> Voice<P> {
                     .and_then(|talk| talk.socket.as_ref())
                 {
                     socket.note(news);
+                }
+                if news.peers {
+                    self.announce();
                 }
                 Ok(())
             });
@@ -223,6 +234,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 reader: FrameReader::default(),
                 until: now,
                 is_busy: false,
+                is_deaf: false,
                 failed: None,
             });
             let _ending = Ending(&voice);
@@ -263,6 +275,8 @@ struct Talk<P> {
     until: Instant,
     /// Whether another thread has heard something since then.
     is_busy: bool,
+    /// Whether its thread sleeps without hearing what comes: another listens, or did.
+    is_deaf: bool,
     /// What another thread has failed of: its thread ends of that.
     failed: Option<Error>,
 }
@@ -426,8 +440,8 @@ impl<P: Party> Dealing<'_, P> {
                 true => talk.line.deadline().min(now + NAP),
                 false => talk.line.deadline(),
             };
-            let is_heard = self.voice.is_heard.load(Ordering::SeqCst);
-            let socket = talk.socket.as_ref().filter(|_| !is_heard);
+            talk.is_deaf = self.voice.is_heard.load(Ordering::SeqCst);
+            let socket = talk.socket.as_ref().filter(|_| !talk.is_deaf);
             let (until, ears) = (talk.until, socket.map(Socket::ears));
             drop(talk);
             match next {

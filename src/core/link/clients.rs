@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of};
 use crate::core::custody::{Ledger, Outcome, Settled};
-use crate::message::link::{Outgoing, Position};
+use crate::message::link::{Outgoing, Position, SMALL};
 use crate::message::{Frame, number_under};
 
 /// How many messages a client may have open.
@@ -18,8 +18,7 @@ const LEAST_BYTES: u64 = 64 << 10;
 /// How many cancelled jobs of a client are remembered.
 const CANCELLED: usize = 1_024;
 
-/// How many messages of a client are taken in a row, while others wait: who gets what of them when
-/// is not decided here.
+/// How many small messages of a client are taken in a row, while others wait.
 const IN_A_ROW: usize = 16;
 
 /// Takes in what clients submit, in turn, and tells each of them what is done.
@@ -202,7 +201,8 @@ impl Clients {
                 session.inbox_bytes -= frame.weight() as u64;
             }
             let stream = session.stream;
-            if !session.inbox.is_empty() && before + 1 < IN_A_ROW {
+            let is_small = next.as_ref().is_some_and(|(_, frame)| frame.len() <= SMALL);
+            if !session.inbox.is_empty() && is_small && before + 1 < IN_A_ROW {
                 self.in_a_row = before + 1;
                 self.turn.push_front(name);
             } else if !session.inbox.is_empty() {

@@ -31,6 +31,8 @@ pub(crate) struct StepSession {
     /// What has come and was not taken on.
     arrived: VecDeque<(Frame, Ticket)>,
     arrived_bytes: u64,
+    /// How large messages are, about.
+    usual: u64,
     /// What is done, and not said yet.
     done: Vec<u64>,
     /// Outcomes that are not said yet.
@@ -62,6 +64,7 @@ impl StepSession {
             taker: Taker::default(),
             arrived: VecDeque::new(),
             arrived_bytes: 0,
+            usual: 0,
             done: Vec::new(),
             outcomes: Vec::new(),
             broken: false,
@@ -91,7 +94,10 @@ impl StepSession {
     /// and not so much that nothing else may come.
     pub(crate) fn is_patient(&self) -> bool {
         let open = self.taker.unsettled();
-        open >= MANY_OPEN && (open as u64) < self.credit.messages / 2
+        let bytes = open as u64 * self.usual;
+        open >= MANY_OPEN
+            && (open as u64) < self.credit.messages / 2
+            && bytes < self.credit.bytes / 2
     }
 
     /// How many messages are open: taken, and not done.
@@ -141,6 +147,7 @@ impl StepSession {
             Taken::New => {
                 let ticket = self.ledger.ticket(self.stream, number);
                 self.arrived_bytes += size;
+                self.usual = (7 * self.usual + size).div_ceil(8);
                 self.arrived.push_back((frame, ticket));
             }
             Taken::Double => {}

@@ -84,9 +84,13 @@ impl<T> Queue<T> {
         orders: &mut Vec<Order<T>>,
     ) {
         let in_a_row = self.pool.workers[&worker].pace.in_a_row();
-        let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
-        // What is done before another worker would have woken up is not worth that.
-        let share = share.max(in_a_row / 4);
+        let entry = &self.pool.kinds[&kind];
+        let share = self.sessions[session].waiting / entry.free().max(1);
+        // Where all have something to run, few more for each are not worth it.
+        let share = match entry.has_other_idle() {
+            true => share,
+            false => share.max(in_a_row / 4),
+        };
         let most = self.left_of_turn(session, kind, in_a_row).min(share).max(1);
         let begin = orders.len();
         while let given = orders.len() - begin

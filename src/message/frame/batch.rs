@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Fields;
 use super::shared::Shared;
-use crate::message::spare::{Buffer, Lent};
+use crate::message::spare::{self, Buffer, Lent};
 use crate::message::wire::Span;
 
 /// Some messages with the same texts. The memory is given back when none of them is left.
@@ -42,7 +42,7 @@ impl Batch {
     /// None yet, with room for so many bytes.
     pub(super) fn with_capacity(size: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(size).into(),
+            bytes: spare::with_capacity(size).into(),
             ..Self::default()
         }
     }
@@ -53,13 +53,26 @@ impl Batch {
         self.first = first;
     }
 
+    /// Has it be the message that all its bytes are.
+    pub(super) fn fill_one(&mut self, shared: Arc<Shared>, fields: Fields) {
+        let span = Span {
+            start: 0,
+            end: self.bytes.len(),
+        };
+        self.fill(shared, Located { span, fields });
+    }
+
     /// Has another message with the same texts be in it.
     pub(super) fn push(&mut self, other: Located) {
         self.others.push(other);
     }
 
-    /// Forgets the messages. Gives the room for others, if that is its own.
+    /// Forgets the messages. Gives the room for others, if that is its own, and nothing else of
+    /// them takes much.
     pub(super) fn clear(&mut self) -> Option<usize> {
+        if self.shared.weight() > 0 {
+            return None;
+        }
         self.others.clear();
         self.first.fields.rare = None;
         let bytes = self.bytes.as_own()?;

@@ -26,7 +26,7 @@ pub(super) struct Shared {
     /// How much of the client is the id of its session.
     pub(super) session: usize,
     /// The steps of the function, if it is a path: where each begins, its dot, and its end.
-    pub(super) steps: Option<Box<[[usize; 3]]>>,
+    pub(super) steps: Option<Box<[[u32; 3]]>>,
 }
 
 impl PartialEq for Shared {
@@ -100,7 +100,7 @@ impl Shared {
             [only] => only,
             steps => steps.get(usize::try_from(stage).ok()?)?,
         };
-        let [start, dot, end] = *places;
+        let [start, dot, end] = places.map(|place| place as usize);
         Some(Step {
             server: &self.function[start..dot],
             function: &self.function[dot + 1..end],
@@ -111,7 +111,8 @@ impl Shared {
     pub(super) fn weight(&self) -> usize {
         match self.bytes.len() {
             ..=LONGEST => 0,
-            long => 2 * long,
+            // They stand here twice, and each step of a path takes some.
+            long => 5 * long,
         }
     }
 }
@@ -184,7 +185,12 @@ impl FrameReader {
         sizes: &[usize],
         frames: &mut Vec<Frame>,
     ) -> Result<(usize, usize)> {
-        let mut batch = pool::with_room(room_for(sizes));
+        let first = sizes.first().copied().unwrap_or_default();
+        let Some(message) = bytes.get(..first) else {
+            return malformed("its messages are too short");
+        };
+        let mut first = Some(self.locate(message)?);
+        let mut batch = pool::with_room(self.room_for(bytes, sizes));
         let own = Arc::get_mut(&mut batch).expect("nobody else has it");
         let mut at = 0;
         let mut count = 0;
@@ -195,7 +201,10 @@ impl FrameReader {
             if count > 0 && at + size + HEADROOM > TOGETHER {
                 break;
             }
-            let fields = self.locate(message)?;
+            let fields = match first.take() {
+                Some(fields) => fields,
+                None => self.locate(message)?,
+            };
             if count > 0 && !Arc::ptr_eq(&own.shared, &self.last) {
                 break;
             }
@@ -214,6 +223,21 @@ impl FrameReader {
         frames.extend((1..count).map(|place| Frame::of(batch.clone(), place - 1)));
         frames.push(Frame::of(batch, count - 1));
         Ok((count, at))
+    }
+
+    /// How much room those take that are kept together: the first ones of these messages, as far
+    /// as they have the texts of the first, which has been located.
+    fn room_for(&self, bytes: &[u8], sizes: &[usize]) -> usize {
+        let mut at = 0;
+        for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
+            let begins = |rest: &[u8]| rest.starts_with(&self.last.bytes);
+            let is_like = bytes.get(at..).is_some_and(begins);
+            if count > 0 && (at + size + HEADROOM > TOGETHER || !is_like) {
+                break;
+            }
+            at += size;
+        }
+        at + HEADROOM
     }
 
     /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
@@ -314,19 +338,6 @@ impl FrameReader {
         }
         Ok(())
     }
-}
-
-/// How much room the first ones of messages of these sizes take that are kept together.
-fn room_for(sizes: &[usize]) -> usize {
-    let mut room = 0;
-    for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
-        match count {
-            0 => room = size + HEADROOM,
-            _ if room + size > TOGETHER => break,
-            _ => room += size,
-        }
-    }
-    room
 }
 
 /// Where the texts and the stage end that come first.
