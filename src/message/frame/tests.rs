@@ -275,3 +275,27 @@ fn the_step_of_a_frame_is_that_of_its_path() {
         }
     }
 }
+
+#[test]
+fn messages_of_mixed_jobs_take_little_more_room_than_they_are_long() {
+    let message = message();
+    let other = PalmMessage {
+        client: "another".into(),
+        ..message.clone()
+    };
+    let all: Vec<_> = (0..200).map(|at| [&message, &other][at % 2]).collect();
+    let bytes: Vec<_> = all.iter().map(|message| message.encode_frame()).collect();
+    let sizes: Vec<_> = bytes.iter().map(Vec::len).collect();
+    let mut frames = Vec::new();
+    let mut reader = FrameReader::default();
+    let limit = 1 << 20;
+    reader
+        .take_in_all(&bytes.concat(), &sizes, limit, "here", &mut frames)
+        .unwrap();
+    assert_eq!(frames.len(), all.len());
+    let room: usize = frames
+        .into_iter()
+        .map(|frame| frame.into_bytes().capacity())
+        .sum();
+    assert!(room <= 2 * sizes.iter().sum::<usize>(), "{room}");
+}

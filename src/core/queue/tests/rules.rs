@@ -47,6 +47,28 @@ fn tasks_that_take_no_time_run_some_in_a_row_and_others_one_by_one() {
 }
 
 #[test]
+fn what_comes_after_tasks_that_take_no_time_is_spread_over_idle_workers() {
+    let mut world = World::new();
+    world.join(0..4);
+    (0..4_000).for_each(|item| _ = world.push("session", item));
+    loop {
+        world.assign();
+        let busy: Vec<_> = (0..4).filter(|id| !world.held(*id).is_empty()).collect();
+        if busy.is_empty() {
+            break;
+        }
+        for worker in busy {
+            world.finish(worker, Duration::from_micros(1));
+        }
+    }
+    // They may take long: nothing tells.
+    (0..8).for_each(|item| _ = world.push_for("session", "other", item));
+    world.assign();
+    let held: Vec<_> = (0..4).map(|worker| world.held(worker).len()).collect();
+    assert_eq!(held, [2; 4]);
+}
+
+#[test]
 fn the_tasks_of_a_session_run_in_order_whatever_their_functions() {
     let mut world = World::new();
     for item in 0..100 {
