@@ -279,9 +279,12 @@ impl<T> Queue<T> {
             return None;
         }
         self.take_from_worker(id, now);
+        let ran = ran.into();
+        let function = self.tasks[id].function;
+        self.functions[function].time.note_time(ran.time);
         let entry = self.pool.worker(worker);
         entry.finished += 1;
-        entry.pace.note(ran.into(), &self.settings);
+        entry.pace.note(ran, &self.settings);
         let recall = entry.recall.as_ref();
         if recall.is_some_and(|recall| recall.ids.is_empty()) {
             self.close_recall(worker, now);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{Given, Order, Queue, SessionId, TaskId, WorkerId};
+use super::{Given, Order, Queue, Task, TaskId, WorkerId};
 
 impl<T> Queue<T> {
     /// Gives the orders that follow from what was told and from the time. `may_run` says
@@ -52,7 +52,7 @@ impl<T> Queue<T> {
             if !may_run(self.sessions.name(session)) {
                 self.stop(session);
             } else if self.has_room(worker, self.tasks[id].size, now) {
-                self.give_some(session, kind, worker, now, orders);
+                self.give_some(id, kind, worker, now, orders);
             } else {
                 self.pool.worker(worker).full = true;
                 self.pool.refresh(worker);
@@ -73,39 +73,37 @@ impl<T> Queue<T> {
                 && elapsed <= self.settings.ahead)
     }
 
-    /// Gives a worker that has room what is next of a session: one task, or several that take no
-    /// time, but not what other free workers would go without.
+    /// Gives a worker a task, and those after it of the same session if they take no time: as many
+    /// as other free workers would not go without, or as few as they need not wake up for.
     fn give_some(
         &mut self,
-        session: SessionId,
+        id: TaskId,
         kind: KindId,
         worker: WorkerId,
         now: Instant,
         orders: &mut Vec<Order<T>>,
     ) {
+        let Task {
+            session, function, ..
+        } = self.tasks[id];
         let in_a_row = self.pool.workers[&worker].pace.in_a_row();
-        let entry = &self.pool.kinds[&kind];
-        let share = self.sessions[session].waiting / entry.free().max(1);
-        // Where all have something to run, few more for each are not worth it.
-        let share = match entry.has_other_idle() {
-            true => share,
-            false => share.max(in_a_row / 4),
-        };
-        let most = self.left_of_turn(session, kind, in_a_row).min(share).max(1);
+        let most = self.left_of_turn(session, kind, in_a_row);
+        let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
+        let few = in_a_row.min(self.functions[function].time.in_a_row()) / 4;
         let begin = orders.len();
+        self.give(id, worker, now, orders);
         while let given = orders.len() - begin
             && given < most
             && let Some(id) = self.sessions[session].oldest_for(&self.pool.kinds[&kind])
-            && (given == 0 || self.takes_another(worker, self.tasks[id].size, now))
+            && let next = &self.tasks[id]
+            && (given < share || given < few && next.function == function)
+            && self.pool.workers[&worker].has_place()
+            && self.has_room(worker, next.size, now)
         {
             self.give(id, worker, now, orders);
         }
         self.settle(worker, &orders[begin..], now);
         self.rotate(session, kind, orders.len() - begin, in_a_row);
-    }
-
-    fn takes_another(&self, worker: WorkerId, size: usize, now: Instant) -> bool {
-        self.pool.workers[&worker].has_place() && self.has_room(worker, size, now)
     }
 
     /// Gives a task; `settle` is to be called after that.

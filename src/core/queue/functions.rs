@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::pace::Average;
 use super::pool::{Kind, KindId};
 use super::{FunctionId, Queue, SessionId, TaskId};
 use crate::time::after;
@@ -16,6 +17,8 @@ pub(super) struct Function {
     pub(super) kinds: Arc<[KindId]>,
     /// The sessions with such tasks waiting.
     pub(super) sessions: BTreeSet<SessionId>,
+    /// How long it runs.
+    pub(super) time: Average,
     /// Since when there are workers, but none has it.
     unknown: Option<Instant>,
     /// When to end what waits for it, or to look at it again.
@@ -30,6 +33,7 @@ impl<T> Queue<T> {
             users: 0,
             kinds: pool.any().into_iter().collect(),
             sessions: BTreeSet::new(),
+            time: Average::default(),
             unknown: None,
             end: None,
         });

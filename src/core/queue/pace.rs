@@ -81,17 +81,13 @@ impl Pace {
     /// How many tasks of one session are given in a row while others wait: what comes of them
     /// goes back together, which costs less than one by one. Not more than are done in no time.
     pub(super) fn in_a_row(&self) -> usize {
-        if self.time.mean.is_none() {
-            return 1;
-        }
-        let done = nanos(NO_TIME) / self.time.rather();
-        usize::try_from(done).map_or(IN_A_ROW, |done| done.clamp(1, IN_A_ROW))
+        self.time.in_a_row()
     }
 
     /// A task was finished. The credit falls at once, and grows in steps: so one short task
     /// among long ones is no reason to give it hundreds.
     pub(super) fn note(&mut self, ran: Ran, settings: &Settings) {
-        self.time.note(nanos(ran.time.min(LONGEST)));
+        self.time.note_time(ran.time);
         self.made.note(ran.bytes as u64);
         if self.fixed.is_some() {
             return;
@@ -122,7 +118,7 @@ impl Pace {
 /// What something is on average, and how far from that it is on average: who runs now short, now
 /// long tasks gets as few as if all were rather long.
 #[derive(Debug, Default)]
-struct Average {
+pub(super) struct Average {
     mean: Option<u64>,
     deviation: u64,
 }
@@ -133,6 +129,20 @@ impl Average {
         let smooth = |old: u64, new: u64| (old * (MEMORY - 1) + new) / MEMORY;
         self.deviation = smooth(self.deviation, mean.abs_diff(new));
         self.mean = Some(smooth(mean, new));
+    }
+
+    /// The same, of a time.
+    pub(super) fn note_time(&mut self, time: Duration) {
+        self.note(nanos(time.min(LONGEST)));
+    }
+
+    /// How many are done in no time, if this is how long each takes.
+    pub(super) fn in_a_row(&self) -> usize {
+        if self.mean.is_none() {
+            return 1;
+        }
+        let done = nanos(NO_TIME) / self.rather();
+        usize::try_from(done).map_or(IN_A_ROW, |done| done.clamp(1, IN_A_ROW))
     }
 
     /// What one has to reckon with, at least 1.

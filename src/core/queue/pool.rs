@@ -85,12 +85,6 @@ impl Kind {
         !self.free.is_empty()
     }
 
-    /// Whether the idlest of its workers is not the only one that holds nothing.
-    pub(super) fn has_other_idle(&self) -> bool {
-        let other = self.free.iter().nth(1);
-        other.is_some_and(|(given, ..)| *given == 0)
-    }
-
     /// How many of its workers have room.
     pub(super) fn free(&self) -> usize {
         self.free.len()
