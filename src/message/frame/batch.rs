@@ -1,6 +1,6 @@
 //! Messages that stand in memory together.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::Fields;
 use super::shared::Shared;
@@ -24,6 +24,8 @@ pub(super) struct Located {
     pub(super) fields: Fields,
 }
 
+static NO_TEXTS: LazyLock<Arc<Shared>> = LazyLock::new(Arc::default);
+
 impl Batch {
     /// A message by itself.
     pub(super) fn of_one(bytes: Buffer, shared: Arc<Shared>, fields: Fields) -> Self {
@@ -43,7 +45,9 @@ impl Batch {
     pub(super) fn with_capacity(size: usize) -> Self {
         Self {
             bytes: spare::with_capacity(size).into(),
-            ..Self::default()
+            shared: NO_TEXTS.clone(),
+            first: Located::default(),
+            others: Vec::new(),
         }
     }
 
