@@ -117,8 +117,8 @@ impl Frame {
     }
 
     /// A message that stands in memory by itself.
-    fn alone(bytes: impl Into<Buffer>, shared: Arc<Shared>, fields: Fields) -> Self {
-        Self::of(Arc::new(Batch::of_one(bytes.into(), shared, fields)), 0)
+    fn alone(bytes: Buffer, shared: Arc<Shared>, fields: Fields) -> Self {
+        Self::of(Arc::new(Batch::of_one(bytes, shared, fields)), 0)
     }
 
     fn of(batch: Arc<Batch>, place: usize) -> Self {

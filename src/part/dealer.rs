@@ -200,12 +200,7 @@ struct Listening<'a, P: Party>(&'a Voice<P>);
 impl<P: Party> Drop for Listening<'_, P> {
     fn drop(&mut self) {
         self.0.is_heard.store(false, Ordering::SeqCst);
-        let talk = self.0.talk.lock();
-        let is_soon = talk.as_ref().is_some_and(Talk::is_soon);
-        drop(talk);
-        if !is_soon {
-            self.0.announce();
-        }
+        self.0.speak_soon();
     }
 }
 
@@ -373,29 +368,27 @@ impl<P: Party> Talk<P> {
         Ok(something)
     }
 
-    /// A turn of a thread that is not the connection's. Whether that need not wake up: it does
-    /// for whatever is not to be done here.
+    /// A turn of a thread that is not the connection's. What that has to see to is not done here.
+    fn turn_beside(&mut self) -> Next {
+        self.turn(BESIDE, false).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            Next::Reopen
+        })
+    }
+
+    /// A turn of a thread that has said something. Whether the connection's need not wake up: it
+    /// does for whatever is not to be done here.
     fn speak_beside(&mut self) -> bool {
-        match self.turn(BESIDE, false) {
-            Ok(Next::Wait { .. }) => self.until <= self.line.deadline(),
-            Ok(Next::Read | Next::Reopen) => false,
-            Err(error) => {
-                self.failed = Some(error);
-                false
-            }
-        }
+        let next = self.turn_beside();
+        matches!(next, Next::Wait { .. }) && self.until <= self.line.deadline()
     }
 
     /// A turn of a thread that listens.
     fn hear_beside(&mut self) -> Heard {
-        let heard = match self.turn(BESIDE, false) {
-            Ok(Next::Read) => return Heard::More,
-            Ok(Next::Wait { heard }) => heard,
-            Ok(Next::Reopen) => return Heard::Nothing,
-            Err(error) => {
-                self.failed = Some(error);
-                return Heard::Nothing;
-            }
+        let heard = match self.turn_beside() {
+            Next::Read => return Heard::More,
+            Next::Wait { heard } => heard,
+            Next::Reopen => return Heard::Nothing,
         };
         self.is_busy |= heard;
         let is_enough = self.until <= self.line.deadline() && (!heard || self.is_soon());

@@ -29,22 +29,19 @@ static NO_TEXTS: LazyLock<Arc<Shared>> = LazyLock::new(Arc::default);
 impl Batch {
     /// A message by itself.
     pub(super) fn of_one(bytes: Buffer, shared: Arc<Shared>, fields: Fields) -> Self {
-        let span = Span {
-            start: 0,
-            end: bytes.len(),
-        };
-        Self {
-            bytes,
-            shared,
-            first: Located { span, fields },
-            others: Vec::new(),
-        }
+        let mut batch = Self::of(bytes);
+        batch.fill_one(shared, fields);
+        batch
     }
 
     /// None yet, with room for so many bytes.
     pub(super) fn with_capacity(size: usize) -> Self {
+        Self::of(spare::with_capacity(size).into())
+    }
+
+    fn of(bytes: Buffer) -> Self {
         Self {
-            bytes: spare::with_capacity(size).into(),
+            bytes,
             shared: NO_TEXTS.clone(),
             first: Located::default(),
             others: Vec::new(),

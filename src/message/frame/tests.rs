@@ -147,15 +147,19 @@ fn a_message_over_the_limit_has_a_failure_that_is_small() {
 }
 
 /// Messages that come together, as one reader and each by its own reader reads them.
+fn of_another_client() -> PalmMessage {
+    PalmMessage {
+        client: "another".into(),
+        ..message()
+    }
+}
+
 #[test]
 fn what_a_reader_remembers_changes_nothing() {
     let message = message();
     let mut later = message.clone();
     later.stage = 4;
-    let other = PalmMessage {
-        client: "another".into(),
-        ..message.clone()
-    };
+    let other = of_another_client();
     let longer = PalmMessage {
         function: "server.foo next.bar".into(),
         ..message.clone()
@@ -202,10 +206,7 @@ fn what_a_reader_remembers_changes_nothing() {
 #[test]
 fn messages_that_come_together_are_what_each_would_be_alone() {
     let message = message();
-    let other = PalmMessage {
-        client: "another".into(),
-        ..message.clone()
-    };
+    let other = of_another_client();
     let long = PalmMessage {
         payload: vec![1; 5_000],
         ..message.clone()
@@ -279,10 +280,7 @@ fn the_step_of_a_frame_is_that_of_its_path() {
 #[test]
 fn messages_of_mixed_jobs_take_little_more_room_than_they_are_long() {
     let message = message();
-    let other = PalmMessage {
-        client: "another".into(),
-        ..message.clone()
-    };
+    let other = of_another_client();
     let all: Vec<_> = (0..200).map(|at| [&message, &other][at % 2]).collect();
     let bytes: Vec<_> = all.iter().map(|message| message.encode_frame()).collect();
     let sizes: Vec<_> = bytes.iter().map(Vec::len).collect();
