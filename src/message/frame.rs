@@ -135,22 +135,22 @@ impl Frame {
 
     fn build(shared: Arc<Shared>, stage: i64, cache: &[u8], payload: &[u8]) -> Self {
         let content = shared.bytes.len() + cache.len() + payload.len();
-        let mut batch = pool::with_room(content + 2 * HEADROOM);
-        let own = Arc::get_mut(&mut batch).expect("nobody else has it");
-        let mut writer = Writer::append_to(std::mem::take(own.bytes_mut()));
-        writer.out.extend_from_slice(&shared.bytes);
-        if stage != shared.stage {
-            write_stage(&mut writer, stage);
-        }
-        let fields = Fields {
-            stage,
-            cache: writer.bytes(CACHE, cache),
-            payload: writer.bytes(PAYLOAD, payload),
-            place: None,
-            rare: None,
-        };
-        *own.bytes_mut() = writer.out;
-        own.fill_one(shared, fields);
+        let (batch, ()) = pool::filled(content + 2 * HEADROOM, |batch| {
+            let mut writer = Writer::append_to(std::mem::take(batch.bytes_mut()));
+            writer.out.extend_from_slice(&shared.bytes);
+            if stage != shared.stage {
+                write_stage(&mut writer, stage);
+            }
+            let fields = Fields {
+                stage,
+                cache: writer.bytes(CACHE, cache),
+                payload: writer.bytes(PAYLOAD, payload),
+                place: None,
+                rare: None,
+            };
+            *batch.bytes_mut() = writer.out;
+            batch.fill_one(shared, fields);
+        });
         Self::of(batch, 0)
     }
 
@@ -173,11 +173,10 @@ impl Frame {
     /// them.
     pub(crate) fn separate(&mut self) {
         if !self.batch().has_one() {
-            let bytes = self.as_bytes();
-            let mut batch = pool::with_room(bytes.len() + HEADROOM);
-            let own = Arc::get_mut(&mut batch).expect("nobody else has it");
-            own.bytes_mut().extend_from_slice(bytes);
-            own.fill_one(self.shared().clone(), self.fields().clone());
+            let (batch, ()) = pool::filled(self.len() + HEADROOM, |batch| {
+                batch.bytes_mut().extend_from_slice(self.as_bytes());
+                batch.fill_one(self.shared().clone(), self.fields().clone());
+            });
             *self = Self::of(batch, 0);
         }
     }

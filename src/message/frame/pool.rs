@@ -30,8 +30,15 @@ thread_local! {
     static OWN_SPARE: RefCell<[Spare; 3]> = const { RefCell::new([const { Vec::new() }; 3]) };
 }
 
+/// What `fill` makes of an empty batch with room for so many bytes, and what it gives.
+pub(super) fn filled<R>(size: usize, fill: impl FnOnce(&mut Batch) -> R) -> (Arc<Batch>, R) {
+    let mut batch = with_room(size);
+    let result = fill(Arc::get_mut(&mut batch).expect("nobody else has it"));
+    (batch, result)
+}
+
 /// Memory that nobody else has, with an empty buffer that has room for so many bytes.
-pub(super) fn with_room(size: usize) -> Arc<Batch> {
+fn with_room(size: usize) -> Arc<Batch> {
     let class = SIZES.iter().position(|most| size <= *most);
     let spare = class.and_then(|class| {
         let own = |own: &RefCell<[Spare; 3]>| take(&mut own.borrow_mut()[class], &FOR_ALL[class]);

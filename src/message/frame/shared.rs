@@ -117,6 +117,7 @@ impl Shared {
     }
 }
 
+const TOO_SHORT: &str = "its messages are too short";
 const TOO_LONG: &str = "its fields beside the payload are too long";
 
 /// How many texts a reader remembers, and how long they may be, in bytes.
@@ -185,59 +186,55 @@ impl FrameReader {
         sizes: &[usize],
         frames: &mut Vec<Frame>,
     ) -> Result<(usize, usize)> {
-        let first = sizes.first().copied().unwrap_or_default();
-        let Some(message) = bytes.get(..first) else {
-            return malformed("its messages are too short");
+        let Some(first) = sizes.first().and_then(|size| bytes.get(..*size)) else {
+            return malformed(TOO_SHORT);
         };
-        let mut first = Some(self.locate(message)?);
-        let mut batch = pool::with_room(self.room_for(bytes, sizes));
-        let own = Arc::get_mut(&mut batch).expect("nobody else has it");
-        let mut at = 0;
-        let mut count = 0;
-        for size in sizes.iter().take(MOST_TOGETHER) {
-            let Some(message) = bytes.get(at..at + size) else {
-                return malformed("its messages are too short");
-            };
-            if count > 0 && at + size + HEADROOM > TOGETHER {
-                break;
+        let mut first = Some(self.locate(first)?);
+        let (most, room) = self.together(bytes, sizes);
+        let (mut at, mut count) = (0, 0);
+        let (batch, filled) = pool::filled(room + HEADROOM, |batch| {
+            for size in &sizes[..most] {
+                let span = Span {
+                    start: at,
+                    end: at + size,
+                };
+                let Some(message) = bytes.get(span.range()) else {
+                    return malformed(TOO_SHORT);
+                };
+                let fields = match first.take() {
+                    Some(fields) => fields,
+                    None => self.locate(message)?,
+                };
+                match count {
+                    0 => batch.fill(self.last.clone(), Located { span, fields }),
+                    _ if !Arc::ptr_eq(&batch.shared, &self.last) => break,
+                    _ => batch.push(Located { span, fields }),
+                }
+                at += size;
+                count += 1;
             }
-            let fields = match first.take() {
-                Some(fields) => fields,
-                None => self.locate(message)?,
-            };
-            if count > 0 && !Arc::ptr_eq(&own.shared, &self.last) {
-                break;
-            }
-            let span = Span {
-                start: at,
-                end: at + size,
-            };
-            match count {
-                0 => own.fill(self.last.clone(), Located { span, fields }),
-                _ => own.push(Located { span, fields }),
-            }
-            at += size;
-            count += 1;
-        }
-        own.bytes_mut().extend_from_slice(&bytes[..at]);
+            batch.bytes_mut().extend_from_slice(&bytes[..at]);
+            Ok(())
+        });
+        filled?;
         frames.extend((1..count).map(|place| Frame::of(batch.clone(), place - 1)));
         frames.push(Frame::of(batch, count - 1));
         Ok((count, at))
     }
 
-    /// How much room those take that are kept together: the first ones of these messages, as far
-    /// as they have the texts of the first, which has been located.
-    fn room_for(&self, bytes: &[u8], sizes: &[usize]) -> usize {
-        let mut at = 0;
+    /// How many of these messages are to be kept together, and their length: the first ones, as
+    /// far as they begin with the texts of the first, which has been located.
+    fn together(&self, bytes: &[u8], sizes: &[usize]) -> (usize, usize) {
+        let mut length = 0;
         for (count, size) in sizes.iter().take(MOST_TOGETHER).enumerate() {
             let begins = |rest: &[u8]| rest.starts_with(&self.last.bytes);
-            let is_like = bytes.get(at..).is_some_and(begins);
-            if count > 0 && (at + size + HEADROOM > TOGETHER || !is_like) {
-                break;
+            let is_like = bytes.get(length..).is_some_and(begins);
+            if count > 0 && (length + size + HEADROOM > TOGETHER || !is_like) {
+                return (count, length);
             }
-            at += size;
+            length += size;
         }
-        at + HEADROOM
+        (sizes.len().min(MOST_TOGETHER), length)
     }
 
     /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
