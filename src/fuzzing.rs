@@ -26,7 +26,7 @@ pub fn link_message(bytes: &[u8]) {
         let had: usize = whole.iter().skip(1).map(|part| part.len()).sum();
         assert_eq!(said, had, "something was made up or left out");
         let sizes = messages.sizes.clone();
-        if let Ok(frames) = messages.take_in(&mut FrameReader::default(), usize::MAX, "fuzz") {
+        if let Ok(frames) = messages.take_in(&mut FrameReader::of_link(), usize::MAX, "fuzz") {
             let lengths: Vec<usize> = frames.iter().map(Frame::len).collect();
             assert_eq!(lengths, sizes);
         }

@@ -4,12 +4,13 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::core::complaints::Complaints;
+use crate::core::link::Parts;
 use crate::error::{BoxError, Result, shown};
 use crate::message::{Failure, FailureKind, Frame};
 
@@ -37,6 +38,10 @@ pub trait Cache: Send + Sync {
 /// One call of a function: the message, and where it is run.
 pub struct Call<'a> {
     frame: &'a Frame,
+    /// Which of its messages it is, if it is a bundle.
+    at: usize,
+    /// That by itself, once somebody wants more of it than its payload.
+    alone: OnceLock<Frame>,
     component: &'a str,
     cache: &'a dyn Cache,
 }
@@ -44,8 +49,15 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call of a function with this message in this component. A handler can be tested with it.
     pub fn new(frame: &'a Frame, component: &'a str, cache: &'a dyn Cache) -> Self {
+        Self::of_bundle(frame, 0, component, cache)
+    }
+
+    /// A call with the message at this place of a bundle.
+    fn of_bundle(frame: &'a Frame, at: usize, component: &'a str, cache: &'a dyn Cache) -> Self {
         Self {
             frame,
+            at,
+            alone: OnceLock::new(),
             component,
             cache,
         }
@@ -53,7 +65,7 @@ impl<'a> Call<'a> {
 
     /// The data.
     pub fn payload(&self) -> &'a [u8] {
-        self.frame.payload()
+        self.frame.payload_at(self.at)
     }
 
     /// Name of the server or worker that runs the function.
@@ -69,8 +81,11 @@ impl<'a> Call<'a> {
 
     /// The message, with its other fields: the client, the stream, the steps, the stage, the
     /// cache key.
-    pub fn message(&self) -> &'a Frame {
-        self.frame
+    pub fn message(&self) -> &Frame {
+        match self.frame.count() {
+            1 => self.frame,
+            _ => self.alone.get_or_init(|| self.frame.single(self.at)),
+        }
     }
 }
 
@@ -78,7 +93,7 @@ impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("component", &self.component)
-            .field("message", self.frame)
+            .field("message", self.message())
             .finish_non_exhaustive()
     }
 }
@@ -273,6 +288,24 @@ macro_rules! function_settings {
     };
 }
 
+/// What has come of a message.
+pub(crate) enum Ran {
+    /// One result, with this payload: that is the rule.
+    One(Vec<u8>),
+    /// Anything else.
+    Other(Vec<Frame>),
+}
+
+impl Ran {
+    /// Notes it as what has come of the next message of a bundle.
+    pub(crate) fn note(self, parts: &mut Parts) {
+        match self {
+            Self::One(payload) => parts.one(&payload, Instant::now()),
+            Self::Other(results) => parts.other(results, Instant::now()),
+        }
+    }
+}
+
 /// Runs the step that a message asks for, and gives each result to `emit`.
 ///
 /// Nothing that a message or a handler does gets past this: every error, and every panic, is
@@ -300,7 +333,38 @@ impl Runner {
             }
             return;
         }
-        let reply = self.reply(frame).and_then(|reply| self.check_size(reply));
+        let handler = self.handler_of(frame);
+        let reply = handler.and_then(|handler| self.call(handler, frame, 0));
+        self.emit(frame, reply, emit);
+    }
+
+    /// Runs the step that the messages of a bundle ask for on one after another, as long as `each`
+    /// wants more: it is told what has come of each.
+    pub(crate) fn run_each(&self, bundle: &Frame, each: &mut dyn FnMut(Ran) -> bool) {
+        let handler = self.handler_of(bundle);
+        for at in 0..bundle.count() {
+            let reply = match &handler {
+                Ok(handler) => self.call(*handler, bundle, at),
+                Err(failure) => Err(failure.clone()),
+            };
+            let ran = match reply {
+                Ok(Reply::One(payload)) => Ran::One(payload),
+                reply => {
+                    let mut results = Vec::new();
+                    self.emit(&bundle.single(at), reply, &mut |result| {
+                        results.push(result)
+                    });
+                    Ran::Other(results)
+                }
+            };
+            if !each(ran) {
+                return;
+            }
+        }
+    }
+
+    /// Gives what has come of a message to `emit`.
+    fn emit(&self, frame: &Frame, reply: Result<Reply, Failure>, emit: &mut dyn FnMut(Frame)) {
         match reply {
             Ok(Reply::None) => {}
             Ok(Reply::One(payload)) => emit(frame.with_payload(&payload)),
@@ -335,7 +399,8 @@ impl Runner {
         }
     }
 
-    fn reply(&self, frame: &Frame) -> Result<Reply, Failure> {
+    /// The function that a message asks for.
+    fn handler_of(&self, frame: &Frame) -> Result<&dyn Handler, Failure> {
         let step = frame
             .step()
             .map_err(|error| Failure::new(FailureKind::BadPath, error.to_string()))?;
@@ -349,13 +414,18 @@ impl Runner {
             let cause = format!("'{}' has no function '{function}'", self.component);
             return Err(Failure::new(FailureKind::UnknownFunction, cause));
         };
-        let call = Call::new(frame, &self.component, &*self.cache);
+        Ok(handler)
+    }
+
+    /// Calls a function with the message at this place of a bundle.
+    fn call(&self, handler: &dyn Handler, frame: &Frame, at: usize) -> Result<Reply, Failure> {
+        let call = Call::of_bundle(frame, at, &self.component, &*self.cache);
         let failed = |what: String| {
             let cause = format!("{what} (at '{}')", self.component);
             Failure::new(FailureKind::Function, cause)
         };
         match catch_unwind(AssertUnwindSafe(|| handler.call(&call))) {
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(reply)) => self.check_size(reply),
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(panic) => Err(failed(format!("it panicked: {}", panic_text(&*panic)))),
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::calls::{CallState, Calls, Event};
-use super::feeder::Submit;
+use super::feeder::{Form, Submit};
 use super::job::{Piece, Step, stopped};
 use super::pusher::{Handed, Pusher};
 use crate::core::link::client::What;
@@ -71,7 +71,7 @@ impl Counted {
                     None => Step::Output(Piece {
                         message: None,
                         position: Vec::new(),
-                        what: What::Frame(frame),
+                        what: What::Frame(frame, 0),
                     }),
                 }
             }
@@ -118,7 +118,8 @@ impl Submit for Sender {
         self.state.awaits_input();
     }
 
-    fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
+    fn submit(&mut self, form: &Form, payload: &[u8]) -> Result<()> {
+        let (frame, size) = (form.frame(payload)?, payload.len());
         let room = self.state.acquire(size);
         if !room || self.send(frame, None) != Handed::Over {
             // Not an end like that of the payloads: a job that is cut short must not look whole.

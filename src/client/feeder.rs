@@ -25,13 +25,23 @@ impl Form {
 
     /// The message with this payload.
     pub(super) fn frame(&self, payload: &[u8]) -> Result<Frame> {
+        self.check(payload)?;
+        Ok(self.empty.another(&self.cache, payload))
+    }
+
+    fn check(&self, payload: &[u8]) -> Result<()> {
         if payload.len() > self.max_message {
             return Err(Error::TooLarge {
                 size: payload.len(),
                 limit: self.max_message,
             });
         }
-        Ok(self.empty.another(&self.cache, payload))
+        Ok(())
+    }
+
+    /// What is the same in all of them.
+    pub(super) fn in_common(&self) -> Frame {
+        self.empty.another(&self.cache, b"")
     }
 
     /// The mark at the end of the job, after so many messages.
@@ -46,11 +56,11 @@ impl Form {
 pub(super) trait Submit {
     /// The next payload is being waited for: so that long, nothing is late.
     fn awaits_input(&self);
-    /// Sends a message when the window has room for it, which `size` bytes of payload take.
+    /// Sends a message with this payload when the window has room for it.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the job is over.
-    fn submit(&mut self, frame: Frame, size: usize) -> Result<()>;
+    /// [`Error::Stopped`] when the job is over, [`Error::TooLarge`].
+    fn submit(&mut self, form: &Form, payload: &[u8]) -> Result<()>;
     /// Sends the mark at the end of the job, if there is still anybody who could.
     fn submit_mark(&mut self, frame: Frame);
     /// Whether a job ends by what becomes of its messages, and not by a count.
@@ -101,7 +111,8 @@ fn feed_all<P: AsRef<[u8]>>(
             return Ok(());
         };
         let payload = payload.as_ref();
-        to.submit(form.frame(payload)?, payload.len())?;
+        form.check(payload)?;
+        to.submit(form, payload)?;
         *sent += 1;
     }
 }

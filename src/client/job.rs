@@ -297,9 +297,9 @@ impl Piece {
     fn into_result(self, function: &str) -> JobResult {
         let payload = match self.what {
             What::Failure(failure) => Err(failure.into_error(function)),
-            What::Frame(frame) => match frame.failure() {
+            What::Frame(frame, at) => match frame.failure() {
                 Some(failure) => Err(failure.into_error(function)),
-                None => Ok(frame.payload().to_vec()),
+                None => Ok(frame.payload_at(at).to_vec()),
             },
         };
         JobResult {

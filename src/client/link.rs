@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::find::link_at;
 use crate::cache::CacheClient;
 use crate::core::link::Party;
-use crate::core::link::client::{JobSettings, News, Session, Submitted};
+use crate::core::link::client::{Inbox, JobSettings, News, Session, Submitted};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
@@ -27,7 +27,7 @@ pub(super) struct Link {
     session: Mutex<Session>,
     /// What was submitted and is not in the session yet: so those who submit need not wait for
     /// those who hold the session.
-    inbox: Mutex<Vec<Submitted>>,
+    inbox: Mutex<Inbox>,
     /// Of the lines.
     voices: Vec<Arc<Voice<Over>>>,
     /// A server has said welcome.
@@ -112,7 +112,7 @@ impl Link {
     /// The session, with all that was submitted so far.
     pub(super) fn lock(&self) -> MutexGuard<'_, Session> {
         let mut session = self.session.lock();
-        for message in self.inbox.lock().drain(..) {
+        for message in self.inbox.lock().take() {
             session.submit(message);
         }
         session
@@ -122,6 +122,15 @@ impl Link {
     pub(super) fn submit(&self, message: Submitted) {
         self.inbox.lock().push(message);
         self.voices[0].announce();
+    }
+
+    /// Submits a small message with this payload, which has the rest in common with the others of
+    /// its job, that its job has room for and that others may follow.
+    pub(super) fn submit_small(&self, job: u64, number: u64, form: &Frame, payload: &[u8]) {
+        // What is put with others is taken with them.
+        if self.inbox.lock().add(job, number, form, payload) {
+            self.voices[0].announce();
+        }
     }
 
     /// Submits a message that is all of its job, and ends that.

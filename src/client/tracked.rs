@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::feeder::Submit;
+use super::feeder::{Form, Submit};
 use super::job::{Piece, Step, stopped};
 use super::link::{Link, Waits};
-use crate::core::link::client::{JobSettings, Output, Room, Standing, Submitted, What};
+use crate::core::link::client::{Inbox, JobSettings, Output, Room, Standing, Submitted, What};
 use crate::error::{Error, Result};
 use crate::message::Frame;
 
@@ -57,6 +57,7 @@ impl Tracked {
             waits: self.waits.clone(),
             room: Room::default(),
             last: 0,
+            in_common: None,
         }
     }
 
@@ -140,7 +141,7 @@ impl Tracked {
     fn step(&mut self, mut output: Output) -> Step {
         let what = output.take();
         let step = match &what {
-            What::Frame(frame) if frame.end().is_some() => {
+            What::Frame(frame, _) if frame.end().is_some() => {
                 Step::Mark(frame.end().unwrap_or_default())
             }
             _ => Step::Output(Piece {
@@ -199,6 +200,8 @@ pub(super) struct Submitter {
     room: Room,
     /// The number of the last message.
     last: u64,
+    /// What small messages have in common.
+    in_common: Option<Frame>,
 }
 
 impl Submitter {
@@ -243,14 +246,21 @@ impl Submit for Submitter {
         self.waits.awaits_input.store(true, Ordering::Relaxed);
     }
 
-    fn submit(&mut self, frame: Frame, size: usize) -> Result<()> {
+    fn submit(&mut self, form: &Form, payload: &[u8]) -> Result<()> {
+        let size = payload.len();
         self.waits.awaits_input.store(false, Ordering::Relaxed);
         if self.room.messages == 0 || self.room.bytes < size {
             self.room = self.wait_for_room(size)?;
         }
         self.room.messages -= 1;
         self.room.bytes -= size;
-        self.push(frame);
+        if !Inbox::is_small(payload) {
+            self.push(form.frame(payload)?);
+            return Ok(());
+        }
+        self.last += 1;
+        let form = self.in_common.get_or_insert_with(|| form.in_common());
+        self.link.submit_small(self.job, self.last, form, payload);
         Ok(())
     }
 

@@ -24,13 +24,16 @@ pub(crate) struct Ledger {
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-/// A message all of whose pieces are settled.
+/// A message all of whose pieces are settled; or some that follow each other, of which nothing is
+/// to be told but that.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settled {
     /// Which stream it came by.
     pub(crate) stream: u64,
-    /// Its number there.
+    /// Its number there, or that of the first of them.
     pub(crate) number: u64,
+    /// How many they are.
+    pub(crate) count: usize,
     pub(crate) result: Outcome,
     /// Whether its sender was told so by [`Ticket::completes`].
     pub(crate) told: bool,
@@ -64,11 +67,19 @@ impl Ledger {
     }
 
     /// The ticket for a message that has been taken in.
+    #[cfg(test)]
     pub(crate) fn ticket(self: &Arc<Self>, stream: u64, number: u64) -> Ticket {
+        self.ticket_for(stream, number, 1)
+    }
+
+    /// The ticket for so many messages that have been taken in together, and have numbers from
+    /// this one on: for a bundle.
+    pub(crate) fn ticket_for(self: &Arc<Self>, stream: u64, number: u64, count: usize) -> Ticket {
         let whole = Whole {
             ledger: self.clone(),
             stream,
             number,
+            count,
             told: false,
         };
         Ticket(Some(Charge::Whole(whole)))
@@ -96,11 +107,12 @@ impl Ledger {
     }
 }
 
-/// A message that is not done.
+/// A message that is not done, or some that follow each other.
 struct Whole {
     ledger: Arc<Ledger>,
     stream: u64,
     number: u64,
+    count: usize,
     told: bool,
 }
 
@@ -109,6 +121,7 @@ impl Whole {
         self.ledger.enter(Settled {
             stream: self.stream,
             number: self.number,
+            count: self.count,
             result,
             told: self.told,
         });
@@ -180,15 +193,18 @@ impl Ticket {
 
     /// If nothing is left of a message of this stream but this piece, which is about to be given
     /// to its sender: the message's number, by which the sender is told that it is done with the
-    /// piece.
-    pub(crate) fn completes(&mut self, stream: u64) -> Option<u64> {
+    /// piece. Of a bundle, the number of its first message, and how many they are.
+    pub(crate) fn completes(&mut self, stream: u64) -> Option<(u64, usize)> {
         let whole = match self.0.as_mut()? {
             Charge::Whole(whole) => whole,
             Charge::Piece(pieces) if planted!(CompleteTooEarly) => {
                 let Whole {
-                    stream: of, number, ..
+                    stream: of,
+                    number,
+                    count,
+                    ..
                 } = pieces.whole;
-                return (of == stream).then_some(number);
+                return (of == stream).then_some((number, count));
             }
             Charge::Piece(pieces) => {
                 let pieces = Arc::get_mut(pieces)?;
@@ -200,7 +216,44 @@ impl Ticket {
             return None;
         }
         whole.told = true;
-        Some(whole.number)
+        Some((whole.number, whole.count))
+    }
+
+    /// So many messages of the bundle that this is for are done, from the one at this place on: the
+    /// others are not. When all are, it [is over](Self::over).
+    pub(crate) fn part_done(&self, place: usize, count: usize) {
+        if let Some(Charge::Whole(whole)) = &self.0 {
+            whole.ledger.enter(Settled {
+                stream: whole.stream,
+                number: whole.number + place as u64,
+                count,
+                result: Outcome::default(),
+                told: whole.told,
+            });
+        }
+    }
+
+    /// All messages of the bundle that this is for are known to be done.
+    pub(crate) fn over(mut self) {
+        self.0 = None;
+    }
+
+    /// Takes the ticket of a bundle apart: this one is for its first `count` messages from now on.
+    /// Gives that for the others.
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
+        // One of which several pieces were made is of one message: bundles are taken apart before.
+        let Some(Charge::Whole(whole)) = &mut self.0 else {
+            return Self(None);
+        };
+        let rest = Whole {
+            ledger: whole.ledger.clone(),
+            stream: whole.stream,
+            number: whole.number + count as u64,
+            count: whole.count - count,
+            told: whole.told,
+        };
+        whole.count = count;
+        Self(Some(Charge::Whole(rest)))
     }
 
     /// The ticket of another piece.
@@ -364,7 +417,7 @@ mod tests {
         assert_eq!(ticket.completes(1), None);
         other.done();
         assert_eq!(ticket.completes(2), None);
-        assert_eq!(ticket.completes(1), Some(7));
+        assert_eq!(ticket.completes(1), Some((7, 1)));
         ticket.done();
         assert!(ledger.take()[0].told);
     }
@@ -381,6 +434,35 @@ mod tests {
         assert_eq!(ticket.completes(1), None);
         ticket.done();
         assert!(ledger.take().iter().all(|settled| !settled.told));
+    }
+
+    #[test]
+    fn the_messages_of_a_bundle_are_answered_for_together_or_apart() {
+        let ledger = ledger();
+        let mut ticket = ledger.ticket_for(1, 7, 5);
+        let mut rest = ticket.split_off(2);
+        assert_eq!(rest.completes(1), Some((9, 3)));
+        rest.split_off(2).done();
+        ticket.done();
+        drop(rest);
+        let settled = ledger.take();
+        let told: Vec<_> = settled
+            .iter()
+            .map(|of| (of.number, of.count, of.result.lost))
+            .collect();
+        assert_eq!(told, [(11, 1, false), (7, 2, false), (9, 2, true)]);
+    }
+
+    #[test]
+    fn the_messages_of_a_bundle_that_stays_one_are_done_part_by_part() {
+        let ledger = ledger();
+        let ticket = ledger.ticket_for(1, 7, 5);
+        ticket.part_done(3, 2);
+        ticket.part_done(0, 3);
+        ticket.over();
+        let settled = ledger.take();
+        let told: Vec<_> = settled.iter().map(|of| (of.number, of.count)).collect();
+        assert_eq!(told, [(10, 2), (7, 3)]);
     }
 
     #[test]

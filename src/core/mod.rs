@@ -7,10 +7,12 @@ pub(crate) mod planted;
 
 pub(crate) mod complaints;
 pub(crate) mod custody;
+pub(crate) mod divide;
 pub(crate) mod link;
 pub(crate) mod numbered;
 pub(crate) mod outbox;
 pub(crate) mod queue;
+pub(crate) mod ranges;
 pub(crate) mod reduction;
 pub(crate) mod requests;
 mod subscriptions;

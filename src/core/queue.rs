@@ -27,6 +27,7 @@
 //! Whatever is told to the queue, `assign` is to be called after it: that is what gives orders.
 
 mod assign;
+mod bundles;
 mod fixed;
 mod functions;
 mod lines;
@@ -36,6 +37,7 @@ mod pool;
 mod recall;
 mod session;
 mod stats;
+mod store;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -43,13 +45,14 @@ mod workers;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::core::numbered::Numbered;
+use crate::core::divide::Divide;
 use functions::Function;
 use names::Named;
 pub(crate) use pace::Ran;
 use pool::Pool;
 use session::Session;
 pub(crate) use stats::{Counters, Stats, Why};
+use store::Store;
 
 pub(crate) type WorkerId = u64;
 pub(crate) type TaskId = u64;
@@ -96,7 +99,7 @@ pub(crate) enum Leave {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Order<T> {
-    /// A task goes to a worker. `Queue::item` has what is to be sent.
+    /// A task goes to a worker, or a bundle. `Queue::item` has what is to be sent.
     Give {
         worker: WorkerId,
         id: TaskId,
@@ -120,7 +123,7 @@ pub(crate) enum Order<T> {
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     settings: Settings,
-    tasks: Numbered<Task<T>>,
+    tasks: Store<T>,
     sessions: Named<Session>,
     /// How many tasks each job has.
     jobs: Named<usize>,
@@ -149,6 +152,8 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct Task<T> {
     item: T,
+    /// How many messages it is.
+    count: usize,
     session: SessionId,
     job: JobId,
     function: FunctionId,
@@ -181,11 +186,11 @@ struct Given {
     turn: u64,
 }
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            tasks: Numbered::default(),
+            tasks: Store::default(),
             sessions: Named::new(),
             jobs: Named::new(),
             functions: Named::new(),
@@ -204,7 +209,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A task has come in.
+    /// A task has come in, or a bundle.
     pub(crate) fn push(
         &mut self,
         session: &str,
@@ -214,13 +219,15 @@ impl<T> Queue<T> {
         item: T,
         now: Instant,
     ) -> TaskId {
+        let count = item.count();
         let id = self.next_task;
-        self.next_task += 1;
+        self.next_task += count as u64;
         let (session, _) = self.sessions.note(session, Session::default);
         let (job, _) = self.jobs.note(job, || 0);
         let function = self.use_function(function, now);
         let task = Task {
             item,
+            count,
             session,
             job,
             function,
@@ -233,10 +240,10 @@ impl<T> Queue<T> {
             given: None,
         };
         self.tasks.insert(id, task);
-        self.sessions[session].tasks += 1;
-        self.jobs[job] += 1;
+        self.sessions[session].tasks += count;
+        self.jobs[job] += count;
         self.bytes += size;
-        self.counters.accepted += 1;
+        self.counters.accepted += count as u64;
         self.enqueue(id);
         id
     }
@@ -259,9 +266,9 @@ impl<T> Queue<T> {
 
     fn take_from_worker(&mut self, id: TaskId, now: Instant) {
         let task = self.task(id);
-        let size = task.size;
+        let (count, size) = (task.count, task.size);
         if let Some(Given { worker, turn }) = task.given.take() {
-            self.pool.took(worker, turn, size, now);
+            self.pool.took(worker, turn, count, size, now);
         }
     }
 
@@ -274,8 +281,22 @@ impl<T> Queue<T> {
         ran: impl Into<Ran>,
         now: Instant,
     ) -> Option<T> {
-        if !self.has_given(worker, id, attempt) {
-            self.counters.fenced += 1;
+        let count = self.tasks.get(id).map_or(1, |task| task.count);
+        self.finish_part(worker, (id, count), attempt, ran, now)
+    }
+
+    /// The same of so many messages of a bundle, from its first one on: the others are still to
+    /// come. What it took is what each of them took on average.
+    pub(crate) fn finish_part(
+        &mut self,
+        worker: WorkerId,
+        (id, count): (TaskId, usize),
+        attempt: u32,
+        ran: impl Into<Ran>,
+        now: Instant,
+    ) -> Option<T> {
+        if !self.has_given(worker, id, attempt) || !self.isolate(id, count) {
+            self.counters.fenced += count as u64;
             return None;
         }
         self.take_from_worker(id, now);
@@ -283,14 +304,14 @@ impl<T> Queue<T> {
         let function = self.tasks[id].function;
         self.functions[function].time.note_time(ran.time);
         let entry = self.pool.worker(worker);
-        entry.finished += 1;
-        entry.pace.note(ran, &self.settings);
+        entry.finished += count as u64;
+        entry.pace.note(ran, count, &self.settings);
         let recall = entry.recall.as_ref();
         if recall.is_some_and(|recall| recall.ids.is_empty()) {
             self.close_recall(worker, now);
         }
         self.pool.refresh_later(worker);
-        self.counters.finished += 1;
+        self.counters.finished += count as u64;
         Some(self.forget(id))
     }
 
@@ -319,8 +340,9 @@ impl<T> Queue<T> {
                     self.cancelling.insert(worker);
                 }
             } else {
+                let count = task.count as u64;
                 self.dequeue(id);
-                self.counters.cancelled += 1;
+                self.counters.cancelled += count;
                 items.push(self.forget(id));
             }
         }
@@ -329,8 +351,8 @@ impl<T> Queue<T> {
 
     /// What was cancelled has come back.
     fn drop_cancelled(&mut self, id: TaskId) {
+        self.counters.cancelled += self.tasks[id].count as u64;
         let item = self.forget(id);
-        self.counters.cancelled += 1;
         self.due.push(Order::Cancelled { item });
     }
 
@@ -343,12 +365,12 @@ impl<T> Queue<T> {
         let task = self.tasks.remove(id).expect("it is not finished");
         self.bytes -= task.size;
         let session = &mut self.sessions[task.session];
-        session.tasks -= 1;
+        session.tasks -= task.count;
         if session.tasks == 0 {
             self.sessions.remove(task.session);
         }
         let job = &mut self.jobs[task.job];
-        *job -= 1;
+        *job -= task.count;
         if *job == 0 {
             self.jobs.remove(task.job);
         }

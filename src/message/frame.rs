@@ -1,6 +1,7 @@
 //! A message as it stands on the wire.
 
 mod batch;
+mod bundle;
 mod pool;
 mod shared;
 
@@ -8,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use batch::{Batch, Located};
+use bundle::Bundle;
+pub(crate) use bundle::{BUNDLE_BYTES, Bundler, MOST_BUNDLED};
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
@@ -59,6 +62,16 @@ struct Rare {
     failure: Option<Span>,
     end: Option<End>,
     giving: Option<Giving>,
+    bundle: Option<Bundle>,
+}
+
+impl Rare {
+    /// Whether a bundle is as long as it says, and nothing else.
+    fn is_sound(&self, payload: usize) -> bool {
+        let is_plain = self.failure.is_none() && self.end.is_none() && self.giving.is_none();
+        let bundle = self.bundle.as_ref();
+        bundle.is_none_or(|bundle| is_plain && bundle.fits(payload))
+    }
 }
 
 impl Fields {
@@ -80,6 +93,7 @@ const STAGE: u64 = 3;
 const FUNCTION: u64 = 4;
 const CACHE: u64 = 5;
 const PAYLOAD: u64 = 6;
+const BUNDLE: u64 = 11;
 const GIVING: u64 = 12;
 const PLACE: u64 = 13;
 const END: u64 = 14;
@@ -134,22 +148,32 @@ impl Frame {
     }
 
     fn build(shared: Arc<Shared>, stage: i64, cache: &[u8], payload: &[u8]) -> Self {
-        let content = shared.bytes.len() + cache.len() + payload.len();
-        let (batch, ()) = pool::filled(content + 2 * HEADROOM, |batch| {
+        Self::built(&shared, cache.len() + payload.len(), |writer, fields| {
+            if stage != shared.stage {
+                fields.stage = write_stage(writer, stage);
+            }
+            fields.cache = writer.bytes(CACHE, cache);
+            fields.payload = writer.bytes(PAYLOAD, payload);
+        })
+    }
+
+    /// A message with these texts, and the fields that `write` writes, of about so many bytes.
+    fn built(
+        shared: &Arc<Shared>,
+        content: usize,
+        write: impl FnOnce(&mut Writer, &mut Fields),
+    ) -> Self {
+        let room = shared.bytes.len() + content + 2 * HEADROOM;
+        let (batch, ()) = pool::filled(room, |batch| {
             let mut writer = Writer::append_to(std::mem::take(batch.bytes_mut()));
             writer.out.extend_from_slice(&shared.bytes);
-            if stage != shared.stage {
-                write_stage(&mut writer, stage);
-            }
-            let fields = Fields {
-                stage,
-                cache: writer.bytes(CACHE, cache),
-                payload: writer.bytes(PAYLOAD, payload),
-                place: None,
-                rare: None,
+            let mut fields = Fields {
+                stage: shared.stage,
+                ..Fields::default()
             };
+            write(&mut writer, &mut fields);
             *batch.bytes_mut() = writer.out;
-            batch.fill_one(shared, fields);
+            batch.fill_one(shared.clone(), fields);
         });
         Self::of(batch, 0)
     }
@@ -387,7 +411,8 @@ impl Frame {
 
     /// Gives it a fresh uuid as its cache key, if it has none.
     pub(crate) fn fill_cache(&mut self) {
-        if self.fields().cache.range().is_empty() {
+        // In a bundle each message has its own.
+        if self.fields().cache.range().is_empty() && self.bundle().is_none() {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::new_v4();
             self.set_cache(id.hyphenated().encode_lower(&mut buffer));

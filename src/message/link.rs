@@ -50,6 +50,7 @@ pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;
 /// What came of a worker's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskResult {
+    /// With the count of its messages.
     pub(crate) id: TaskId,
     /// How long it ran, in microseconds.
     pub(crate) ran: u64,
@@ -64,7 +65,7 @@ impl Head {
     pub(crate) fn tasks(&self) -> impl Iterator<Item = (TaskId, u32)> + '_ {
         self.tasks.iter().flat_map(|tasks| {
             let ids = tasks.ids.iter().zip(or_ones(&tasks.attempts));
-            let ids = ids.map(|(&id, attempt)| TaskId { id, attempt });
+            let ids = ids.map(|(&id, attempt)| TaskId::single(id, attempt));
             ids.zip(tasks.sizes.iter().copied())
         })
     }
@@ -74,15 +75,39 @@ impl Head {
         self.results.iter().flat_map(|results| {
             let last = results.ids.len().wrapping_sub(1);
             let ids = results.ids.iter().zip(or_ones(&results.attempts));
+            let ids = ids.zip(or_ones(&results.spans));
             let counts = or_ones(&results.counts);
             let all = ids.zip(&results.ran).zip(counts).enumerate();
-            all.map(move |(place, (((&id, attempt), &ran), count))| TaskResult {
-                id: TaskId { id, attempt },
-                ran,
-                count: count as usize,
-                more: results.more && place == last,
-            })
+            all.map(
+                move |(place, ((((&id, attempt), span), &ran), count))| TaskResult {
+                    id: TaskId::single(id, attempt).of_messages(span as usize),
+                    ran,
+                    count: count as usize,
+                    more: results.more && place == last,
+                },
+            )
         })
+    }
+
+    /// The messages that it says are done: the first number of some that follow each other, and
+    /// how many they are.
+    pub(crate) fn done(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        counted(&self.done, &self.done_counts)
+    }
+
+    /// The same of those that it says will be done.
+    pub(crate) fn complete(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        counted(&self.complete, &self.complete_counts)
+    }
+
+    /// So many messages are done, from this number on.
+    pub(crate) fn add_done(&mut self, number: u64, count: usize) {
+        add_counted(&mut self.done, &mut self.done_counts, number, count);
+    }
+
+    /// The same of those that will be.
+    pub(crate) fn add_complete(&mut self, number: u64, count: usize) {
+        add_counted(&mut self.complete, &mut self.complete_counts, number, count);
     }
 
     /// Whether its lists fit together.
@@ -98,9 +123,72 @@ impl Head {
             results.ran.len() == count
                 && fits(&results.attempts, count)
                 && fits(&results.counts, count)
+                && fits(&results.spans, count)
                 && counts.sum::<u64>() == results.sizes.len() as u64
         });
-        tasks && results
+        tasks
+            && results
+            && fits(&self.done_counts, self.done.len())
+            && fits(&self.complete_counts, self.complete.len())
+    }
+}
+
+/// Numbers, each with how many it stands for.
+fn counted<'a>(numbers: &'a [u64], counts: &'a [u32]) -> impl Iterator<Item = (u64, usize)> + 'a {
+    let counts = or_ones(counts).map(|count| count as usize);
+    numbers.iter().copied().zip(counts)
+}
+
+/// Adds some that follow each other, to those before if they follow them.
+fn add_counted(numbers: &mut Vec<u64>, counts: &mut Vec<u32>, number: u64, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    if let Some(last) = numbers.last() {
+        let of_last = counts.last().copied().unwrap_or(1);
+        let (sum, over) = of_last.overflowing_add(count);
+        if last.wrapping_add(u64::from(of_last)) == number && !over {
+            counts.resize(numbers.len(), 1);
+            if let Some(last) = counts.last_mut() {
+                *last = sum;
+            }
+            return;
+        }
+    }
+    if count != 1 || !counts.is_empty() {
+        counts.resize(numbers.len(), 1);
+        counts.push(count);
+    }
+    numbers.push(number);
+}
+
+impl TaskId {
+    /// A giving of a task that is one message.
+    pub(crate) fn single(id: u64, attempt: u32) -> Self {
+        Self {
+            id,
+            attempt,
+            count: 0,
+        }
+    }
+
+    /// The same of so many messages.
+    pub(crate) fn of_messages(self, count: usize) -> Self {
+        let count = match count {
+            0 | 1 => 0,
+            _ => u32::try_from(count).unwrap_or(u32::MAX),
+        };
+        Self { count, ..self }
+    }
+
+    /// How many messages it is.
+    pub(crate) fn messages(&self) -> usize {
+        self.count.max(1) as usize
+    }
+
+    /// What is left of a bundle without this, which is its first messages; `None` if it is all.
+    pub(crate) fn rest_of(&self, bundle: Self) -> Option<Self> {
+        let left = bundle.messages().checked_sub(self.messages())?;
+        let id = bundle.id.wrapping_add(self.messages() as u64);
+        (left > 0).then(|| Self { id, ..bundle }.of_messages(left))
     }
 }
 
@@ -267,6 +355,8 @@ pub(crate) struct Outgoing {
     ready: Vec<Envelope>,
     head: Head,
     stream: Vec<Frame>,
+    /// How many messages of our stream that is.
+    messages: usize,
     tasks: Vec<Frame>,
     results: Vec<Frame>,
     small: usize,
@@ -316,7 +406,8 @@ impl Outgoing {
         if self.head.sizes.is_empty() {
             self.head.first = number;
         }
-        debug_assert_eq!(number, self.head.first + self.head.sizes.len() as u64);
+        debug_assert_eq!(number, self.head.first + self.messages as u64);
+        self.messages += frame.count();
         self.head.sizes.push(frame.len() as u32);
         self.stream.push(frame);
     }
@@ -352,6 +443,7 @@ impl Outgoing {
 
     fn begin_result(&mut self, id: TaskId, ran: u64) {
         let results = self.results_so_far();
+        results.spans.push(id.count.max(1));
         results.ids.push(id.id);
         results.attempts.push(id.attempt);
         results.ran.push(ran);
@@ -390,9 +482,10 @@ impl Outgoing {
         if let Some(results) = &mut head.results {
             leave_out_ones(&mut results.attempts);
             leave_out_ones(&mut results.counts);
+            leave_out_ones(&mut results.spans);
         }
         self.ready.push(Envelope { head, frames });
-        (self.small, self.bytes, self.notes) = (0, 0, 0);
+        (self.messages, self.small, self.bytes, self.notes) = (0, 0, 0, 0);
         (self.unhurried, self.things, self.since) = (0, 0, None);
     }
 
@@ -486,7 +579,7 @@ mod tests {
     fn decode(parts: Vec<Vec<u8>>) -> Result<(Head, Vec<Frame>)> {
         let mut parts: Vec<Buffer> = parts.into_iter().map(Buffer::from).collect();
         let (head, messages) = Envelope::decode(&mut parts)?;
-        let frames = messages.take_in(&mut FrameReader::default(), usize::MAX, "the peer")?;
+        let frames = messages.take_in(&mut FrameReader::of_link(), usize::MAX, "the peer")?;
         Ok((head, frames))
     }
 
@@ -503,9 +596,9 @@ mod tests {
         for (number, size) in (7..).zip(sizes) {
             outgoing.item(number, frame(size));
         }
-        outgoing.task(TaskId { id: 1, attempt: 1 }, frame(10_000));
+        outgoing.task(TaskId::single(1, 1), frame(10_000));
         let results = vec![frame(3), frame(30_000)];
-        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, &results);
+        outgoing.result(TaskId::single(2, 1), 5, &results);
         outgoing.note(|head| head.done.push(3));
         let mut seen = Vec::new();
         let mut numbers = Vec::new();
@@ -554,7 +647,7 @@ mod tests {
         assert_eq!(outgoing.take_due(now)[0].head.done.len(), MOST_UNHURRIED);
 
         done(&mut outgoing, 5);
-        outgoing.result(TaskId { id: 2, attempt: 1 }, 5, &[]);
+        outgoing.result(TaskId::single(2, 1), 5, &[]);
         assert_eq!(outgoing.take_due(now)[0].head.done, [5]);
     }
 
@@ -570,7 +663,7 @@ mod tests {
     #[test]
     fn results_that_are_too_much_for_one_head_say_that_more_come() {
         let mut outgoing = Outgoing::default();
-        let id = TaskId { id: 2, attempt: 1 };
+        let id = TaskId::single(2, 1);
         outgoing.result(id, 5, &vec![frame(600_000); 3]);
         outgoing.result(id, 5, &[]);
         let heads: Vec<_> = outgoing.take().iter().map(|said| through(said).0).collect();

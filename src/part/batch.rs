@@ -63,6 +63,8 @@ impl From<Frame> for Parcel {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     parcels: VecDeque<Parcel>,
+    /// How many messages they are: a bundle is several.
+    messages: usize,
     bytes: usize,
 }
 
@@ -76,6 +78,7 @@ impl Batch {
     pub fn push(&mut self, parcel: impl Into<Parcel>) {
         let parcel = parcel.into();
         self.bytes += parcel.frame.len();
+        self.messages += parcel.frame.count();
         self.parcels.push_back(parcel);
     }
 
@@ -92,12 +95,14 @@ impl Batch {
         }
         let first: Self = self.parcels.drain(..most).collect();
         self.bytes -= first.bytes;
+        self.messages -= first.messages;
         first
     }
 
     /// Puts messages back before the others.
     pub(super) fn put_back(&mut self, first: Self) {
         self.bytes += first.bytes;
+        self.messages += first.messages;
         for parcel in first.parcels.into_iter().rev() {
             self.parcels.push_front(parcel);
         }
@@ -105,7 +110,7 @@ impl Batch {
 
     /// How many messages there are.
     pub fn len(&self) -> usize {
-        self.parcels.len()
+        self.messages
     }
 
     /// Whether there are none.
@@ -115,7 +120,7 @@ impl Batch {
 
     /// Whether it has as much as a part sends at once: 256 messages or 256 KiB.
     pub fn is_full(&self) -> bool {
-        self.parcels.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+        self.messages >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
     }
 }
 

@@ -46,6 +46,7 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
         _senders: senders.clone(),
         bell: RingOnDrop(bell.clone()),
         room: room.clone(),
+        takes_bundles: false,
     };
     let inlet = Inlet {
         receiver,
@@ -69,6 +70,7 @@ pub struct Outlet {
     receivers: Weak<()>,
     bell: RingOnDrop,
     room: Room,
+    takes_bundles: bool,
 }
 
 /// The bells of those senders that wait at their sockets, as long as they are there.
@@ -142,6 +144,15 @@ impl Outlet {
             select.recv(stop.raised());
             select.ready();
         }
+    }
+
+    /// Whether whoever receives takes bundles. If not, they are to be taken apart before.
+    pub(super) fn takes_bundles(&self) -> bool {
+        self.takes_bundles
+    }
+
+    pub(super) fn set_takes_bundles(&mut self, takes_bundles: bool) {
+        self.takes_bundles = takes_bundles;
     }
 
     /// Has the channel ring this bell when there is room again, or nobody receives any more. All

@@ -226,7 +226,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 max_message,
                 complaints: Complaints::default(),
                 parts: Vec::new(),
-                reader: FrameReader::default(),
+                reader: FrameReader::of_link(),
                 until: now,
                 is_busy: false,
                 is_deaf: false,

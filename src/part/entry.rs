@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) within: &'static [&'static str],
     /// Whether it answers for what it takes.
     pub(super) answers: bool,
+    /// Whether it takes bundles.
+    pub(super) bundles: bool,
     /// What is to be rung when there is something for it.
     pub(super) bell: Option<Arc<Bell>>,
     pub(super) role: Role,
@@ -57,6 +59,7 @@ impl Entry {
             most: part.most(),
             within: P::WITHIN,
             answers: P::ANSWERS,
+            bundles: P::BUNDLES,
             bell: part.bell(),
             role,
             route: None,
@@ -87,6 +90,7 @@ impl Entry {
             most: usize::MAX,
             within: &[],
             answers: false,
+            bundles: false,
             bell: None,
             role,
             route: None,
@@ -134,7 +138,8 @@ impl Joints {
             let target = parts.iter().find(|target| target.name == to);
             let target = target.filter(|target| target.takes_straight() && ways_to(to) == 1);
             if let Some(target) = target {
-                let (outlet, inlet) = target.channel()?;
+                let (mut outlet, inlet) = target.channel()?;
+                outlet.set_takes_bundles(target.bundles);
                 joints.outlets.insert(entry.name.clone(), outlet);
                 joints.inlets.insert(target.name.clone(), inlet);
                 joints.straight.push((entry.name.clone(), to.to_owned()));

@@ -23,7 +23,7 @@ use crate::address::{self, Purpose, seen_from};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::custody::{Ledger, Ticket};
-use crate::core::link::{Credit, Party, Speaks, StepSession, Upstream};
+use crate::core::link::{Credit, Made, Party, Speaks, StepSession, Upstream};
 use crate::error::{Error, Result};
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
 use crate::message::spare::Buffer;
@@ -141,14 +141,15 @@ impl Arrivals {
         };
         loop {
             while !self.waiting.is_full() {
-                let Some((mut frame, ticket)) = self.session.next() else {
+                let next = self.session.next(outlet.takes_bundles());
+                let Some(Made { mut frame, ticket }) = next else {
                     break;
                 };
                 frame.fill_cache();
                 let mut parcel = Parcel::from(frame);
                 match &mut self.untracked {
-                    Some(tickets) => tickets.push(ticket),
-                    None => parcel.ticket = Some(ticket),
+                    Some(tickets) => tickets.extend(ticket),
+                    None => parcel.ticket = ticket,
                 }
                 self.waiting.push(parcel);
             }

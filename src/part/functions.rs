@@ -1,15 +1,18 @@
 //! Functions: what a server does itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::wiring::{Outbound, Part, Wiring};
+use super::wiring::{self, Outbound, Wiring};
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel};
 use crate::cache::StoreCache;
-use crate::core::custody::share;
+use crate::core::custody::{Ticket, share};
+use crate::core::divide::Divide;
+use crate::core::link::{Made, Part, Parts};
 use crate::error::{Error, Result};
-use crate::handler::{Functions, Runner};
+use crate::handler::{Functions, Ran, Runner};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 
 /// Runs functions on what comes in, and gives back what comes of it. They see the cache of
@@ -48,10 +51,11 @@ impl FunctionService {
     }
 }
 
-impl Part for FunctionService {
+impl wiring::Part for FunctionService {
     const GIVES: bool = true;
     const TAKES: bool = true;
     const ANSWERS: bool = true;
+    const BUNDLES: bool = true;
 
     fn check(&self) -> Result<()> {
         match self.threads {
@@ -98,11 +102,28 @@ impl Outbound for FunctionService {}
 pub(crate) trait Work: Send + Sync + 'static {
     /// Gives each result to `emit`.
     fn run(&self, context: &Context, frame: &Frame, emit: &mut dyn FnMut(Frame));
+
+    /// Does it with each message of a bundle, as long as `each` wants more: it is told what has
+    /// come of each.
+    fn run_each(&self, context: &Context, bundle: &Frame, each: &mut dyn FnMut(Ran) -> bool) {
+        for at in 0..bundle.count() {
+            let mut results = Vec::new();
+            let emit = &mut |result| results.push(result);
+            self.run(context, &bundle.single(at), emit);
+            if !each(Ran::Other(results)) {
+                return;
+            }
+        }
+    }
 }
 
 impl Work for Runner {
     fn run(&self, _: &Context, frame: &Frame, emit: &mut dyn FnMut(Frame)) {
         Runner::run(self, frame, emit);
+    }
+
+    fn run_each(&self, _: &Context, bundle: &Frame, each: &mut dyn FnMut(Ran) -> bool) {
+        Runner::run_each(self, bundle, each);
     }
 }
 
@@ -137,7 +158,7 @@ pub(crate) fn spawn_work(
 }
 
 fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
-    let mut made: Vec<Parcel> = Vec::new();
+    let mut made = Vec::new();
     while !results.closed {
         let Some(batch) = inlet.recv_until(&context.late) else {
             break;
@@ -145,26 +166,53 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
-            work.run(context, &parcel.frame, &mut |result| {
-                made.push(result.into())
-            });
-            if results.outlet.is_none() {
-                made.clear();
+            if parcel.frame.count() > 1 {
+                run_bundle(context, work, parcel, results);
+                continue;
             }
-            share(parcel.ticket, made.iter_mut());
-            for result in made.drain(..) {
-                results.add(result, context);
-            }
+            work.run(context, &parcel.frame, &mut |result| made.push(result));
+            results.add_all(parcel.ticket, std::mem::take(&mut made), context);
             results.try_send();
         }
         results.send(context);
-        results.lost += parcels.len();
+        results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
     }
     context.say_lost(results.lost + inlet.drain());
     match results.closed {
         true => context.deserted("nobody takes its results any more"),
         false => Ok(()),
     }
+}
+
+/// Works on the messages of a bundle, until a stop.
+fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) {
+    let Parcel {
+        frame, mut ticket, ..
+    } = parcel;
+    let mut left = frame.count();
+    let mut parts = Parts::new(frame.clone(), Instant::now());
+    work.run_each(context, &frame, &mut |ran| {
+        ran.note(&mut parts);
+        let goes_on = !context.late.is_raised() && !results.closed;
+        if goes_on && !parts.is_due() {
+            return true;
+        }
+        for Part {
+            count,
+            results: made,
+            ..
+        } in parts.take()
+        {
+            let rest = ticket.as_mut().filter(|_| count < left);
+            let rest = rest.map(|ticket| ticket.split_off(count));
+            let own = std::mem::replace(&mut ticket, rest);
+            left -= count;
+            results.add_all(own, made, context);
+        }
+        results.try_send();
+        goes_on
+    });
+    results.lost += left;
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function
@@ -179,12 +227,35 @@ struct Results {
 }
 
 impl Results {
+    /// What has come of a message, or of a bundle: that is a bundle as well.
+    fn add_all(&mut self, ticket: Option<Ticket>, made: Vec<Frame>, context: &Context) {
+        let mut made: Vec<Parcel> = match self.outlet {
+            Some(_) => made.into_iter().map(Parcel::from).collect(),
+            None => Vec::new(),
+        };
+        share(ticket, made.iter_mut());
+        for result in made {
+            self.add(result, context);
+        }
+    }
+
     fn add(&mut self, result: Parcel, context: &Context) {
         if self.outlet.is_none() {
             return;
         }
+        let takes = self.outlet.as_ref().is_some_and(Outlet::takes_bundles);
+        if result.frame.count() == 1 || takes {
+            return self.add_one(result, context);
+        }
+        let Parcel { frame, ticket, .. } = result;
+        for made in (Made { frame, ticket }).singles() {
+            self.add_one(made.into(), context);
+        }
+    }
+
+    fn add_one(&mut self, result: Parcel, context: &Context) {
         if self.closed {
-            self.lost += 1;
+            self.lost += result.frame.count();
             return;
         }
         self.waiting.push(result);

@@ -253,6 +253,7 @@ impl Part for LinkWorkers {
     const GIVES: bool = true;
     const TAKES: bool = true;
     const ANSWERS: bool = true;
+    const BUNDLES: bool = true;
     const WITHIN: &'static [&'static str] = &[WORKER_PUSH, WORKER_PULL];
 
     fn check(&self) -> Result<()> {
@@ -283,6 +284,7 @@ impl Part for LinkPublisher {
     const GIVES: bool = false;
     const TAKES: bool = true;
     const ANSWERS: bool = true;
+    const BUNDLES: bool = true;
 
     fn check(&self) -> Result<()> {
         self.publisher.check()

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::signal::Signal;
 use super::{Context, Crew, Dealer, Duty, Find, Voice};
 use crate::bell::Bell;
-use crate::core::link::{Party, WorkerSession};
+use crate::core::link::{Parts, Party, WorkerSession};
 use crate::error::Result;
 use crate::handler::Runner;
 use crate::message::Frame;
-use crate::message::link::{Head, Hello, Outgoing, Welcome};
+use crate::message::link::{Head, Hello, Outgoing, TaskId, Welcome};
 
 /// Runs the tasks of a master: one thread is there for the master, another runs functions. So
 /// however long a function takes, its worker is heard of.
@@ -75,6 +75,10 @@ fn run(
             }
             continue;
         };
+        if frame.count() > 1 {
+            run_bundle(session, runner, voice, id, &frame);
+            continue;
+        }
         let start = Instant::now();
         let mut results = Vec::new();
         runner.run(&frame, &mut |result| results.push(result));
@@ -83,10 +87,40 @@ fn run(
             session.finished(id, start.elapsed(), results);
             !session.has_next()
         };
-        match is_last {
-            true => voice.speak(),
-            false => voice.announce(),
+        speak(voice, is_last);
+    }
+}
+
+/// Runs the messages of a bundle, as many as are to be run here.
+fn run_bundle(
+    session: &Mutex<WorkerSession>,
+    runner: &Runner,
+    voice: &Voice<Tasks>,
+    id: TaskId,
+    frame: &Frame,
+) {
+    let mut left = id;
+    let mut parts = Parts::new(frame.clone(), Instant::now());
+    runner.run_each(frame, &mut |ran| {
+        ran.note(&mut parts);
+        if !parts.is_due() {
+            return true;
         }
+        let (goes_on, is_last) = {
+            let mut session = session.lock();
+            let goes_on = session.finished_parts(&mut left, parts.take());
+            (goes_on, !goes_on && !session.has_next())
+        };
+        speak(voice, is_last);
+        goes_on
+    });
+}
+
+/// Has said what there is to say: at once if nothing is to be run after it.
+fn speak(voice: &Voice<Tasks>, is_last: bool) {
+    match is_last {
+        true => voice.speak(),
+        false => voice.announce(),
     }
 }
 
@@ -151,7 +185,7 @@ mod tests {
     use crate::bell::Bell;
     use crate::cache::StoreCache;
     use crate::handler::Functions;
-    use crate::message::link::{Envelope, Kind as HelloKind, TaskId, TaskIds};
+    use crate::message::link::{Envelope, Kind as HelloKind, TaskIds};
     use crate::message::spare::Buffer;
     use crate::socket::{Kind, Socket, Want};
     use crate::store::Memory;
@@ -245,7 +279,7 @@ mod tests {
             self.say(|out| {
                 for id in ids {
                     let frame = Frame::new("", "c", function, "", &id.to_be_bytes());
-                    out.task(TaskId { id, attempt: 1 }, frame);
+                    out.task(TaskId::single(id, 1), frame);
                 }
             });
         }
@@ -290,7 +324,7 @@ mod tests {
     }
 
     fn ids(of: impl IntoIterator<Item = u64>) -> Vec<TaskId> {
-        of.into_iter().map(|id| TaskId { id, attempt: 1 }).collect()
+        of.into_iter().map(|id| TaskId::single(id, 1)).collect()
     }
 
     #[test]

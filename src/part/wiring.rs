@@ -47,6 +47,10 @@ pub trait Part: Send + 'static {
     /// the palm link, by its ticket.
     const ANSWERS: bool = false;
 
+    /// Whether it takes bundles: messages of the palm link that are one frame.
+    #[doc(hidden)]
+    const BUNDLES: bool = false;
+
     /// Checks what can be checked before anything is opened.
     fn check(&self) -> Result<()> {
         Ok(())

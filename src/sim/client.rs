@@ -13,7 +13,7 @@ use super::net::{Arrival, Env};
 use super::plan::{self, Id, Plan};
 use crate::core::link::Party;
 use crate::core::link::client::{
-    JobSettings, News, Output, Room, Session, Standing, Submitted, What,
+    Inbox, JobSettings, News, Output, Room, Session, Standing, Submitted, What,
 };
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
 use crate::message::{Failure, Frame};
@@ -84,11 +84,13 @@ pub(super) struct Job {
     news: Arc<Flags>,
     starts: Instant,
     // Who submits.
+    inbox: Inbox,
     submitted: u64,
     room: Room,
     waits_for_room: bool,
     feeds: Instant,
     fed: bool,
+    said_fed: bool,
     // Who reads.
     at_once: usize,
     outputs: VecDeque<Output>,
@@ -278,11 +280,13 @@ impl Job {
             number,
             news,
             starts: now + spec.starts,
+            inbox: Inbox::default(),
             submitted: 0,
             room: Room::default(),
             waits_for_room: false,
             feeds: now,
             fed: false,
+            said_fed: false,
             at_once: (spec.window / 4).clamp(1, 64),
             outputs: VecDeque::new(),
             read: Vec::new(),
@@ -303,13 +307,32 @@ impl Job {
         plan: &Plan,
         env: &mut Env,
     ) -> bool {
+        let moved = self.feed(id, job, session, plan, env);
+        // Not each time, so that some are put together.
+        for message in self.inbox.take() {
+            session.borrow_mut().submit(message);
+        }
+        if self.fed && !self.said_fed {
+            session.borrow_mut().fed(self.number, None);
+            self.said_fed = true;
+        }
+        moved
+    }
+
+    fn feed(
+        &mut self,
+        id: Id,
+        job: usize,
+        session: &Rc<RefCell<Session>>,
+        plan: &Plan,
+        env: &mut Env,
+    ) -> bool {
         let mut moved = false;
         if self.waits_for_room && self.news.room.swap(false, Ordering::Relaxed) {
             self.waits_for_room = false;
         }
         while !self.fed && !self.waits_for_room && self.feeds <= env.now {
             if self.submitted == self.spec.messages {
-                session.borrow_mut().fed(self.number, None);
                 self.fed = true;
                 return true;
             }
@@ -332,13 +355,19 @@ impl Job {
             self.room.bytes -= payload.len();
             self.submitted += 1;
             let topic = session.topic(self.number);
-            let mut frame = Frame::new("", &topic, "s.f", "", &payload);
-            frame.set_place(self.submitted, &[]);
-            session.submit(Submitted {
-                job: self.number,
-                number: self.submitted,
-                frame,
-            });
+            let form = Frame::new("", &topic, "s.f", "", b"");
+            drop(session);
+            if Inbox::is_small(&payload) {
+                self.inbox.add(self.number, self.submitted, &form, &payload);
+            } else {
+                let mut frame = form.another("", &payload);
+                frame.set_place(self.submitted, &[]);
+                self.inbox.push(Submitted {
+                    job: self.number,
+                    number: self.submitted,
+                    frame,
+                });
+            }
             if self.spec.feeds > Duration::ZERO {
                 self.feeds = env.now + env.rng.time(2 * self.spec.feeds);
             }
@@ -388,9 +417,9 @@ impl Job {
                 };
                 let what = match output.take() {
                     What::Failure(failure) => Came::Failure(failure),
-                    What::Frame(frame) => match frame.failure() {
+                    What::Frame(frame, at) => match frame.failure() {
                         Some(failure) => Came::Failure(failure),
-                        None => Came::Text(text_of(&frame)),
+                        None => Came::Text(text_of(&frame.single(at))),
                     },
                 };
                 env.say(|| format!("{id} reads of {number} {:?}: {what:?}", output.path));

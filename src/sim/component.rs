@@ -9,11 +9,11 @@ use super::client::{padded, text_of};
 use super::dealer::{Dealer, text};
 use super::net::{Arrival, Env};
 use super::plan::{Does, Id, Plan};
-use crate::core::custody::{Ledger, Ticket, share};
-use crate::core::link::{Clients, Credit, Made, Post, PostSettings, StepSession};
+use crate::core::custody::{Ledger, share};
+use crate::core::link::{Clients, Credit, Item, Made, Post, PostSettings, StepSession};
 use crate::core::queue::Settings;
 use crate::message::link::{Envelope, Head};
-use crate::message::{Failure, FailureKind, Frame};
+use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame};
 
 /// How many messages wait between two parts before the first of them is to wait.
 const ROOM: usize = 4;
@@ -119,13 +119,14 @@ impl Component {
     fn route(&mut self, env: &mut Env) -> bool {
         let mut moved = false;
         while self.out.len() < ROOM
-            && let Some(made) = self.post.next_result()
+            && let Some(made) = self.post.next_result(self.is_plain())
         {
             moved = true;
             if made.ticket.is_none() && self.unanswered.is_none() {
                 self.unanswered = Some(text_of(&made.frame));
             }
-            if made.frame.is_failure() || self.plan.gathered(self.id, &text_of(&made.frame)) {
+            let is_plain = made.frame.is_failure() || self.is_plain();
+            if is_plain || self.plan.gathered(self.id, &text_of(&made.frame)) {
                 self.out.push_back(made);
             } else if let Some(ticket) = made.ticket {
                 ticket.done();
@@ -133,10 +134,10 @@ impl Component {
         }
         while self.out.len() < ROOM
             && self.todo.len() < ROOM
-            && let Some((frame, ticket)) = self.next_in()
+            && let Some(made) = self.next_in()
         {
             moved = true;
-            self.take_in(frame, ticket);
+            self.take_in(made);
         }
         moved |= self.work(env);
         while !self.post.is_full()
@@ -153,28 +154,39 @@ impl Component {
         moved
     }
 
-    fn next_in(&mut self) -> Option<(Frame, Ticket)> {
-        if let Some(item) = self.post.next_submitted() {
-            return Some((item.frame, item.ticket));
+    /// Whether bundles go through it as they are: there are workers who run them, and no hook.
+    fn is_plain(&self) -> bool {
+        let step = &self.plan.steps[self.id];
+        step.has_workers && !step.scatters && !step.gathers
+    }
+
+    fn next_in(&mut self) -> Option<Made> {
+        let bundles = self.is_plain();
+        if let Some(Item { frame, ticket }) = self.post.next_submitted(bundles) {
+            let ticket = Some(ticket);
+            return Some(Made { frame, ticket });
         }
         self.steps
             .iter_mut()
-            .find_map(|step| step.line.party_mut().next())
+            .find_map(|step| step.line.party_mut().next(bundles))
     }
 
-    /// A message comes from the side of the clients.
-    fn take_in(&mut self, frame: Frame, ticket: Ticket) {
-        if frame.is_failure() {
-            let ticket = Some(ticket);
-            return self.out.push_back(Made { frame, ticket });
+    /// A message comes from the side of the clients, or a bundle.
+    fn take_in(&mut self, made: Made) {
+        if made.frame.is_failure() {
+            return self.out.push_back(made);
         }
+        if self.is_plain() {
+            return self.todo.push_back(made);
+        }
+        let Made { frame, ticket } = made;
         let parts = self.plan.scattered(self.id, &text_of(&frame));
         let parts = parts.iter().map(|text| Made {
             frame: frame.with_payload(&padded(text, &self.plan)),
             ticket: None,
         });
         let mut parts: Vec<Made> = parts.collect();
-        share(Some(ticket), parts.iter_mut());
+        share(ticket, parts.iter_mut());
         self.todo.extend(parts);
     }
 
@@ -225,7 +237,8 @@ impl Component {
             env.say(|| format!("{} says over {number}: {}", self.id, text(&envelope)));
             let given = envelope.head.tasks.is_some();
             let tasks = envelope.frames.iter().filter(|_| given);
-            let tasks: Vec<_> = tasks.map(text_of).collect();
+            let tasks = tasks.flat_map(|frame| (0..frame.count()).map(|at| frame.single(at)));
+            let tasks: Vec<_> = tasks.map(|frame| text_of(&frame)).collect();
             if let Some(envelope) = env.send_down(number, envelope) {
                 env.say(|| format!("{} finds {number} gone", self.id));
                 unsaid.insert(number, vec![envelope.head]);
@@ -258,8 +271,13 @@ impl Component {
             return Some(format!("{} takes a late result: {text}", self.id));
         }
         // A message is let in while there is any room, and then goes to several.
-        let slack =
-            (ROOM + 4) * 4 * (self.plan.size + 1_000) * self.plan.steps[self.id].to.len().max(1);
+        let message = self.plan.size + 1_000;
+        // Where the credit is as large as that, it may be a bundle.
+        let most = match self.plan.credit.max(self.plan.step_credit) {
+            ..8 => message,
+            _ => message.max(2 * BUNDLE_BYTES),
+        };
+        let slack = (ROOM + 4) * 4 * most * self.plan.steps[self.id].to.len().max(1);
         let kept = self.post.outlets().bytes();
         let most = (self.plan.hold + slack) as u64;
         if kept > most {

@@ -132,12 +132,16 @@ pub(super) fn text(envelope: &Envelope) -> String {
         let _ = write!(text, "task {:?} ", (id.id, id.attempt));
     }
     for result in head.results() {
-        let id = (result.id.id, result.id.attempt);
+        let id = (result.id.id, result.id.attempt, result.id.messages());
         let _ = write!(text, "{} results of {id:?} ", result.count);
     }
     for (say, all) in [("recall", &head.recall), ("returned", &head.returned)] {
         if let Some(all) = all {
-            let all: Vec<_> = all.ids.iter().map(|id| (id.id, id.attempt)).collect();
+            let all: Vec<_> = all
+                .ids
+                .iter()
+                .map(|id| (id.id, id.attempt, id.count))
+                .collect();
             let _ = write!(text, "{say} {all:?} ");
         }
     }
@@ -152,9 +156,10 @@ pub(super) fn label(frame: &Frame) -> String {
     let place = frame
         .place()
         .map(|place| (place.number, place.path.to_vec()));
+    let texts = || (0..frame.count()).map(|at| super::client::text_of(&frame.single(at)));
     let body = match frame.failure() {
         Some(failure) => failure.cause,
-        None => super::client::text_of(frame),
+        None => texts().collect::<Vec<_>>().join(", "),
     };
     format!("{body} {place:?}")
 }

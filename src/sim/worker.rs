@@ -9,8 +9,7 @@ use super::component::results;
 use super::dealer::Dealer;
 use super::net::{Arrival, Env};
 use super::plan::{Does, Id, Plan};
-use crate::core::link::WorkerSession;
-use crate::message::Frame;
+use crate::core::link::{Parts, WorkerSession};
 use crate::message::link::TaskId;
 
 pub(super) struct Worker {
@@ -22,10 +21,25 @@ pub(super) struct Worker {
 }
 
 struct Running {
-    id: TaskId,
-    frame: Frame,
-    since: Instant,
+    left: TaskId,
+    parts: Parts,
+    /// When the message ends that runs.
     until: Instant,
+}
+
+/// The next message begins to run. How long it takes.
+fn begin(
+    env: &mut Env,
+    plan: &Plan,
+    (id, step): (Id, Id),
+    parts: &Parts,
+    runs: &mut Runs,
+) -> Duration {
+    let time = env.rng.time(plan.work).max(Duration::from_micros(1));
+    let text = text_of(&parts.running());
+    env.say(|| format!("{id} runs {text} for {time:?}"));
+    *runs.entry((step, text)).or_default() += 1;
+    time
 }
 
 /// How often each message was run, and where.
@@ -73,16 +87,29 @@ impl Worker {
         runs: &mut Runs,
     ) -> Goes {
         loop {
-            if let Some(task) = self.running.take_if(|task| task.until <= env.now) {
-                let text = text_of(&task.frame);
+            if let Some(task) = self.running.as_mut().filter(|task| task.until <= env.now) {
+                let frame = task.parts.running();
+                let text = text_of(&frame);
                 match self.plan.done(self.step, &text) {
                     Does::Kills => return Goes::Dies,
                     Does::KillsOnce(_) if killed.insert(text) => return Goes::Dies,
                     _ => {}
                 }
-                let results = results(&self.plan, self.step, &task.frame);
-                let ran = task.until - task.since;
-                self.dealer.line.party_mut().finished(task.id, ran, results);
+                let results = results(&self.plan, self.step, &frame);
+                match results.as_slice() {
+                    [one] if !one.is_failure() => task.parts.one(one.payload(), env.now),
+                    _ => task.parts.other(results, env.now),
+                }
+                let session = self.dealer.line.party_mut();
+                // At any time, and whenever it is to be.
+                let tells = task.parts.is_due() || env.rng.one_in(4);
+                if tells && !session.finished_parts(&mut task.left, task.parts.take()) {
+                    self.running = None;
+                } else {
+                    task.until =
+                        env.now + begin(env, &self.plan, (self.id, self.step), &task.parts, runs);
+                    continue;
+                }
             }
             if self.running.is_some() {
                 break;
@@ -90,13 +117,11 @@ impl Worker {
             let Some((id, frame)) = self.dealer.line.party_mut().next() else {
                 break;
             };
-            let time = env.rng.time(self.plan.work).max(Duration::from_micros(1));
-            *runs.entry((self.step, text_of(&frame))).or_default() += 1;
-            env.say(|| format!("{} runs {} for {time:?}", self.id, text_of(&frame)));
+            let parts = Parts::new(frame, env.now);
+            let time = begin(env, &self.plan, (self.id, self.step), &parts, runs);
             self.running = Some(Running {
-                id,
-                frame,
-                since: env.now,
+                left: id,
+                parts,
                 until: env.now + time,
             });
         }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of};
+use super::{
+    Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of, take_single,
+};
 use crate::core::custody::{Ledger, Outcome, Settled};
+use crate::core::divide::Divide;
 use crate::message::link::{Outgoing, Position, SMALL};
 use crate::message::{Frame, number_under};
 
@@ -50,6 +53,35 @@ pub(crate) struct ClientCounters {
     pub(crate) settled: u64,
 }
 
+/// A message that has come, or a bundle, with the number of the first.
+struct Submitted {
+    number: u64,
+    frame: Frame,
+}
+
+impl Divide for Submitted {
+    fn count(&self) -> usize {
+        self.frame.count()
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let rest = self.frame.part(count, self.frame.count() - count);
+        self.frame = self.frame.part(0, count);
+        Self {
+            number: self.number + count as u64,
+            frame: rest,
+        }
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        let Self { number, frame } = self;
+        (0..frame.count()).map(move |at| Self {
+            number: number + at as u64,
+            frame: frame.single(at),
+        })
+    }
+}
+
 struct Session {
     conn: Option<Conn>,
     /// Since when it is away, if it is.
@@ -57,7 +89,7 @@ struct Session {
     stream: u64,
     taker: Taker,
     /// What the component has not taken yet.
-    inbox: VecDeque<(u64, Frame)>,
+    inbox: VecDeque<Submitted>,
     inbox_bytes: u64,
     /// Jobs that are not wanted any more.
     cancelled: BTreeSet<u64>,
@@ -166,16 +198,19 @@ impl Clients {
             return false;
         }
         let was_empty = known.inbox.is_empty();
-        for (number, frame) in (first..=u64::MAX).zip(frames) {
-            match known.taker.take(number) {
+        let mut number = first;
+        for frame in frames {
+            let count = frame.count();
+            match known.taker.take(number, count) {
                 Taken::New => {
-                    self.counters.submitted += 1;
+                    self.counters.submitted += count as u64;
                     known.inbox_bytes += frame.weight() as u64;
-                    known.inbox.push_back((number, frame));
+                    known.inbox.push_back(Submitted { number, frame });
                 }
                 Taken::Double => {}
                 Taken::Gap => return false,
             }
+            number = number.saturating_add(count as u64);
         }
         if was_empty && !known.inbox.is_empty() {
             self.turn.push_back(session.to_owned());
@@ -183,9 +218,9 @@ impl Clients {
         true
     }
 
-    /// The next message for the component: some of each client in turn, if `may_run` says that it
-    /// reads what comes of its messages.
-    pub(crate) fn next(&mut self, may_run: impl Fn(&str) -> bool) -> Option<Item> {
+    /// The next message for the component, or the next bundle if it takes `bundles`: some of each
+    /// client in turn, if `may_run` says that it reads what comes of its messages.
+    pub(crate) fn next(&mut self, bundles: bool, may_run: impl Fn(&str) -> bool) -> Option<Item> {
         for _ in 0..self.turn.len() {
             let name = self.turn.pop_front()?;
             let before = std::mem::take(&mut self.in_a_row);
@@ -196,20 +231,18 @@ impl Clients {
                 self.turn.push_back(name);
                 continue;
             }
-            let next = session.inbox.pop_front();
-            if let Some((_, frame)) = &next {
-                session.inbox_bytes -= frame.weight() as u64;
-            }
+            let next = session.next(bundles);
             let stream = session.stream;
-            let is_small = next.as_ref().is_some_and(|(_, frame)| frame.len() <= SMALL);
-            if !session.inbox.is_empty() && is_small && before + 1 < IN_A_ROW {
-                self.in_a_row = before + 1;
+            let is_small = next.as_ref().is_some_and(|next| next.frame.len() <= SMALL);
+            let in_a_row = before + next.as_ref().map_or(0, Submitted::count);
+            if !session.inbox.is_empty() && is_small && in_a_row < IN_A_ROW {
+                self.in_a_row = in_a_row;
                 self.turn.push_front(name);
             } else if !session.inbox.is_empty() {
                 self.turn.push_back(name);
             }
-            if let Some((number, frame)) = next {
-                let ticket = self.ledger.ticket(stream, number);
+            if let Some(Submitted { number, frame }) = next {
+                let ticket = self.ledger.ticket_for(stream, number, frame.count());
                 return Some(Item { frame, ticket });
             }
         }
@@ -221,6 +254,7 @@ impl Clients {
         let Settled {
             stream,
             number,
+            count,
             result,
             told: is_told,
         } = settled;
@@ -228,18 +262,20 @@ impl Clients {
         let Some(session) = name.and_then(|name| self.sessions.get_mut(name)) else {
             return;
         };
-        let told = match session.taker.ended(number, result) {
+        let told = match session.taker.ended(number, count, result) {
             Tell::Done if planted!(LostAck) && number % 5 == 0 => return,
             Tell::Done if is_told => {
-                self.counters.settled += 1;
+                self.counters.settled += count as u64;
                 return;
             }
-            Tell::Done if session.taker.unsettled() >= MANY_OPEN => Told::OneOfMany(number),
-            Tell::Done => Told::Done(number),
+            Tell::Done => {
+                let is_one_of_many = session.taker.unsettled() >= MANY_OPEN;
+                Told::Done(number, count, is_one_of_many)
+            }
             Tell::Outcome(outcome) => Told::Outcome(number, outcome),
             Tell::Nothing => return,
         };
-        self.counters.settled += 1;
+        self.counters.settled += count as u64;
         if let Some(conn) = session.conn {
             tell(conn, told);
         }
@@ -263,13 +299,15 @@ impl Clients {
         while known.cancelled.len() > CANCELLED {
             known.cancelled.pop_first();
         }
-        for (number, frame) in std::mem::take(&mut known.inbox) {
+        for submitted in std::mem::take(&mut known.inbox) {
+            let Submitted { number, frame } = &submitted;
             let job = number_under(session, frame.client());
             if job.is_some_and(|job| jobs.contains(&job)) {
                 known.inbox_bytes -= frame.weight() as u64;
-                self.ledger.ticket(known.stream, number).done();
+                let count = frame.count();
+                self.ledger.ticket_for(known.stream, *number, count).done();
             } else {
-                known.inbox.push_back((number, frame));
+                known.inbox.push_back(submitted);
             }
         }
         if known.inbox.is_empty() {
@@ -338,7 +376,7 @@ impl Clients {
             session: name.clone(),
             connected: session.conn.is_some(),
             open: session.taker.open(),
-            inbox: session.inbox.len(),
+            inbox: session.inbox.iter().map(Submitted::count).sum(),
         });
         stats.collect()
     }
@@ -346,10 +384,28 @@ impl Clients {
 
 /// What is to be told to a client.
 pub(crate) enum Told {
-    Done(u64),
-    /// The same, while [many](MANY_OPEN) others are still open.
-    OneOfMany(u64),
+    /// So many are done from this number on; and whether [many](MANY_OPEN) others are still open.
+    Done(u64, usize, bool),
     Outcome(u64, Outcome),
+}
+
+impl Session {
+    /// The next message that the component takes, or the next bundle.
+    fn next(&mut self, bundles: bool) -> Option<Submitted> {
+        let is_bundle = self.inbox.front()?.count() > 1;
+        let next = match bundles {
+            true => self.inbox.pop_front(),
+            false => take_single(&mut self.inbox),
+        }?;
+        if is_bundle && !bundles {
+            // It was taken apart: each of its messages has texts of its own.
+            let inbox = self.inbox.iter();
+            self.inbox_bytes = inbox.map(|other| other.frame.weight() as u64).sum();
+        } else {
+            self.inbox_bytes -= next.frame.weight() as u64;
+        }
+        Some(next)
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod clients;
 mod giver;
 mod line;
 mod outlets;
+mod parts;
 mod peers;
 mod post;
 mod status;
@@ -42,12 +43,14 @@ mod upstream;
 mod wire;
 mod worker;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 pub(crate) use clients::{Clients, Told};
 pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
 pub(crate) use outlets::Outlets;
+pub(crate) use parts::{Part, Parts};
 pub(crate) use peers::Peers;
 pub(crate) use post::{Post, PostSettings};
 pub(crate) use step::StepSession;
@@ -57,6 +60,7 @@ pub(crate) use upstream::{Speaks, Upstream};
 pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};
+use crate::core::divide::Divide;
 use crate::message::Frame;
 pub(crate) use crate::message::link::Credit;
 use crate::message::link::{self, Failed, Position, differences};
@@ -82,17 +86,27 @@ const MOST_DONE: usize = 4_096;
 const PRESSING_MESSAGES: usize = 64;
 const PRESSING_BYTES: u64 = 32 << 10;
 
+/// A bundle is no more than such a part of what may be open, so that others are on their way
+/// meanwhile.
+const PARTS: u64 = 4;
+
+/// Whether a bundle of so many messages may be given to a taker that lets so much be open.
+fn takes_bundles(credit: Credit, count: usize) -> bool {
+    count as u64 <= credit.messages / PARTS
+}
+
 /// A connection to a server, as the server knows it.
 pub(crate) type Conn = u64;
 
-/// A message that has come over the link, on its way into the component.
+/// A message that has come over the link, or a bundle, on its way into the component.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) frame: Frame,
     pub(crate) ticket: Ticket,
 }
 
-/// A message that a component has made, on its way on, or kept until somebody is done with it.
+/// A message that a component has made, or a bundle, on its way on, or kept until somebody is done
+/// with it.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) frame: Frame,
@@ -108,6 +122,53 @@ impl Piece for Made {
     fn set_ticket(&mut self, ticket: Ticket) {
         self.ticket = Some(ticket);
     }
+}
+
+impl Divide for Made {
+    fn count(&self) -> usize {
+        self.frame.count()
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let rest = self.frame.part(count, self.frame.count() - count);
+        self.frame = self.frame.part(0, count);
+        Self {
+            frame: rest,
+            ticket: self.ticket.as_mut().map(|ticket| ticket.split_off(count)),
+        }
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        let Self { frame, mut ticket } = self;
+        let count = frame.count();
+        (0..count).map(move |at| Self {
+            frame: frame.single(at),
+            ticket: next_of(&mut ticket, count - at),
+        })
+    }
+}
+
+/// The ticket of the first of the `left` messages that a ticket is for; it is for the others then.
+fn next_of(ticket: &mut Option<Ticket>, left: usize) -> Option<Ticket> {
+    let mut first = ticket.take()?;
+    if left > 1 {
+        *ticket = Some(first.split_off(1));
+    }
+    Some(first)
+}
+
+/// What is the first to be taken of these, for somebody who knows nothing of bundles: if that is
+/// one, its messages take its place.
+fn take_single<T: Divide>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front()?;
+    if first.count() == 1 {
+        return Some(first);
+    }
+    let mut singles = first.singles();
+    let next = singles.next();
+    let rest: Vec<T> = singles.collect();
+    rest.into_iter().rev().for_each(|one| queue.push_front(one));
+    next
 }
 
 impl Made {

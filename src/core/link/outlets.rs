@@ -9,8 +9,10 @@ use topic::{Newcomer, Slot, Topic};
 
 use super::{
     Conn, Credit, Giver, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
+    takes_bundles,
 };
 use crate::core::custody::{Outcome, Ticket};
+use crate::core::divide::Divide;
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
 
@@ -183,10 +185,9 @@ impl Outlets {
         let Some(mut slot) = slot else {
             return Some(item);
         };
-        self.bytes += item.size();
         let index = *slot.key();
         slot.get_mut().note_ready(session, index, &mut self.ready);
-        slot.get_mut().keep(item);
+        self.bytes += slot.get_mut().keep(item);
         None
     }
 
@@ -196,9 +197,12 @@ impl Outlets {
         self.release(topic, false);
     }
 
+    /// The pylm wire knows nothing of bundles.
     fn publish(&mut self, topic: String, item: Made) {
-        self.published_bytes += item.size();
-        self.published.push_back((topic, item));
+        for item in item.singles() {
+            self.published_bytes += item.size();
+            self.published.push_back((topic.clone(), item));
+        }
     }
 
     /// The next message that is to be published on the pylm wire, and its topic.
@@ -245,23 +249,20 @@ impl Outlets {
             return;
         }
         let held = topic.take_held(&mut self.bytes);
+        let mut published = Vec::new();
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
-                let size = copy.size();
                 match taker.and_then(|index| topic.slots.get_mut(&index)) {
-                    Some(slot) => {
-                        self.bytes += size;
-                        slot.keep(copy);
-                    }
-                    None => {
-                        self.published_bytes += size;
-                        self.published.push_back((name.to_owned(), copy));
-                    }
+                    Some(slot) => self.bytes += slot.keep(copy),
+                    None => published.push(copy),
                 }
             }
         }
         for (index, slot) in &mut topic.slots {
             slot.note_ready(name, *index, &mut self.ready);
+        }
+        for item in published {
+            self.publish(name.to_owned(), item);
         }
     }
 
@@ -322,7 +323,11 @@ impl Outlets {
         let resumed = known.is_some();
         let mut done = Vec::new();
         match known {
-            Some(position) => done = slot.giver.resume(position.received, sums(&position.open)),
+            Some(position) => {
+                let open = sums(&position.open);
+                let whole = |item, size| done.push((item, size));
+                slot.giver.resume(position.received, open, part_done, whole);
+            }
             None => {
                 slot.giver.restart();
                 slot.run = run;
@@ -337,10 +342,11 @@ impl Outlets {
         slot.heard = heard;
         slot.giver.set_credit(who.credit);
         slot.max_message = who.max_message;
+        slot.divide_for_taker();
         let run = slot.run;
         slot.note_ready(who.topic, index, &mut self.ready);
-        for item in done {
-            self.end(item);
+        for (item, size) in done {
+            self.end(item, size);
         }
         self.release(who.topic, false);
         Seat {
@@ -428,20 +434,36 @@ impl Outlets {
     }
 
     /// A taker is done with some messages.
-    pub(crate) fn done(&mut self, name: &str, session: &str, numbers: &[u64]) {
-        let done = self.change(name, session, |giver| {
-            let done = numbers.iter().filter_map(|number| giver.done(*number));
-            done.collect::<Vec<_>>()
+    pub(crate) fn done(
+        &mut self,
+        name: &str,
+        session: &str,
+        numbers: impl Iterator<Item = (u64, usize)>,
+    ) {
+        let mut done = Vec::new();
+        self.change(name, session, |giver| {
+            for (number, count) in numbers {
+                let whole = |item, size| done.push((item, size));
+                giver.done(number, count, part_done, whole);
+            }
         });
-        done.into_iter().flatten().for_each(|item| self.end(item));
+        for (item, size) in done {
+            self.end(item, size);
+        }
     }
 
     /// A taker is done with a message, and has this to tell.
     pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
-        let item = self.change(name, session, |giver| giver.done(number));
-        if let Some(item) = item.flatten() {
+        let mut others = Vec::new();
+        let item = self.change(name, session, |giver| {
+            giver.done_alone(number, |item, size| others.push((item, size)))
+        });
+        for (item, size) in others {
+            self.end(item, size);
+        }
+        if let Some((item, size)) = item.flatten() {
             self.delivered += 1;
-            self.bytes -= item.size();
+            self.bytes -= size;
             if let Some(ticket) = item.ticket {
                 ticket.ended(outcome);
             }
@@ -454,14 +476,17 @@ impl Outlets {
     }
 
     /// A taker is done with something.
-    fn end(&mut self, item: Made) {
-        self.delivered += 1;
-        self.drop_unwanted(item);
+    fn end(&mut self, mut item: Made, size: u64) {
+        self.delivered += item.count() as u64;
+        if item.count() > 1 {
+            item.ticket.take().into_iter().for_each(Ticket::over);
+        }
+        self.drop_unwanted(item, size);
     }
 
     /// Nobody is to get it any more.
-    fn drop_unwanted(&mut self, item: Made) {
-        self.bytes -= item.size();
+    fn drop_unwanted(&mut self, item: Made, size: u64) {
+        self.bytes -= size;
         if let Some(ticket) = item.ticket {
             ticket.done();
         }
@@ -496,10 +521,10 @@ impl Outlets {
                     }
                 };
                 out.item(number, frame);
-                if let Some(message) = completes
+                if let Some((message, count)) = completes
                     && !(planted!(LostAck) && message % 5 == 0)
                 {
-                    out.note(|head| head.complete.push(message));
+                    out.note(|head| head.add_complete(message, count));
                 }
             }
         }
@@ -560,7 +585,9 @@ impl Outlets {
             .into_values()
             .flat_map(|mut slot| slot.giver.drain());
         let kept: Vec<_> = kept.collect();
-        kept.into_iter().for_each(|item| self.drop_unwanted(item));
+        for (item, size) in kept {
+            self.drop_unwanted(item, size);
+        }
     }
 
     /// Gives up what nobody took for too long, and notes what nobody is done with.
@@ -583,9 +610,12 @@ impl Outlets {
             let over = topic.slots.iter().filter(|(_, slot)| gone(slot));
             for index in over.map(|(index, _)| *index).collect::<Vec<_>>() {
                 let slot = topic.slots.remove(&index);
-                late.extend(slot.into_iter().flat_map(|mut slot| slot.giver.drain()));
+                let kept = slot.into_iter().flat_map(|mut slot| slot.giver.drain());
+                for (item, size) in kept {
+                    self.bytes -= size;
+                    late.push(item);
+                }
             }
-            self.bytes -= late.iter().map(Made::size).sum::<u64>();
             if topic.since.is_some_and(is_over) {
                 late.extend(topic.take_held(&mut self.bytes));
             }
@@ -609,6 +639,12 @@ impl Outlets {
 
     /// What is not kept any more could be given to nobody.
     fn give_up(&mut self, name: &str, is_client: bool, item: Made) {
+        for item in item.singles() {
+            self.give_up_one(name, is_client, item);
+        }
+    }
+
+    fn give_up_one(&mut self, name: &str, is_client: bool, item: Made) {
         self.undelivered += 1;
         let waited = self.patience;
         let who = if is_client {
@@ -720,13 +756,20 @@ impl Outlets {
                 held.push(HeldStats {
                     topic: name.clone(),
                     is_client: topic.is_client,
-                    held: topic.held.len(),
+                    held: topic.held.iter().map(Divide::count).sum(),
                     bytes: topic.held_bytes,
                     missing: topic.missing(self.subscribers),
                 });
             }
         }
         (outlets, held)
+    }
+}
+
+/// Some messages of a bundle are done. Of one by itself that is said when it is not kept any more.
+fn part_done(item: &Made, place: usize, count: usize) {
+    if let Some(ticket) = item.ticket.as_ref().filter(|_| item.count() > 1) {
+        ticket.part_done(place, count);
     }
 }
 

@@ -291,7 +291,7 @@ impl Post {
     fn hear_taker(&mut self, conn: Conn, who: &Who, head: &mut Head, now: Instant) {
         self.outlets.heard(&who.topic, &who.session, now);
         if !head.done.is_empty() {
-            self.outlets.done(&who.topic, &who.session, &head.done);
+            self.outlets.done(&who.topic, &who.session, head.done());
         }
         for outcome in std::mem::take(&mut head.outcomes) {
             let number = outcome.number;
@@ -321,8 +321,7 @@ impl Post {
             own.for_each(drop);
         }
         if let Some(returned) = head.returned {
-            let ids: Vec<_> = returned.ids.iter().map(|id| id.id).collect();
-            tasks.returned(&who.session, &ids, now);
+            tasks.returned(&who.session, &returned.ids, now);
         }
         if head.drain {
             tasks.drain(&who.session, now);
@@ -341,13 +340,11 @@ impl Post {
         let Some(who) = self.peers.lose(conn) else {
             return;
         };
-        let given = unsaid.iter().flat_map(Head::tasks);
-        let ids: Vec<_> = given.map(|(task, _)| task.id).collect();
         if let Some(tasks) = &mut self.tasks
-            && !ids.is_empty()
             && !planted!(UnsaidIsGiven)
         {
-            tasks.returned(&who.session, &ids, now);
+            let given = unsaid.iter().flat_map(Head::tasks);
+            tasks.not_given(&who.session, given.map(|(task, _)| task), now);
         }
         self.gone(conn, &who, false, now);
     }
@@ -366,14 +363,15 @@ impl Post {
         self.outlets.lost(&who.topic, &who.session, conn, now);
     }
 
-    /// The next message that a client has submitted.
-    pub(crate) fn next_submitted(&mut self) -> Option<Item> {
+    /// The next message that a client has submitted, or the next bundle if whoever asks takes
+    /// `bundles`.
+    pub(crate) fn next_submitted(&mut self, bundles: bool) -> Option<Item> {
         let outlets = &self.outlets;
         let clients = self.clients.as_mut()?;
-        clients.next(|session| !outlets.is_stalled(session))
+        clients.next(bundles, |session| !outlets.is_stalled(session))
     }
 
-    /// A message that a worker is to run.
+    /// A message that a worker is to run, or a bundle.
     pub(crate) fn work(&mut self, made: Made, now: Instant) {
         let session = made.frame.session();
         let clients = self.clients.as_ref();
@@ -386,9 +384,10 @@ impl Post {
         }
     }
 
-    /// The next message that has come of a task.
-    pub(crate) fn next_result(&mut self) -> Option<Made> {
-        self.tasks.as_mut()?.next_result()
+    /// The next message that has come of a task, or the next bundle if whoever asks takes
+    /// `bundles`.
+    pub(crate) fn next_result(&mut self, bundles: bool) -> Option<Made> {
+        self.tasks.as_mut()?.next_result(bundles)
     }
 
     pub(super) fn work_queue(&self) -> Option<&Tasks> {
@@ -494,9 +493,11 @@ impl Post {
                     return;
                 };
                 match told {
-                    Told::Done(number) => out.note(|head| head.done.push(number)),
-                    Told::OneOfMany(number) => {
-                        out.note_unhurried(1, |head| head.done.push(number));
+                    Told::Done(number, count, false) => {
+                        out.note(|head| head.add_done(number, count));
+                    }
+                    Told::Done(number, count, true) => {
+                        out.note_unhurried(count, |head| head.add_done(number, count));
                     }
                     Told::Outcome(number, outcome) => out.outcome(said(number, &outcome)),
                 }

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Credit, MANY_OPEN, MOST_DONE, Party, Taken, Taker, Tell, position_of, said};
-use crate::core::custody::{Ledger, Ticket};
+use super::{
+    Credit, MANY_OPEN, MOST_DONE, Made, Party, Taken, Taker, Tell, position_of, said, take_single,
+};
+use crate::core::custody::Ledger;
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
 
@@ -29,12 +31,12 @@ pub(crate) struct StepSession {
     stream: u64,
     taker: Taker,
     /// What has come and was not taken on.
-    arrived: VecDeque<(Frame, Ticket)>,
+    arrived: VecDeque<Made>,
     arrived_bytes: u64,
     /// How large messages are, about.
     usual: u64,
-    /// What is done, and not said yet.
-    done: Vec<u64>,
+    /// What is done, and not said yet: numbers, and how many follow each other from there on.
+    done: Vec<(u64, usize)>,
     /// Outcomes that are not said yet.
     outcomes: Vec<Outcome>,
     broken: bool,
@@ -72,11 +74,24 @@ impl StepSession {
         }
     }
 
-    /// The next message that has come, in the giver's order.
-    pub(crate) fn next(&mut self) -> Option<(Frame, Ticket)> {
-        let (frame, ticket) = self.arrived.pop_front()?;
-        self.arrived_bytes -= frame.len() as u64;
-        Some((frame, ticket))
+    /// The next message that has come, in the giver's order, or the next bundle if whoever asks
+    /// takes `bundles`.
+    pub(crate) fn next(&mut self, bundles: bool) -> Option<Made> {
+        if bundles {
+            let made = self.arrived.pop_front()?;
+            self.arrived_bytes -= made.frame.len() as u64;
+            return Some(made);
+        }
+        let is_bundle = self.arrived.front()?.frame.count() > 1;
+        let made = take_single(&mut self.arrived)?;
+        match is_bundle {
+            false => self.arrived_bytes -= made.frame.len() as u64,
+            true => {
+                let arrived = self.arrived.iter().map(|made| made.frame.len() as u64);
+                self.arrived_bytes = arrived.sum();
+            }
+        }
+        Some(made)
     }
 
     /// Takes nothing more on this connection: another is to be made, if it is to any.
@@ -137,18 +152,22 @@ impl StepSession {
         let bytes = self.arrived_bytes + size > LENIENCE.saturating_mul(self.credit.bytes);
         // What was told of is open here until that was heard, and no more there.
         let open = self.taker.unsettled();
-        let messages = open as u64 >= self.credit.messages;
+        let count = frame.count();
+        let messages = (open + count) as u64 > self.credit.messages;
         if bytes && !self.arrived.is_empty() || messages && open > 0 {
             // It stays with the giver, who counts wrongly.
             self.broken = true;
             return;
         }
-        match self.taker.take(number) {
+        match self.taker.take(number, count) {
             Taken::New => {
-                let ticket = self.ledger.ticket(self.stream, number);
+                let ticket = self.ledger.ticket_for(self.stream, number, count);
                 self.arrived_bytes += size;
-                self.usual = (7 * self.usual + size).div_ceil(8);
-                self.arrived.push_back((frame, ticket));
+                self.usual = (7 * self.usual + size / count as u64).div_ceil(8);
+                self.arrived.push_back(Made {
+                    frame,
+                    ticket: Some(ticket),
+                });
             }
             Taken::Double => {}
             Taken::Gap => self.broken = true,
@@ -161,8 +180,9 @@ impl StepSession {
             if settled.stream != self.stream {
                 continue; // Its giver is gone, or gives it again.
             }
-            match self.taker.ended(settled.number, settled.result) {
-                Tell::Done => self.done.push(settled.number),
+            let (number, count) = (settled.number, settled.count);
+            match self.taker.ended(number, count, settled.result) {
+                Tell::Done => self.done.push((number, count)),
                 Tell::Outcome(outcome) => self.outcomes.push(said(settled.number, &outcome)),
                 Tell::Nothing => {}
             }
@@ -213,10 +233,12 @@ impl Party for StepSession {
     }
 
     fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
-        // Each is one higher than the one before, and more than there are no peer has sent.
-        let numbers = (0..head.sizes.len() as u64).map(|more| head.first.saturating_add(more));
-        for (number, frame) in numbers.zip(frames) {
+        let mut number = head.first;
+        // More than there are no peer has sent.
+        for frame in frames.into_iter().take(head.sizes.len()) {
+            let count = frame.count() as u64;
             self.take(number, frame);
+            number = number.saturating_add(count);
         }
         for number in head.heard {
             self.taker.heard(number);
@@ -229,9 +251,13 @@ impl Party for StepSession {
         self.settle();
         let many_open = self.taker.unsettled() >= MANY_OPEN;
         for done in self.done.chunks(MOST_DONE) {
+            let say = |head: &mut Head| {
+                done.iter()
+                    .for_each(|(number, count)| head.add_done(*number, *count));
+            };
             match many_open {
-                true => out.note_unhurried(done.len(), |head| head.done.extend(done)),
-                false => out.note(|head| head.done.extend(done)),
+                true => out.note_unhurried(done.iter().map(|(_, count)| count).sum(), say),
+                false => out.note(say),
             }
         }
         self.done.clear();
@@ -248,6 +274,7 @@ impl Party for StepSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::custody::Ticket;
     use crate::message::link::differences;
     use crate::message::{Failure, FailureKind};
 
@@ -303,7 +330,8 @@ mod tests {
 
         /// The next message, as the component takes it on.
         fn next(&mut self) -> Option<(String, Ticket)> {
-            let (frame, ticket) = self.step.next()?;
+            let Made { frame, ticket } = self.step.next(false)?;
+            let ticket = ticket?;
             let payload = String::from_utf8(frame.payload().to_vec()).unwrap();
             Some((payload, ticket))
         }
@@ -441,7 +469,7 @@ mod tests {
         old.remove(0).1.done();
         assert_eq!(peer.said(), Head::default());
         assert_eq!(peer.texts(), ["b", "c"]);
-        assert_eq!(peer.said().done, [1, 2]);
+        assert_eq!(peer.said().done().collect::<Vec<_>>(), [(1, 2)]);
     }
 
     #[test]

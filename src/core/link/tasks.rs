@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::wire::Wire;
-use super::{Conn, Made, Peers, kept_size};
+use super::{Conn, Made, Peers, kept_size, take_single};
 use crate::core::custody::Shares;
+use crate::core::divide::Divide;
 use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
-use crate::message::{Failure, FailureKind, Frame};
+use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame};
 
 /// How long a worker whose connection broke may take to connect again before its tasks go
 /// elsewhere. One that was killed does not; one whose connection was cut does so at once.
@@ -97,8 +98,11 @@ impl Tasks {
         let functions = Some(&hello.functions).filter(|names| !names.is_empty());
         if let Some(known) = self.workers.get_mut(&hello.session) {
             known.conn = Some(conn);
-            let holds = hello.holds.iter().map(|held| (held.id, held.attempt));
-            let holds: Vec<_> = holds.filter(|_| same_epoch).collect();
+            let holds = if same_epoch {
+                holds_of(hello)
+            } else {
+                Vec::new()
+            };
             self.queue.set_away(known.id, false);
             self.queue.resume(known.id, &holds, now);
             return;
@@ -115,11 +119,13 @@ impl Tasks {
         self.workers.insert(hello.session.clone(), worker);
         self.sessions.insert(id, hello.session.clone());
         self.queue.join(id, functions.cloned(), now);
+        if limit_of(hello.max_message) < BUNDLE_BYTES {
+            self.queue.set_takes_singles(id);
+        }
         self.wire.set_alone(false, &mut self.queue);
         if same_epoch && !hello.holds.is_empty() {
             // It was taken for dead: what it has is with others now.
-            let holds = hello.holds.iter().map(|held| (held.id, held.attempt));
-            self.queue.resume(id, &holds.collect::<Vec<_>>(), now);
+            self.queue.resume(id, &holds_of(hello), now);
         }
     }
 
@@ -171,9 +177,16 @@ impl Tasks {
         if let Some(out) = out {
             out.note_unhurried(1, |head| head.done.push(of.id));
         }
-        let time = Duration::from_micros(result.ran);
-        let ran = Ran { time, bytes };
-        match self.queue.finish(worker, of.id, of.attempt, ran, now) {
+        let count = of.messages();
+        let ran = Ran {
+            time: Duration::from_nanos(result.ran.saturating_mul(1_000) / count as u64),
+            bytes: bytes / count,
+        };
+        match self
+            .queue
+            .finish_part(worker, (of.id, count), of.attempt, ran, now)
+        {
+            Some(kept) if count > 1 => self.results_of_bundle(kept, frames),
             Some(kept) => self.results_of(kept, frames),
             None if planted!(NoFencing) => {
                 let late = frames.map(|frame| Made {
@@ -189,7 +202,8 @@ impl Tasks {
     fn results_of(&mut self, kept: Made, frames: impl ExactSizeIterator<Item = Frame>) {
         let mut shares = Shares::new(kept.ticket, frames.len());
         for frame in frames {
-            let frame = placed_as(frame, &kept.frame);
+            // A bundle would be more messages than there were.
+            let frame = placed_as(frame.single(0), &kept.frame);
             let mut made = Made {
                 frame,
                 ticket: None,
@@ -199,15 +213,46 @@ impl Tasks {
         }
     }
 
+    /// Each of the messages of a bundle has one result, so they are a bundle as well.
+    fn results_of_bundle(&mut self, kept: Made, mut frames: impl ExactSizeIterator<Item = Frame>) {
+        match (frames.len(), frames.next()) {
+            (1, Some(frame)) if frame.count() == kept.count() => self.add_result(Made {
+                frame: placed_as(frame, &kept.frame),
+                ticket: kept.ticket,
+            }),
+            _ => {
+                let cause = "its worker's answer does not fit".to_owned();
+                self.fail(kept, &Failure::new(FailureKind::Unfinished, cause));
+            }
+        }
+    }
+
     fn add_result(&mut self, made: Made) {
         self.result_bytes += kept_size(&made.frame);
         self.results.push_back(made);
     }
 
     /// A worker hands tasks back that it has not begun.
-    pub(crate) fn returned(&mut self, session: &str, ids: &[TaskId], now: Instant) {
+    pub(crate) fn returned(&mut self, session: &str, ids: &[link::TaskId], now: Instant) {
         if let Some(worker) = self.workers.get(session) {
-            self.queue.hand_back(worker.id, ids, now);
+            let ids = ids.iter().map(|of| (of.id, Some(of.messages())));
+            let ids: Vec<_> = ids.collect();
+            self.queue.hand_back(worker.id, &ids, now);
+        }
+    }
+
+    /// A worker has not got these, as far as is known.
+    pub(crate) fn not_given(
+        &mut self,
+        session: &str,
+        ids: impl Iterator<Item = link::TaskId>,
+        now: Instant,
+    ) {
+        if let Some(worker) = self.workers.get(session) {
+            let ids: Vec<_> = ids.map(|of| (of.id, None)).collect();
+            if !ids.is_empty() {
+                self.queue.hand_back(worker.id, &ids, now);
+            }
         }
     }
 
@@ -296,11 +341,11 @@ impl Tasks {
                     id,
                     attempt,
                 } => {
-                    self.give(worker, link::TaskId { id, attempt }, peers, now);
+                    self.give(worker, link::TaskId::single(id, attempt), peers, now);
                 }
                 Order::Recall { worker, ids } => {
                     if let Some(out) = self.conn_of(worker).and_then(|conn| peers.to(conn)) {
-                        let ids = ids.into_iter().map(|id| link::TaskId { id, attempt: 0 });
+                        let ids = ids.into_iter().map(|id| link::TaskId::single(id, 0));
                         out.note(|head| {
                             let recall = head.recall.get_or_insert_default();
                             recall.ids.extend(ids);
@@ -328,6 +373,7 @@ impl Tasks {
         };
         let limit = known.max_message;
         if kept.frame.payload().len() > limit {
+            // No bundle: of those, one of this limit is given none.
             let failed = kept.frame.as_too_large(limit, &known.name);
             let (id, attempt) = (id.id, id.attempt);
             if let Some(kept) = self.queue.finish(worker, id, attempt, Duration::ZERO, now) {
@@ -353,19 +399,21 @@ impl Tasks {
             1 => format!("a worker ended while it ran '{function}'{last}"),
             _ => format!("{attempts} workers ended while they ran '{function}'{last}"),
         };
-        self.fail(kept, Failure::given_up(attempts, cause));
+        self.fail(kept, &Failure::given_up(attempts, cause));
     }
 
     fn no_function(&mut self, kept: Made) {
         let function = function_of(&kept.frame);
         let cause = format!("no worker has a function '{function}'");
-        self.fail(kept, Failure::new(FailureKind::UnknownFunction, cause));
+        self.fail(kept, &Failure::new(FailureKind::UnknownFunction, cause));
     }
 
     /// A failure goes the way of the result.
-    fn fail(&mut self, kept: Made, failure: Failure) {
-        let frame = kept.frame.with_failure(&failure);
-        self.results_of(kept, [frame].into_iter());
+    fn fail(&mut self, kept: Made, failure: &Failure) {
+        for kept in kept.singles() {
+            let frame = kept.frame.with_failure(failure);
+            self.results_of(kept, [frame].into_iter());
+        }
     }
 
     fn expire(&mut self, now: Instant) {
@@ -379,7 +427,7 @@ impl Tasks {
             let function = function_of(&kept.frame);
             let cause =
                 format!("it was with {attempts} workers on the pylm wire that ended: '{function}'");
-            self.fail(kept, Failure::given_up(attempts, cause));
+            self.fail(kept, &Failure::given_up(attempts, cause));
         }
     }
 
@@ -407,8 +455,16 @@ impl Tasks {
         self.wire.set_peers(workers, gone, &mut self.queue, now);
     }
 
-    /// The next message that has come of a task.
-    pub(crate) fn next_result(&mut self) -> Option<Made> {
+    /// The next message that has come of a task, or the next bundle if whoever asks takes
+    /// `bundles`.
+    pub(crate) fn next_result(&mut self, bundles: bool) -> Option<Made> {
+        let is_bundle = self.results.front()?.count() > 1;
+        if is_bundle && !bundles {
+            let made = take_single(&mut self.results);
+            let left = self.results.iter().map(|made| kept_size(&made.frame));
+            self.result_bytes = left.sum();
+            return made;
+        }
         let made = self.results.pop_front()?;
         self.result_bytes -= kept_size(&made.frame);
         Some(made)
@@ -465,6 +521,14 @@ impl Tasks {
         });
         stats.collect()
     }
+}
+
+/// What a worker says that it holds.
+fn holds_of(hello: &Hello) -> Vec<(TaskId, u32, usize)> {
+    let holds = hello.holds.iter();
+    holds
+        .map(|held| (held.id, held.attempt, held.messages()))
+        .collect()
 }
 
 /// Nobody wants what would come of it.

@@ -443,6 +443,7 @@ impl Wire {
                 }
             }
             self.note_again(again.iter().copied());
+            let again: Vec<_> = again.into_iter().map(|id| (id, None)).collect();
             queue.hand_back(Self::ID, &again, now);
         }
         given_up

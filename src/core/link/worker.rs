@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::Party;
 use super::tasks::limit_of;
+use super::{Part, Party};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, TaskId, TaskIds, Welcome};
 
@@ -20,6 +20,9 @@ use crate::message::link::{Head, Hello, Kind, Outgoing, Position, TaskId, TaskId
 /// which tasks it holds: those that wait, the one that runs, and those whose results are kept.
 /// Whatever else the master has given to it, it has returned, or never got.
 ///
+/// A bundle is run message by message, and finished part by part, from its first message on: so
+/// what is not begun of it can still be handed back.
+///
 /// A master that was restarted knows nothing of its tasks: they are forgotten. The one that runs
 /// cannot be stopped, but nothing becomes of it.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(crate) struct WorkerSession {
     /// The largest payload that it takes.
     limit: usize,
     waiting: VecDeque<(TaskId, Frame)>,
-    running: Option<TaskId>,
+    running: Option<Running>,
     /// Results that the master has not said it has, in the order in which they were finished.
     finished: VecDeque<Finished>,
     /// How many of them, from the first on, were said on this connection.
@@ -48,8 +51,20 @@ pub(crate) struct WorkerSession {
     said_drain: bool,
 }
 
+/// The task that runs.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    /// What is not finished of it.
+    left: TaskId,
+    /// The number that it was given under.
+    first: u64,
+    /// Whether what is not begun of it is to be handed back as soon as it can be.
+    yields: bool,
+}
+
 #[derive(Debug)]
 struct Finished {
+    /// With how many of a bundle's messages it is.
     id: TaskId,
     ran: Duration,
     results: Vec<Frame>,
@@ -80,37 +95,86 @@ impl WorkerSession {
         }
     }
 
-    /// The next task to run, when there is one. It is running from now on.
+    /// The next task to run, when there is one, with how many messages it is. It is running from
+    /// now on.
     pub(crate) fn next(&mut self) -> Option<(TaskId, Frame)> {
         let (id, frame) = self.waiting.pop_front()?;
-        self.running = Some(id);
+        self.running = Some(Running {
+            left: id,
+            first: id.id,
+            yields: false,
+        });
         Some((id, frame))
     }
 
-    /// The task that was running has ended, with these results. In place of one that is too
-    /// large for the master goes its failure.
+    /// The task that was running has ended, with these results; or, of a bundle, so many messages
+    /// as the number says, from the first that was not finished on: if they are several, with a
+    /// bundle of as many results. In place of one that is too large for the master goes its
+    /// failure.
     pub(crate) fn finished(&mut self, id: TaskId, ran: Duration, results: Vec<Frame>) {
+        let is_of = |running: &Running| {
+            (running.left.id, running.left.attempt) == (id.id, id.attempt)
+                && running.left.messages() >= id.messages()
+        };
         // If not, its master is gone.
-        if self.running.take_if(|running| *running == id).is_some() {
-            let results =
-                results
-                    .into_iter()
-                    .map(|result| match result.payload().len() <= self.limit {
-                        true => result,
-                        false => result.as_too_large(self.limit, &self.name),
-                    });
-            self.finished.push_back(Finished {
-                id,
-                ran,
-                results: results.collect(),
-            });
+        let Some(running) = self.running.take_if(|running| is_of(running)) else {
+            return;
+        };
+        let results =
+            results
+                .into_iter()
+                .map(|result| match result.payload().len() <= self.limit {
+                    true => result,
+                    false => result.as_too_large(self.limit, &self.name),
+                });
+        self.finished.push_back(Finished {
+            id,
+            ran,
+            results: results.collect(),
+        });
+        match id.rest_of(running.left) {
+            Some(left) => self.running = Some(Running { left, ..running }),
+            // If its master waits for what is left: that is nothing.
+            None => self.answers |= running.yields,
         }
+    }
+
+    /// All messages that have begun of a bundle are finished: these, of which it is `left` what was
+    /// not told before. Whether the next is to be run. If not, there is none, or it is not run here.
+    pub(crate) fn finished_parts(
+        &mut self,
+        left: &mut TaskId,
+        parts: impl Iterator<Item = Part>,
+    ) -> bool {
+        for Part {
+            count,
+            ran,
+            results,
+        } in parts
+        {
+            let id = left.of_messages(count);
+            self.finished(id, ran, results);
+            *left = id.rest_of(*left).unwrap_or(*left);
+        }
+        self.goes_on()
+    }
+
+    /// Hands back what is left of the bundle that runs, if it is to.
+    fn goes_on(&mut self) -> bool {
+        if let Some(running) = self.running.take_if(|running| running.yields) {
+            self.returned.push(running.left);
+            self.answers = true;
+        }
+        self.running.is_some()
     }
 
     /// Takes no more tasks, and hands back those that wait. When the one that runs is finished
     /// and the master has all results, it is over.
     pub(crate) fn drain(&mut self) {
         self.drains = true;
+        if let Some(running) = &mut self.running {
+            running.yields |= running.left.messages() > 1;
+        }
         let waiting = self.waiting.drain(..).map(|(id, _)| id);
         self.returned.extend(waiting);
     }
@@ -128,7 +192,8 @@ impl WorkerSession {
     fn holds(&self) -> impl Iterator<Item = TaskId> + '_ {
         let finished = self.finished.iter().map(|finished| finished.id);
         let waiting = self.waiting.iter().map(|(id, _)| *id);
-        finished.chain(self.running).chain(waiting)
+        let running = self.running.map(|running| running.left);
+        finished.chain(running).chain(waiting)
     }
 
     /// The master has taken the result of a task. Of several attempts at it, it is the first
@@ -142,20 +207,29 @@ impl WorkerSession {
     }
 
     /// Hands back those of these tasks that have not begun. Attempt 0 stands for any.
-    fn recall(&mut self, ids: Vec<TaskId>) {
-        let ids: HashSet<TaskId> = ids.into_iter().collect();
+    fn recall(&mut self, ids: &[TaskId]) {
+        let ids: HashSet<_> = ids.iter().map(|of| (of.id, of.attempt)).collect();
+        let is_meant = |id: u64, attempt| ids.contains(&(id, attempt)) || ids.contains(&(id, 0));
         let returned = &mut self.returned;
         if planted!(RunningHandedBack) {
-            returned.extend(self.running);
+            returned.extend(self.running.map(|running| running.left));
         }
         self.waiting.retain(|(id, _)| {
-            let recalled = ids.contains(id) || ids.contains(&TaskId { attempt: 0, ..*id });
+            let recalled = is_meant(id.id, id.attempt);
             if recalled {
                 returned.push(*id);
             }
             !recalled
         });
         self.answers = true;
+        if let Some(running) = &mut self.running
+            && running.left.messages() > 1
+            && (running.first..=running.left.id).any(|id| is_meant(id, running.left.attempt))
+        {
+            // The answer is what is left when the message that runs is finished.
+            running.yields = true;
+            self.answers = false;
+        }
     }
 }
 
@@ -194,6 +268,7 @@ impl Party for WorkerSession {
     fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
         let frames = frames.into_iter().skip(head.sizes.len());
         for ((id, _), frame) in head.tasks().zip(frames) {
+            let id = id.of_messages(frame.count());
             match self.drains {
                 true => self.returned.push(id),
                 false => self.waiting.push_back((id, frame)),
@@ -203,7 +278,7 @@ impl Party for WorkerSession {
             self.done(task);
         }
         if let Some(recall) = head.recall {
-            self.recall(recall.ids);
+            self.recall(&recall.ids);
         }
     }
 
@@ -242,7 +317,7 @@ mod tests {
     use super::*;
 
     fn id(id: u64) -> TaskId {
-        TaskId { id, attempt: 1 }
+        TaskId::single(id, 1)
     }
 
     fn ids(of: impl IntoIterator<Item = u64>) -> Vec<TaskId> {
@@ -395,7 +470,7 @@ mod tests {
         let mut peer = Peer::new();
         peer.give([1]);
         peer.run();
-        let second = TaskId { id: 1, attempt: 2 };
+        let second = TaskId::single(1, 2);
         peer.said();
         peer.worker.waiting.push_back((second, frame("x")));
         peer.run();
@@ -418,14 +493,14 @@ mod tests {
         assert_eq!(peer.results(), ids([2]));
         assert_eq!(peer.run(), 3);
         // Another attempt is another task.
-        let other = TaskId { id: 3, attempt: 2 };
+        let other = TaskId::single(3, 2);
         peer.give([3]);
         peer.hear(Head {
             recall: Some(TaskIds { ids: vec![other] }),
             ..Head::default()
         });
         assert_eq!(peer.said().returned, Some(TaskIds::default()));
-        let any = TaskId { id: 3, attempt: 0 };
+        let any = TaskId::single(3, 0);
         peer.hear(Head {
             recall: Some(TaskIds { ids: vec![any] }),
             ..Head::default()

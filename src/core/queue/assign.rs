@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::pool::KindId;
 use super::{Given, Order, Queue, Task, TaskId, WorkerId};
+use crate::core::divide::Divide;
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// Gives the orders that follow from what was told and from the time. `may_run` says
     /// whether the client of a session reads what comes of its tasks; if not, they wait.
     pub(crate) fn assign(
@@ -91,31 +92,70 @@ impl<T> Queue<T> {
         let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
         let few = in_a_row.min(self.functions[function].time.in_a_row()) / 4;
         let begin = orders.len();
-        self.give(id, worker, now, orders);
-        while let given = orders.len() - begin
-            && given < most
+        let mut given = self.give_first_of(id, share.max(few), worker, now, orders);
+        while given < most
             && let Some(id) = self.sessions[session].oldest_for(&self.pool.kinds[&kind])
             && let next = &self.tasks[id]
-            && (given < share || given < few && next.function == function)
+            && let upto = if next.function == function {
+                share.max(few)
+            } else {
+                share
+            }
+            && given < upto
             && self.pool.workers[&worker].has_place()
             && self.has_room(worker, next.size, now)
         {
-            self.give(id, worker, now, orders);
+            given += self.give_first_of(id, upto - given, worker, now, orders);
         }
         self.settle(worker, &orders[begin..], now);
-        self.rotate(session, kind, orders.len() - begin, in_a_row);
+        self.rotate(session, kind, given, in_a_row);
+    }
+
+    /// Gives a worker as much of a task as it may have, but no more than `most` messages: one at
+    /// the least. (A bundle that is done in no time may be more than its turn, or its credit: to
+    /// take it apart costs more than that is worth.) Gives how many that were.
+    fn give_first_of(
+        &mut self,
+        id: TaskId,
+        most: usize,
+        worker: WorkerId,
+        now: Instant,
+        orders: &mut Vec<Order<T>>,
+    ) -> usize {
+        let Task {
+            count, function, ..
+        } = self.tasks[id];
+        if count > 1 {
+            let entry = &self.pool.workers[&worker];
+            let at_once = entry.pace.in_a_row();
+            let at_once = at_once.min(self.functions[function].time.in_a_row());
+            let most = match at_once {
+                _ if entry.takes_singles => 1,
+                at_once if at_once >= count => most,
+                at_once => most.min(at_once).min(entry.places()),
+            };
+            match most {
+                0 | 1 => self.scatter(id),
+                _ if most < count => drop(self.divide(id, most)),
+                _ => {}
+            }
+        }
+        let count = self.tasks[id].count;
+        self.give(id, worker, now, orders);
+        count
     }
 
     /// Gives a task; `settle` is to be called after that.
     fn give(&mut self, id: TaskId, worker: WorkerId, now: Instant, orders: &mut Vec<Order<T>>) {
         self.dequeue(id);
         let turn = self.next_turn;
-        self.next_turn += 1;
         let task = self.task(id);
         task.attempt += 1;
         task.given = Some(Given { worker, turn });
-        let (attempt, size) = (task.attempt, task.size);
-        self.pool.gave(worker, turn, id, size, now);
+        let (attempt, count, size) = (task.attempt, task.count, task.size);
+        // So that each message of a bundle has a turn, if it is taken apart.
+        self.next_turn += count as u64;
+        self.pool.gave(worker, turn, (id, count), size, now);
         orders.push(Order::Give {
             worker,
             id,

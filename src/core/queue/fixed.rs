@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Queue, TaskId, WorkerId};
+use crate::core::divide::Divide;
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// It has come, and may hold so many tasks, and bytes.
     pub(crate) fn join_fixed(
         &mut self,
@@ -15,7 +16,15 @@ impl<T> Queue<T> {
         now: Instant,
     ) {
         self.join(worker, None, now);
+        self.set_takes_singles(worker);
         self.set_credit(worker, tasks, bytes);
+    }
+
+    /// A worker is given each message by itself.
+    pub(crate) fn set_takes_singles(&mut self, worker: WorkerId) {
+        if let Some(known) = self.pool.workers.get_mut(&worker) {
+            known.takes_singles = true;
+        }
     }
 
     /// It may hold so many tasks, and bytes, from now on.
@@ -48,7 +57,7 @@ impl<T> Queue<T> {
             }
             None => self.dequeue(id),
         }
-        self.counters.finished += 1;
+        self.counters.finished += self.tasks[id].count as u64;
         Some(self.forget(id))
     }
 

@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::pace::Average;
 use super::pool::{Kind, KindId};
 use super::{FunctionId, Queue, SessionId, TaskId};
+use crate::core::divide::Divide;
 use crate::time::after;
 
 #[derive(Debug)]
 pub(super) struct Function {
     /// How many tasks and kinds of workers have it.
-    users: usize,
+    pub(super) users: usize,
     /// The kinds of workers that run it.
     pub(super) kinds: Arc<[KindId]>,
     /// The sessions with such tasks waiting.
@@ -25,7 +26,7 @@ pub(super) struct Function {
     end: Option<Instant>,
 }
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// The number of a function, for one more user.
     pub(super) fn use_function(&mut self, name: &str, now: Instant) -> FunctionId {
         let pool = &self.pool;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::pool::KindId;
 use super::{FunctionId, Order, Queue, SessionId, TaskId};
+use crate::core::divide::Divide;
 use crate::time::after;
 
 /// How many of the sessions that do not read are asked each time while others have tasks.
@@ -18,13 +19,14 @@ const LEAST_IN_A_ROW: usize = 16;
 /// By how much of its time the end of a task may be late, so that several end at once.
 const AT_A_TIME: u32 = 16;
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// A task waits, at the place that it has by its age.
     pub(super) fn enqueue(&mut self, id: TaskId) {
         let task = &self.tasks[id];
         let (number, function, is_suspect) = (task.session, task.function, task.is_suspect());
+        let count = task.count;
         let session = &mut self.sessions[number];
-        session.waiting += 1;
+        session.waiting += count;
         let stopped = session.stopped;
         let line = session.lines.entry(function).or_default();
         let was_empty = line.is_empty();
@@ -49,9 +51,9 @@ impl<T> Queue<T> {
     /// A task waits no more.
     pub(super) fn dequeue(&mut self, id: TaskId) {
         let task = &self.tasks[id];
-        let (number, function) = (task.session, task.function);
+        let (number, function, count) = (task.session, task.function, task.count);
         let session = &mut self.sessions[number];
-        session.waiting -= 1;
+        session.waiting -= count;
         let Some(line) = session.lines.get_mut(&function) else {
             return;
         };
@@ -198,7 +200,7 @@ impl<T> Queue<T> {
                         break;
                     }
                     self.dequeue(id);
-                    self.counters.no_function += 1;
+                    self.counters.no_function += self.tasks[id].count as u64;
                     let item = self.forget(id);
                     orders.push(Order::NoFunction { item });
                 }

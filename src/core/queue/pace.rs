@@ -19,7 +19,7 @@ const IN_A_ROW: usize = 64;
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// What a worker tells of a task that it has run.
+/// What a worker tells of a task that it has run; of the messages of a bundle, on average.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ran {
     pub(crate) time: Duration,
@@ -84,16 +84,16 @@ impl Pace {
         self.time.in_a_row()
     }
 
-    /// A task was finished. The credit falls at once, and grows in steps: so one short task
+    /// So many messages of a task were finished. The credit falls at once, and grows in steps: so one short task
     /// among long ones is no reason to give it hundreds.
-    pub(super) fn note(&mut self, ran: Ran, settings: &Settings) {
+    pub(super) fn note(&mut self, ran: Ran, count: usize, settings: &Settings) {
         self.time.note_time(ran.time);
         self.made.note(ran.bytes as u64);
         if self.fixed.is_some() {
             return;
         }
         let target = self.target(settings);
-        self.finished += 1;
+        self.finished += count;
         if target < self.credit {
             self.credit = target;
             self.finished = 0;

@@ -18,6 +18,8 @@ pub(super) struct Worker {
     pub(super) kind: Option<KindId>,
     /// In the order in which it was given them, and runs them.
     pub(super) given: VecDeque<(u64, TaskId)>,
+    /// How many messages that is.
+    pub(super) held: usize,
     pub(super) bytes: usize,
     pub(super) pace: Pace,
     pub(super) finished: u64,
@@ -25,6 +27,8 @@ pub(super) struct Worker {
     pub(super) since: Instant,
     /// What it runs is a suspect: nothing else is to be lost with it.
     pub(super) alone: bool,
+    /// It knows nothing of bundles.
+    pub(super) takes_singles: bool,
     /// It is to finish something before it gets more.
     pub(super) full: bool,
     /// Its connection is lost: it may be dead.
@@ -112,13 +116,18 @@ impl Worker {
             true => average - elapsed,
             false => elapsed,
         };
-        let between = u32::try_from(self.given.len().saturating_sub(2)).unwrap_or(u32::MAX);
+        let between = u32::try_from(self.held.saturating_sub(2)).unwrap_or(u32::MAX);
         runs.saturating_add(average.saturating_mul(between))
     }
 
     /// Whether it may hold another task, however large.
     pub(super) fn has_place(&self) -> bool {
-        self.given.len() < self.pace.credit() && !self.full
+        self.places() > 0 && !self.full
+    }
+
+    /// How many more messages it may hold.
+    pub(super) fn places(&self) -> usize {
+        self.pace.credit().saturating_sub(self.held)
     }
 
     /// Takes out what it was given in this turn: as a rule that is the first.
@@ -138,6 +147,12 @@ impl Worker {
         let unstarted = self.given.len().saturating_sub(1);
         let newest_first = self.given.iter().rev().map(|(_, id)| *id);
         newest_first.take(unstarted)
+    }
+
+    /// What it runs, if that is all it has.
+    pub(super) fn only(&self) -> Option<TaskId> {
+        let first = self.given.front().map(|(_, id)| *id);
+        first.filter(|_| self.given.len() == 1)
     }
 }
 
@@ -176,11 +191,13 @@ impl Pool {
         let worker = Worker {
             kind: Some(kind),
             given: VecDeque::new(),
+            held: 0,
             bytes: 0,
             pace: Pace::new(settings),
             finished: 0,
             since: now,
             alone: false,
+            takes_singles: false,
             full: false,
             away: false,
             recall: None,
@@ -249,7 +266,7 @@ impl Pool {
         &mut self,
         id: WorkerId,
         turn: u64,
-        task: TaskId,
+        (task, count): (TaskId, usize),
         size: usize,
         now: Instant,
     ) {
@@ -258,12 +275,20 @@ impl Pool {
             worker.since = now;
         }
         worker.given.push_back((turn, task));
+        worker.held += count;
         worker.bytes += size;
         worker.turn = turn;
     }
 
     /// Notes that a worker has a task no more. Who calls says when it is done with the worker.
-    pub(super) fn took(&mut self, id: WorkerId, turn: u64, size: usize, now: Instant) {
+    pub(super) fn took(
+        &mut self,
+        id: WorkerId,
+        turn: u64,
+        count: usize,
+        size: usize,
+        now: Instant,
+    ) {
         let worker = self.worker(id);
         if worker
             .given
@@ -273,6 +298,7 @@ impl Pool {
             worker.since = now;
         }
         let task = worker.take(turn);
+        worker.held -= count;
         worker.bytes -= size;
         worker.full = false;
         worker.alone &= !worker.given.is_empty();
@@ -283,6 +309,22 @@ impl Pool {
             if let Some(recall) = &mut worker.recall {
                 recall.ids.remove(&task);
             }
+        }
+    }
+
+    /// Notes that a bundle which a worker has is two tasks from now on: the other one is to run
+    /// right after it.
+    pub(super) fn divided(&mut self, id: WorkerId, task: TaskId, rest: (u64, TaskId)) {
+        let worker = self.worker(id);
+        let place = worker.given.partition_point(|(turn, _)| *turn < rest.0);
+        worker.given.insert(place, rest);
+        if worker.unwanted.contains(&task) {
+            worker.unwanted.insert(rest.1);
+        }
+        if let Some(recall) = &mut worker.recall
+            && recall.ids.contains(&task)
+        {
+            recall.ids.insert(rest.1);
         }
     }
 
@@ -309,7 +351,7 @@ impl Pool {
     pub(super) fn refresh(&mut self, id: WorkerId) {
         let reserved = self.reserved == Some(id);
         let worker = self.worker(id);
-        let held = worker.given.len();
+        let held = worker.held;
         let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
         let deep = held >= 2 && worker.recall.is_none() && asks;
         let free = worker.has_place() && !worker.alone && !worker.away && !reserved;
@@ -368,7 +410,7 @@ impl Pool {
     pub(super) fn reserve(&mut self, kinds: &[KindId]) {
         let all = kinds.iter().flat_map(|kind| &self.kinds[kind].workers);
         let busy = all.filter(|id| !self.workers[id].alone && !self.workers[id].away);
-        let least = busy.min_by_key(|id| (self.workers[id].given.len(), **id));
+        let least = busy.min_by_key(|id| (self.workers[id].held, **id));
         if let Some(id) = least.copied() {
             self.reserved = Some(id);
             self.refresh(id);

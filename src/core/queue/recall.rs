@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::pool::{Kind, KindId, Recall};
+use super::pool::{Kind, KindId, Recall, Worker};
 use super::{Order, Queue, TaskId, WorkerId};
+use crate::core::divide::Divide;
 
 /// A recall takes a message there and back: it is worth while when the newest task at a worker
 /// will wait for so long.
@@ -19,7 +20,7 @@ enum Found {
     Nothing,
 }
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     pub(super) fn recall(&mut self, now: Instant, orders: &mut Vec<Order<T>>) {
         self.recall_cancelled(orders);
         self.look_again = None;
@@ -69,7 +70,9 @@ impl<T> Queue<T> {
             let entry = &self.pool.workers[worker];
             let wait = entry.expected_wait(now);
             let could = |task| self.could_run(kind, task);
-            if wait < longest || !entry.unstarted().any(could) {
+            let can_give =
+                entry.unstarted().any(could) || self.rest_of_bundle(entry, kind).is_some();
+            if wait < longest || !can_give {
                 continue;
             }
             if wait < WORTH {
@@ -80,6 +83,13 @@ impl<T> Queue<T> {
             }
         }
         found
+    }
+
+    /// The bundle that a worker runs, if that is all it has, and such a worker could run it: what it
+    /// has not begun of it can be asked back.
+    fn rest_of_bundle(&self, worker: &Worker, kind: &Kind) -> Option<TaskId> {
+        let only = worker.only().filter(|id| self.tasks[*id].count > 1);
+        only.filter(|id| self.could_run(kind, *id))
     }
 
     fn could_run(&self, kind: &Kind, id: TaskId) -> bool {
@@ -93,7 +103,10 @@ impl<T> Queue<T> {
         let entry = &self.pool.workers[&worker];
         let half = entry.given.len().saturating_sub(1).div_ceil(2);
         let could = entry.unstarted().filter(|task| self.could_run(kind, *task));
-        let ids: Vec<_> = could.take(half).collect();
+        let mut ids: Vec<_> = could.take(half).collect();
+        if ids.is_empty() {
+            ids.extend(self.rest_of_bundle(entry, kind));
+        }
         self.pool.kind(id).recalls += 1;
         self.open_recall(worker, Some(id), ids, orders);
     }
@@ -105,7 +118,8 @@ impl<T> Queue<T> {
         ids: Vec<TaskId>,
         orders: &mut Vec<Order<T>>,
     ) {
-        self.counters.recalled += ids.len() as u64;
+        let messages = ids.iter().map(|id| self.tasks[*id].count as u64);
+        self.counters.recalled += messages.sum::<u64>();
         self.pool.worker(worker).recall = Some(Recall {
             ids: ids.iter().copied().collect(),
             kind,

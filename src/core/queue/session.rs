@@ -70,8 +70,11 @@ impl Ascending {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.ids.len() - self.gone.len()
+    pub(super) fn iter(&self) -> impl Iterator<Item = TaskId> {
+        self.ids
+            .iter()
+            .copied()
+            .filter(|id| !self.gone.contains(id))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Queue, Task, WorkerId};
+use crate::core::divide::Divide;
 
-/// What has happened since the start, in tasks.
+/// What has happened since the start, in messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) accepted: u64,
@@ -64,10 +65,10 @@ pub(crate) enum Why {
     Nothing,
 }
 
-impl<T> Queue<T> {
-    /// How many tasks are not finished.
+impl<T: Divide> Queue<T> {
+    /// How many messages are not finished.
     pub(crate) fn len(&self) -> usize {
-        self.tasks.len()
+        self.tasks.messages()
     }
 
     /// How many bytes they have.
@@ -88,7 +89,7 @@ impl<T> Queue<T> {
         });
         let workers = self.pool.workers.iter().map(|(id, worker)| WorkerStats {
             id: *id,
-            given: worker.given.len(),
+            given: worker.held,
             bytes: worker.bytes,
             credit: worker.pace.credit(),
             finished: worker.finished,
@@ -99,7 +100,7 @@ impl<T> Queue<T> {
         let waiting = sessions.iter().map(|session| session.waiting).sum();
         Stats {
             waiting,
-            given: self.tasks.len() - waiting,
+            given: self.len() - waiting,
             bytes: self.bytes,
             sessions,
             workers: workers.collect(),

@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// Nothing is kept for what is finished, has left or is empty.
     fn assert_empty(&self) {
         assert_eq!((self.len(), self.bytes()), (0, 0));
@@ -120,9 +120,9 @@ impl<T> Queue<T> {
         for number in self.sessions.numbers() {
             let session = &self.sessions[number];
             let lines = session.lines.values();
-            let len: usize = lines
-                .map(|line| line.normal.len() + line.suspects.len())
-                .sum();
+            let waits =
+                lines.flat_map(|line| line.normal.iter().chain(line.suspects.iter().copied()));
+            let len: usize = waits.map(|id| self.tasks[id].count).sum();
             assert_eq!(len, session.waiting);
             assert_eq!(session.stopped, self.stopped.contains(&number));
             let suspects = session.suspects();
@@ -137,8 +137,13 @@ impl<T> Queue<T> {
             }
         }
         let workers = self.pool.workers.values();
-        let given: usize = workers.map(|worker| worker.given.len()).sum();
-        assert_eq!(waiting + given, self.tasks.len());
+        let given: usize = workers.map(|worker| worker.held).sum();
+        assert_eq!(waiting + given, self.tasks.messages());
+        assert!(
+            self.tasks
+                .iter()
+                .all(|(_, task)| task.item.count() == task.count)
+        );
         for (id, worker) in &self.pool.workers {
             let size = |task: &TaskId| self.tasks[*task].size;
             assert_eq!(
@@ -151,6 +156,8 @@ impl<T> Queue<T> {
                 worker.bytes
             );
             assert!(worker.given.iter().all(|(_, task)| self.is_at(*task, *id)));
+            let held = worker.given.iter().map(|(_, id)| self.tasks[*id].count);
+            assert_eq!(held.sum::<usize>(), worker.held);
         }
         self.pool.assert_sound();
     }

@@ -1,11 +1,12 @@
 //! Workers come, leave, hand back and come back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::{Leave, Order, Queue, TaskId, WorkerId};
+use super::{Leave, Order, Queue, SUSPECT, TaskId, WorkerId};
+use crate::core::divide::Divide;
 
-impl<T> Queue<T> {
+impl<T: Divide> Queue<T> {
     /// A worker has come, which has these functions; without any named, it runs whatever comes.
     /// If it was here already, it has been started again, and knows of nothing.
     pub(crate) fn join(&mut self, worker: WorkerId, functions: Option<Vec<String>>, now: Instant) {
@@ -46,10 +47,31 @@ impl<T> Queue<T> {
         for (place, id) in lost.given.into_iter().map(|(_, id)| id).enumerate() {
             let task = self.task(id);
             task.given = None;
+            let ran_alone = task.count == 1;
             if leave == Leave::Died && !planted!(SuspectNotCharged) {
                 task.losses += 1;
-                task.deaths += u32::from(place == 0);
+                task.deaths += u32::from(place == 0 && ran_alone);
             }
+            let is_suspect = place == 0 && leave == Leave::Died || task.is_suspect();
+            if is_suspect && !ran_alone {
+                self.suspect_all_of(id, worker);
+            } else {
+                self.redeliver(id, worker);
+            }
+        }
+    }
+
+    /// Workers died that had this bundle, or one that ran it. Which of its messages killed them, if
+    /// one did, is known when each runs alone.
+    fn suspect_all_of(&mut self, id: TaskId, worker: WorkerId) {
+        let task = self.task(id);
+        task.losses = task.losses.max(SUSPECT);
+        let count = task.count as u64;
+        // Waits as one at first, so that its parts do.
+        self.enqueue(id);
+        self.scatter(id);
+        for id in id..id + count {
+            self.dequeue(id);
             self.redeliver(id, worker);
         }
     }
@@ -70,7 +92,7 @@ impl<T> Queue<T> {
                 worker,
             });
         } else {
-            self.counters.redelivered += 1;
+            self.counters.redelivered += task.count as u64;
             self.enqueue(id);
         }
     }
@@ -90,18 +112,26 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A worker will not run these, because it was asked for them or wants to leave.
-    pub(crate) fn hand_back(&mut self, worker: WorkerId, ids: &[TaskId], now: Instant) {
+    /// A worker will not run these, because it was asked for them or wants to leave: each of so
+    /// many messages, or all that it is.
+    pub(crate) fn hand_back(
+        &mut self,
+        worker: WorkerId,
+        ids: &[(TaskId, Option<usize>)],
+        now: Instant,
+    ) {
         if !self.pool.workers.contains_key(&worker) {
             self.counters.strays += ids.len() as u64;
             return;
         }
-        for &id in ids {
-            if !self.is_at(id, worker) {
+        for &(id, count) in ids {
+            let is_there =
+                self.is_at(id, worker) && count.is_none_or(|count| self.isolate(id, count));
+            if !is_there {
                 self.counters.strays += 1;
                 continue;
             }
-            self.counters.handed_back += 1;
+            self.counters.handed_back += self.tasks[id].count as u64;
             self.take_back(id, now);
         }
         self.close_recall(worker, now);
@@ -117,21 +147,34 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A worker that has connected again says what it holds: what it does not, it has lost.
-    /// A recall that was open may be lost, too.
-    pub(crate) fn resume(&mut self, worker: WorkerId, holding: &[(TaskId, u32)], now: Instant) {
+    /// A worker that has connected again says what it holds, each with its attempt, and how many
+    /// messages it is: what it does not, it has lost. A recall that was open may be lost, too.
+    pub(crate) fn resume(
+        &mut self,
+        worker: WorkerId,
+        holding: &[(TaskId, u32, usize)],
+        now: Instant,
+    ) {
         let Some(entry) = self.pool.workers.get(&worker) else {
             return;
         };
-        let given: Vec<_> = entry.given.iter().map(|(_, id)| *id).collect();
-        let mut held = BTreeSet::from_iter(holding.iter().copied());
+        let mut given: VecDeque<_> = entry.given.iter().map(|(_, id)| *id).collect();
+        let held = holding
+            .iter()
+            .map(|(id, attempt, count)| ((*id, *attempt), *count));
+        let mut held = BTreeMap::from_iter(held);
         let mut unwanted = BTreeSet::new();
-        for id in given {
+        while let Some(id) = given.pop_front() {
             let Some(task) = self.tasks.get(id) else {
                 continue; // Cannot be: what a worker has is not finished.
             };
-            if held.remove(&(id, task.attempt)) {
-                unwanted.extend(task.cancelled.then_some(id));
+            let of_task = held.remove(&(id, task.attempt));
+            if let Some(count) = of_task.filter(|count| *count < task.count) {
+                // It has begun with a bundle, or has lost the rest of it.
+                given.push_front(self.divide(id, count.max(1)));
+            }
+            if of_task.is_some() {
+                unwanted.extend(self.tasks[id].cancelled.then_some(id));
             } else {
                 self.take_from_worker(id, now);
                 self.redeliver(id, worker);
@@ -144,7 +187,7 @@ impl<T> Queue<T> {
         self.close_recall(worker, now);
         self.pool.refresh(worker);
         if !held.is_empty() {
-            let ids = held.into_iter().map(|(id, _)| id).collect();
+            let ids = held.into_keys().map(|(id, _)| id).collect();
             self.due.push(Order::Recall { worker, ids });
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::batch::Located;
 use super::pool;
 use super::{
-    CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, HEADROOM, PAYLOAD, PIPELINE,
-    PLACE, STAGE, end, failure, giving, place,
+    BUNDLE, Bundle, CACHE, CLIENT, END, FAILURE, FUNCTION, Fields, Frame, GIVING, HEADROOM,
+    PAYLOAD, PIPELINE, PLACE, STAGE, end, failure, giving, place,
 };
 use crate::error::{Error, Result};
 use crate::message::spare::Buffer;
@@ -136,9 +136,20 @@ pub(crate) struct FrameReader {
     last: Arc<Shared>,
     /// Those of others, each at the place that its bytes give it. Empty until there are others.
     known: Vec<Arc<Shared>>,
+    /// Whether what it reads may be bundles. If not, what tells of one is a field that nobody
+    /// knows.
+    bundles: bool,
 }
 
 impl FrameReader {
+    /// For what comes over the link.
+    pub(crate) fn of_link() -> Self {
+        Self {
+            bundles: true,
+            ..Self::default()
+        }
+    }
+
     /// Locates the fields of a message: see [`Frame::parse`].
     pub(crate) fn parse(&mut self, bytes: impl Into<Buffer>, limit: usize) -> Result<Frame> {
         let bytes = bytes.into();
@@ -170,7 +181,7 @@ impl FrameReader {
                 let begin = frames.len() - taken;
                 for frame in &mut frames[begin..] {
                     if frame.payload().len() > limit {
-                        *frame = frame.as_too_large(limit, component);
+                        *frame = too_large(frame, limit, component)?;
                     }
                 }
             }
@@ -255,7 +266,7 @@ impl FrameReader {
             return Ok((frame, None));
         }
         let error = Error::TooLarge { size, limit };
-        Ok((frame.as_too_large(limit, component), Some(error)))
+        Ok((too_large(&frame, limit, component)?, Some(error)))
     }
 
     /// Finds all fields; those that are shared are then in `last`. Of a field that comes twice,
@@ -283,6 +294,9 @@ impl FrameReader {
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
                 (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
+                (BUNDLE, BYTES) if self.bundles => {
+                    fields.rare().bundle = Some(Bundle::read(&mut reader)?);
+                }
                 (GIVING, BYTES) => {
                     let rare = fields.rare();
                     rare.giving = Some(giving(&mut reader, rare.giving)?);
@@ -303,8 +317,16 @@ impl FrameReader {
                 (number, kind) => reader.skip(number, kind)?,
             }
         }
-        if bytes.len() - fields.payload.range().len() > ENVELOPE {
+        let payload = fields.payload.range().len();
+        if bytes.len() - payload > ENVELOPE {
             return malformed(TOO_LONG);
+        }
+        if fields
+            .rare
+            .as_ref()
+            .is_some_and(|rare| !rare.is_sound(payload))
+        {
+            return malformed("a bundle is not what it says");
         }
         if late.iter().any(Option::is_some) {
             self.last = self
@@ -334,6 +356,14 @@ impl FrameReader {
             }
         }
         Ok(())
+    }
+}
+
+/// What is taken in place of a message that is too large.
+fn too_large(frame: &Frame, limit: usize, component: &str) -> Result<Frame> {
+    match frame.count() {
+        1 => Ok(frame.as_too_large(limit, component)),
+        _ => malformed("a bundle has come to one who takes none"),
     }
 }
 

@@ -297,3 +297,120 @@ fn messages_of_mixed_jobs_take_little_more_room_than_they_are_long() {
         .sum();
     assert!(room <= 2 * sizes.iter().sum::<usize>(), "{room}");
 }
+
+/// A bundle of messages with these payloads, of which the first has this number.
+fn bundle(form: &Frame, number: u64, payloads: &[&[u8]]) -> Frame {
+    let mut bundler = Bundler::of_job(form, number);
+    for payload in payloads {
+        assert!(bundler.has_room(payload.len()));
+        bundler.push(payload);
+    }
+    bundler.take()
+}
+
+fn form(cache: &str) -> Frame {
+    let mut form = Frame::new("p", "c/1", "s.f t.g", cache, b"");
+    form.set_stage(1);
+    form
+}
+
+fn through_link(frame: &Frame) -> Frame {
+    let mut reader = FrameReader::of_link();
+    reader.parse(frame.as_bytes().to_vec(), 1 << 20).unwrap()
+}
+
+#[test]
+fn the_messages_of_a_bundle_are_what_they_would_be_alone() {
+    for cache in ["", "key"] {
+        let payloads: [&[u8]; 4] = [b"one", b"", b"three", &[4; 300]];
+        let mut whole = through_link(&bundle(&form(cache), 7, &payloads));
+        whole.set_stage(5);
+        whole.add_position(9);
+        let whole = through_link(&whole);
+        assert_eq!(whole.count(), 4);
+        let singles: Vec<_> = (0..4).map(|at| whole.single(at)).collect();
+        let mut keys = std::collections::BTreeSet::new();
+        for (at, single) in singles.iter().enumerate() {
+            let mut expected = form(cache).another(single.cache(), payloads[at]);
+            expected.set_stage(5);
+            expected.set_place(7 + at as u64, &[9]);
+            assert_eq!(single.to_message(), expected.to_message());
+            assert_eq!(single.count(), 1);
+            assert_eq!(
+                (whole.payload_at(at), single.payload_at(0)),
+                (payloads[at], payloads[at])
+            );
+            keys.insert(single.cache().to_owned());
+        }
+        // Each has a key of its own, unless it was given one.
+        assert_eq!(keys.len(), if cache.is_empty() { 4 } else { 1 });
+        assert!(cache.is_empty() || keys.contains(cache));
+        // Taken apart in whatever way, they are the same.
+        let (first, rest) = (whole.part(0, 1), through_link(&whole.part(1, 3)));
+        assert_eq!(first, singles[0]);
+        assert_eq!(rest.single(1), singles[2]);
+        assert_eq!(rest.part(1, 2).single(1), singles[3]);
+    }
+}
+
+#[test]
+fn what_comes_of_a_bundle_stands_where_its_messages_do() {
+    let whole = bundle(&form(""), 7, &[b"1", b"2", b"3", b"4", b"5"]);
+    let mut results = Bundler::of_results(&whole, 1);
+    results.push(b"two");
+    results.push(b"three");
+    let part = results.take();
+    assert_eq!(part.count(), 2);
+    results.push(b"four");
+    let alone = results.take();
+    for (at, result) in [(1, part.single(0)), (2, part.single(1)), (3, alone)] {
+        let message = whole.single(at);
+        assert_eq!(result, message.with_payload(result.payload()), "at {at}");
+    }
+}
+
+#[test]
+fn a_bundle_has_as_many_messages_and_bytes_as_it_may() {
+    let mut bundler = Bundler::of_job(&form(""), 1);
+    while bundler.has_room(1) {
+        bundler.push(b"x");
+    }
+    assert_eq!(through_link(&bundler.take()).count(), MOST_BUNDLED);
+    bundler.push(&[0; BUNDLE_BYTES - 10]);
+    assert!(bundler.has_room(10) && !bundler.has_room(11));
+    bundler.push(&[0; 10]);
+    let next = through_link(&bundler.take());
+    assert_eq!(next.place().unwrap().number, 1 + MOST_BUNDLED as u64);
+    assert_eq!(next.payload().len(), BUNDLE_BYTES);
+}
+
+#[test]
+fn only_who_knows_of_bundles_reads_one_and_only_a_sound_one() {
+    let whole = bundle(&form(""), 1, &[b"one", b"two"]);
+    let bytes = whole.as_bytes().to_vec();
+    // To pylm, and to whatever comes over its wire, it is one message.
+    assert_eq!(Frame::parse(bytes.clone(), 1 << 20).unwrap().count(), 1);
+    assert_eq!(
+        PalmMessage::decode_frame(&bytes, 1 << 20).unwrap().payload,
+        b"onetwo"
+    );
+    let refused = |more: &[u8]| {
+        let bytes = [&bytes[..], more].concat();
+        FrameReader::of_link().parse(bytes, 1 << 20).is_err()
+    };
+    assert!(!refused(&[]));
+    // Another payload, a failure, lengths that do not fit, none, too many.
+    assert!(refused(&[0x32, 1, b'x']));
+    assert!(refused(&[0x7a, 0]));
+    assert!(refused(&[0x5a, 4, 0x0a, 2, 3, 4]));
+    assert!(refused(&[0x5a, 0]));
+    let many = [&[0x5a, 70, 0x0a, 68][..], &[0; 68]].concat();
+    assert!(refused(&many));
+    let huge = [
+        0x5a, 14, 0x0a, 12, 0xff, 0xff, 0xff, 0xff, 0xf, 7, 0xff, 0xff, 0xff, 0xff, 0xf, 7,
+    ];
+    assert!(refused(&huge));
+    // One who takes smaller payloads only is sent none.
+    let take_in = |limit| FrameReader::of_link().take_in(bytes.clone(), limit, "here");
+    assert!(take_in(6).is_ok() && take_in(5).is_err());
+}

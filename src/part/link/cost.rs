@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::short::{ShortWays, WayOut};
 use crate::core::custody::Ledger;
-use crate::core::link::client::{JobSettings, Output, Session, Standing, Submitted, What};
-use crate::core::link::{Line, Post, PostSettings, WorkerSession};
+use crate::core::link::client::{Inbox, JobSettings, Output, Session, Standing, What};
+use crate::core::link::{Line, Parts, Post, PostSettings, WorkerSession};
 use crate::core::queue::Settings;
 use crate::message::link::Envelope;
 use crate::message::spare::Buffer;
@@ -30,6 +30,7 @@ struct Client {
     line: Line<Over>,
     job: u64,
     empty: Frame,
+    inbox: Inbox,
     submitted: u64,
     read: u64,
     reader: FrameReader,
@@ -78,9 +79,10 @@ impl Client {
             line,
             job,
             empty: Frame::new("", &topic, "server.echo", "", b""),
+            inbox: Inbox::default(),
             submitted: 0,
             read: 0,
-            reader: FrameReader::default(),
+            reader: FrameReader::of_link(),
             outputs: VecDeque::new(),
         }
     }
@@ -99,14 +101,11 @@ impl Client {
                     break;
                 }
                 self.submitted += 1;
-                let mut frame = self.empty.another("", payload);
-                frame.fill_cache();
-                frame.set_place(self.submitted, &[]);
-                session.submit(Submitted {
-                    job: self.job,
-                    number: self.submitted,
-                    frame,
-                });
+                self.inbox
+                    .add(self.job, self.submitted, &self.empty, payload);
+            }
+            for message in self.inbox.take() {
+                session.submit(message);
             }
         }
         self.line.tick(now);
@@ -130,7 +129,7 @@ impl Client {
             let mut read = Vec::with_capacity(self.outputs.len());
             for mut output in self.outputs.drain(..) {
                 match output.take() {
-                    What::Frame(frame) => drop(frame.payload().to_vec()),
+                    What::Frame(frame, at) => drop(frame.payload_at(at).to_vec()),
                     What::Failure(failure) => panic!("{failure:?}"),
                 }
                 read.push(output);
@@ -176,7 +175,7 @@ impl Worker {
         line.opened(now);
         Self {
             line,
-            reader: FrameReader::default(),
+            reader: FrameReader::of_link(),
         }
     }
 
@@ -187,10 +186,14 @@ impl Worker {
             self.line.receive(head, frames, now);
         }
         while let Some((id, frame)) = self.line.party_mut().next() {
-            let result = frame.with_payload(frame.payload());
-            self.line
-                .party_mut()
-                .finished(id, Duration::from_micros(1), vec![result]);
+            let (mut left, mut parts) = (id, Parts::new(frame.clone(), now));
+            for at in 0..frame.count() {
+                // As a function does that gives it back.
+                let payload = frame.payload_at(at).to_vec();
+                parts.one(&payload, now);
+            }
+            let session = self.line.party_mut();
+            session.finished_parts(&mut left, parts.take());
         }
         self.line.tick(now);
         onto_wire(self.line.take(now))
@@ -245,7 +248,7 @@ fn run(case: Case, messages: u64) {
             from_workers: true,
         },
         topics: Topics::Client,
-        reader: FrameReader::default(),
+        reader: FrameReader::of_link(),
     };
     let each = messages / case.clients as u64;
     let clients = (0..case.clients).map(|id| Client::new(id, case.window, now));

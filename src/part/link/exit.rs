@@ -51,6 +51,10 @@ impl Exit {
         Ok(moved)
     }
 
+    pub(super) fn takes_bundles(&self) -> bool {
+        self.outlet.as_ref().is_some_and(Outlet::takes_bundles)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.outlet.as_ref().is_some_and(Outlet::has_room)
     }

@@ -6,12 +6,13 @@
 use std::time::Instant;
 
 use crate::core::custody::Ticket;
+use crate::core::divide::Divide;
 use crate::core::link::{Item, Made, Post};
 use crate::core::outbox::Topic;
 use crate::message::Frame;
 use crate::part::Parcel;
 use crate::part::publish::Topics;
-use crate::part::route::{Sorted, Sorting};
+use crate::part::route::{Sorted, Sorting, runnable};
 
 /// Which ways are short.
 #[derive(Default)]
@@ -34,7 +35,7 @@ impl ShortWays {
         let mut moved = false;
         while self.from_workers
             && !post.is_full()
-            && let Some(made) = post.next_result()
+            && let Some(made) = post.next_result(out.takes_bundles())
         {
             out.publish(post, made.into(), now);
             moved = true;
@@ -43,7 +44,7 @@ impl ShortWays {
             return moved;
         };
         while has_room(post)
-            && let Some(Item { mut frame, ticket }) = post.next_submitted()
+            && let Some(Item { mut frame, ticket }) = post.next_submitted(true)
         {
             frame.fill_cache();
             submit(sorting, post, out, (frame, Some(ticket)), now);
@@ -81,6 +82,21 @@ fn submit(
     (frame, ticket): (Frame, Option<Ticket>),
     now: Instant,
 ) {
+    if frame.count() > 1 && runnable(&frame).is_ok() {
+        return post.work(Made { frame, ticket }, now);
+    }
+    for made in (Made { frame, ticket }).singles() {
+        submit_one(sorting, post, out, made, now);
+    }
+}
+
+fn submit_one(
+    sorting: &mut Sorting,
+    post: &mut Post,
+    out: &mut WayOut<'_>,
+    Made { frame, ticket }: Made,
+    now: Instant,
+) {
     match sorting.sort(frame) {
         Sorted::Runs(frame) => post.work(Made { frame, ticket }, now),
         Sorted::Answered(frame) => out.publish(post, Made { frame, ticket }.into(), now),
@@ -95,8 +111,23 @@ pub(super) struct WayOut<'a> {
 }
 
 impl WayOut<'_> {
-    /// Has the link keep a message for those who are to get it.
-    pub(super) fn publish(&mut self, post: &mut Post, mut parcel: Parcel, now: Instant) {
+    /// Whether bundles can go this way: a hook knows nothing of them.
+    fn takes_bundles(&self) -> bool {
+        !matches!(self.topics, Topics::Chosen { .. })
+    }
+
+    /// Has the link keep a message for those who are to get it, or a bundle.
+    pub(super) fn publish(&mut self, post: &mut Post, parcel: Parcel, now: Instant) {
+        if parcel.frame.count() == 1 || self.takes_bundles() {
+            return self.publish_whole(post, parcel, now);
+        }
+        let Parcel { frame, ticket, .. } = parcel;
+        for made in (Made { frame, ticket }).singles() {
+            self.publish_whole(post, made.into(), now);
+        }
+    }
+
+    fn publish_whole(&mut self, post: &mut Post, mut parcel: Parcel, now: Instant) {
         let ticket = parcel.ticket.take();
         let (topic, frame) = self.topics.address(self.component, parcel);
         let made = Made { frame, ticket };

@@ -98,7 +98,7 @@ impl<'a> Linking<'a> {
             asked: Vec::new(),
             complaints: Complaints::default(),
             parts: Vec::new(),
-            reader: FrameReader::default(),
+            reader: FrameReader::of_link(),
             submitted: exit(submitted),
             tasks,
             results: exit(results),
@@ -339,11 +339,12 @@ impl<'a> Linking<'a> {
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
         let mut moved = false;
+        let results = self.results.takes_bundles();
         moved |= self
             .results
             .feed(BATCHES, || match self.short.from_workers {
                 true => None,
-                false => post.next_result().map(Parcel::from),
+                false => post.next_result(results).map(Parcel::from),
             })?;
         moved |= self.submit(1)?;
         Ok(moved)
@@ -353,11 +354,12 @@ impl<'a> Linking<'a> {
     /// short. Whether there was any.
     fn submit(&mut self, batches: usize) -> Result<bool, ()> {
         let post = &mut self.post;
+        let bundles = self.submitted.takes_bundles();
         self.submitted.feed(batches, || {
             if self.short.to_workers.is_some() {
                 return None;
             }
-            let mut item = post.next_submitted()?;
+            let mut item = post.next_submitted(bundles)?;
             item.frame.fill_cache();
             Some(Parcel {
                 topic: None,

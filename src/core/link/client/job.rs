@@ -43,7 +43,8 @@ pub(crate) type Wake = Box<dyn Fn(News) + Send>;
 /// What came of a message.
 #[derive(Debug)]
 pub(crate) enum What {
-    Frame(Frame),
+    /// A message: of a bundle, that at this place.
+    Frame(Frame, usize),
     Failure(Failure),
 }
 
@@ -70,7 +71,7 @@ impl Output {
 impl What {
     fn size(&self) -> usize {
         match self {
-            Self::Frame(frame) => frame.payload().len(),
+            Self::Frame(frame, at) => frame.payload_at(*at).len(),
             Self::Failure(failure) => failure.cause.len(),
         }
     }
@@ -237,18 +238,19 @@ impl Job {
     }
 
     /// An output has come. Gives back where it is to be acknowledged now: it is a double, or it
-    /// has to wait for others, which may wait for it.
+    /// has to wait for others, which may wait for it. Its reader is to be
+    /// [woken](Self::wake) after it.
     pub(super) fn output(
         &mut self,
         number: Option<u64>,
-        path: Vec<u8>,
+        path: &[u8],
         what: What,
         origin: Option<Origin>,
     ) -> Option<Origin> {
         if let Some(number) = number {
             let open = self.open.get_mut(number);
             let new = open.and_then(|message| {
-                let is_new = !message.is_done && message.seen.add(&path);
+                let is_new = !message.is_done && message.seen.add(path);
                 (is_new || planted!(NoDoublesDropped)).then_some(message)
             });
             let Some(message) = new else {
@@ -259,7 +261,7 @@ impl Job {
         let size = what.size();
         let output = Output {
             number,
-            path: positions(&path),
+            path: positions(path),
             what,
             origin,
             size,
@@ -273,7 +275,6 @@ impl Job {
             Some(number) => self.done_if_untracked(number),
             None => self.loose_output(),
         }
-        self.wake(News::Outputs);
         now
     }
 
@@ -296,20 +297,15 @@ impl Job {
         now
     }
 
-    /// The server says that all which came of a message has come.
-    pub(super) fn done(&mut self, number: u64) {
-        self.kept = self.kept.saturating_sub(1);
-        self.close(number);
+    /// The server says that all which came of so many messages has come, from this one on.
+    pub(super) fn done(&mut self, number: u64, count: usize) {
+        self.kept = self.kept.saturating_sub(count);
+        self.close(number, count);
     }
 
-    /// Nothing more will come of a message.
-    fn close(&mut self, number: u64) {
-        let open = self.open.get_mut(number);
-        if let Some(message) = open.filter(|message| !message.is_done) {
-            message.is_done = true;
-            self.steps += 1;
-            self.forget_if_over(number);
-        }
+    /// Nothing more will come of so many messages, from this one on.
+    fn close(&mut self, number: u64, count: usize) {
+        (0..count as u64).for_each(|at| self.close_one(number + at));
         if self.settings.ordered {
             let is_open = |number| {
                 let message = self.open.get(number);
@@ -320,6 +316,15 @@ impl Job {
         self.wake_all();
     }
 
+    fn close_one(&mut self, number: u64) {
+        let open = self.open.get_mut(number);
+        if let Some(message) = open.filter(|message| !message.is_done) {
+            message.is_done = true;
+            self.steps += 1;
+            self.forget_if_over(number);
+        }
+    }
+
     /// Something of a message went where nobody tells what becomes of it.
     pub(super) fn untracked(&mut self, number: u64) {
         self.kept = self.kept.saturating_sub(1);
@@ -327,7 +332,7 @@ impl Job {
             message.untracked = true;
             if self.loose > 0 && message.seen == Seen::Nothing && self.settings.one_each {
                 self.loose -= 1;
-                self.close(number);
+                self.close(number, 1);
             } else {
                 self.done_if_untracked(number);
             }
@@ -339,7 +344,7 @@ impl Job {
         let message = self.open.get(number);
         let has_come = |message: &Message| message.untracked && message.seen != Seen::Nothing;
         if self.settings.one_each && message.is_some_and(has_come) {
-            self.close(number);
+            self.close(number, 1);
         }
     }
 
@@ -353,7 +358,7 @@ impl Job {
         };
         let first = self.open.iter().find(|(_, message)| awaits(message));
         match first.map(|(number, _)| number) {
-            Some(number) => self.close(number),
+            Some(number) => self.close(number, 1),
             None => self.loose += 1,
         }
     }
@@ -392,7 +397,8 @@ impl Job {
         }
     }
 
-    /// The next of those that were taken has been read. Gives back where to acknowledge it.
+    /// The next of those that were taken has been read. Gives back where to acknowledge it. Who
+    /// submits is to be [woken](Self::wake) after it.
     pub(super) fn read(&mut self, output: &Output) -> Option<Origin> {
         self.unread -= 1;
         self.unread_bytes -= output.size;
@@ -401,9 +407,6 @@ impl Job {
                 message.unread -= 1;
             }
             self.forget_if_over(number);
-        }
-        if !planted!(NoWakeUp) {
-            self.wake(News::Room);
         }
         self.taken.pop_front().flatten()
     }

@@ -1,11 +1,11 @@
 //! What a session says to the server of each line, and hears from it.
 
 use super::job::{Job, News, What};
-use super::{Incoming, MOST_WAITING, Origin, Session, Submitted, acknowledge};
+use super::{Acknowledging, Incoming, MOST_WAITING, Origin, Session, Submitted, note_done};
 use crate::core::link::tasks::limit_of;
-use crate::core::link::{Credit, MOST_DONE, Taken};
+use crate::core::link::{Credit, MOST_DONE, Taken, takes_bundles};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
-use crate::message::{Failure, Frame};
+use crate::message::{BUNDLE_BYTES, Failure, Frame, MOST_BUNDLED};
 
 /// Acknowledgements of so many bytes are told at once though nobody waits for them: the server
 /// may keep back what else there is until it has heard them.
@@ -57,18 +57,27 @@ impl Session {
     /// The first server is there again, with what it has of our stream.
     fn resume(&mut self, credit: Option<Credit>, position: Option<Position>) {
         self.giver.set_credit(credit.unwrap_or_default());
+        let (jobs, cancelled) = (&mut self.jobs, &mut self.cancelled);
         match position {
             None => self.giver.restart(),
-            Some(at) => {
-                for message in self.giver.resume(at.received, sums(&at.open)) {
-                    self.done(&message);
-                }
-            }
+            Some(at) => self.giver.resume(
+                at.received,
+                sums(&at.open),
+                |message, place, count| {
+                    let first = message.number + place as u64;
+                    note_done(jobs, cancelled, message.job, first, count);
+                },
+                |_, _| {},
+            ),
         }
-        let jobs = &self.jobs;
+        let takes_all = takes_bundles(self.giver.credit(), MOST_BUNDLED);
+        if self.server_limit < BUNDLE_BYTES || !takes_all {
+            self.giver.divide_waiting();
+        }
+        // Of those that are over, what is known to be done already is not counted again.
         let is_over = |message: &Submitted| !jobs.contains_key(&message.job);
-        for message in self.giver.withdraw(is_over) {
-            self.less_cancelled(message.job);
+        for (job, left) in self.giver.withdraw(is_over) {
+            note_done(jobs, cancelled, job.job, job.number, left);
         }
         self.untold = self.cancelled.keys().copied().collect();
     }
@@ -86,13 +95,20 @@ impl Session {
     pub(crate) fn heard(
         &mut self,
         line: usize,
-        head: Head,
+        mut head: Head,
         frames: Vec<Frame>,
         out: &mut Outgoing,
     ) {
-        let is_last = line == 0 && frames.len() == head.complete.len();
-        for (number, frame) in (head.first..=u64::MAX).zip(frames) {
+        let came = frames.iter().map(Frame::count).sum::<usize>();
+        let completed = head
+            .complete()
+            .fold(0_usize, |sum, (_, count)| sum.saturating_add(count));
+        let is_last = line == 0 && came == completed;
+        let mut number = head.first;
+        for frame in frames {
+            let count = frame.count() as u64;
             self.item(line, number, frame, is_last);
+            number = number.saturating_add(count);
         }
         if line > 0 {
             return;
@@ -101,34 +117,37 @@ impl Session {
             self.giver.set_credit(credit);
         }
         // Of what has not come, nothing is done.
-        let complete = match self.lines[line].broken {
-            true => Vec::new(),
-            false => head.complete,
-        };
-        for number in head.done.into_iter().chain(complete) {
-            if let Some(message) = self.giver.done(number) {
-                self.done(&message);
-            }
+        let outcomes = std::mem::take(&mut head.outcomes);
+        let complete = head.complete().filter(|_| !self.lines[line].broken);
+        let (jobs, cancelled) = (&mut self.jobs, &mut self.cancelled);
+        for (number, count) in head.done().chain(complete) {
+            let part = |message: &Submitted, place: usize, count| {
+                let first = message.number + place as u64;
+                note_done(jobs, cancelled, message.job, first, count);
+            };
+            self.giver.done(number, count, part, |_, _| {});
         }
-        for outcome in head.outcomes {
+        for outcome in outcomes {
             out.note(|head| head.heard.push(outcome.number));
-            let Some(message) = self.giver.done(outcome.number) else {
+            let Some((message, _)) = self.giver.done_alone(outcome.number, |_, _| {}) else {
                 continue;
             };
             for failed in outcome.failed {
                 let failure = failed.failure.unwrap_or_default();
-                self.failed(&message, failed.path, failure);
+                self.failed(&message, &failed.path, failure);
             }
-            match self.jobs.get_mut(&message.job) {
-                Some(job) if outcome.untracked => job.untracked(message.number),
-                _ => self.done(&message),
+            let Submitted { job, number, .. } = message;
+            match self.jobs.get_mut(&job) {
+                Some(job) if outcome.untracked => job.untracked(number),
+                _ => note_done(&mut self.jobs, &mut self.cancelled, job, number, 1),
             }
         }
     }
 
     fn item(&mut self, line: usize, number: u64, frame: Frame, is_last: bool) {
         let incoming = &mut self.lines[line];
-        match incoming.taker.take(number) {
+        let count = frame.count();
+        match incoming.taker.take(number, count) {
             Taken::New => {}
             Taken::Double => return,
             Taken::Gap => {
@@ -143,6 +162,7 @@ impl Session {
             line,
             run: incoming.run,
             number,
+            count,
             size,
             is_last,
         };
@@ -150,9 +170,10 @@ impl Session {
     }
 
     /// What came of a message could be given to nobody.
-    fn failed(&mut self, message: &Submitted, path: Vec<u8>, failure: Failure) {
+    fn failed(&mut self, message: &Submitted, path: &[u8], failure: Failure) {
         if let Some(job) = self.jobs.get_mut(&message.job) {
             job.output(Some(message.number), path, What::Failure(failure), None);
+            job.wake(News::Outputs);
         }
     }
 
@@ -171,9 +192,13 @@ impl Session {
             incoming.untold_bytes = 0;
         }
         for done in incoming.done.chunks(MOST_DONE) {
+            let say = |head: &mut Head| {
+                done.iter()
+                    .for_each(|(number, count)| head.add_done(*number, *count));
+            };
             match at_once {
-                true => out.note(|head| head.done.extend(done)),
-                false => out.note_unhurried(done.len(), |head| head.done.extend(done)),
+                true => out.note(say),
+                false => out.note_unhurried(done.iter().map(|(_, count)| count).sum(), say),
             }
         }
         incoming.done.clear();
@@ -183,15 +208,18 @@ impl Session {
     /// one who waits. So they are acknowledged before they are read, and no server holds back
     /// what is waited for because of them.
     fn acknowledge_early(&mut self) {
+        let mut done = Acknowledging::new(&mut self.lines);
         for job in self.jobs.values_mut() {
-            job.unacknowledged(|at| acknowledge(&mut self.lines, at));
+            job.unacknowledged(|at| done.add(at));
         }
+        done.end();
     }
 
     fn give(&mut self, out: &mut Outgoing) {
         let waiting = self.giver.waiting();
         let limit = self.server_limit;
         while let Some((number, Submitted { frame, .. })) = self.giver.give() {
+            // A bundle does: see `submit`.
             let fits = frame.payload().len() <= limit;
             out.item(
                 number,

@@ -17,6 +17,7 @@
 //! the message is done here, and nobody waits for the acknowledgement, which goes with the next
 //! thing that is said.
 
+mod inbox;
 mod job;
 mod lines;
 mod order;
@@ -24,12 +25,14 @@ mod order;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::message::link::Credit;
-use crate::message::{Frame, number_under};
+use crate::message::{BUNDLE_BYTES, Frame, number_under};
 
+pub(crate) use inbox::Inbox;
 pub(crate) use job::{JobSettings, News, Output, Standing, Wake, What};
 
-use super::{Giver, PRESSING_BYTES, PRESSING_MESSAGES, Taker};
+use super::{Giver, PARTS, PRESSING_BYTES, PRESSING_MESSAGES, Taker};
 use crate::core::custody;
+use crate::core::divide::Divide;
 use crate::error::Error;
 use job::Job;
 
@@ -46,22 +49,50 @@ const MOST_WAITING: usize = 256;
 /// The most that a job may submit before it asks again.
 const AT_ONCE: usize = 64;
 
-/// A message of a job.
+/// A message of a job, or a bundle.
 #[derive(Clone, Debug)]
 pub(crate) struct Submitted {
     pub(crate) job: u64,
-    /// Its number in the job: 1, 2, ...
+    /// Its number in the job: 1, 2, ... That of the first, of a bundle.
     pub(crate) number: u64,
     pub(crate) frame: Frame,
 }
 
-/// Where an output came in, which is where it is to be acknowledged.
+impl Submitted {
+    /// So many of its messages, from this place on.
+    fn part(&self, first: usize, count: usize) -> Self {
+        Self {
+            job: self.job,
+            number: self.number + first as u64,
+            frame: self.frame.part(first, count),
+        }
+    }
+}
+
+impl Divide for Submitted {
+    fn count(&self) -> usize {
+        self.frame.count()
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let rest = self.part(count, self.count() - count);
+        *self = self.part(0, count);
+        rest
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        (0..self.count()).map(move |at| self.part(at, 1))
+    }
+}
+
+/// Where an output came in, which is where it is to be acknowledged; or some that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     line: usize,
     /// Which run of the stream, counted here.
     run: u64,
     number: u64,
+    count: usize,
     size: u64,
     /// Whether nobody waits for the acknowledgement: its message is known to be done.
     is_last: bool,
@@ -107,7 +138,7 @@ struct Incoming {
     /// The bytes of what is open.
     bytes: u64,
     /// What is to be acknowledged, and whether somebody waits for that.
-    done: Vec<u64>,
+    done: Vec<(u64, usize)>,
     is_awaited: bool,
     /// The bytes of what was acknowledged since somebody waited for that, at the most.
     untold_bytes: u64,
@@ -166,12 +197,29 @@ impl Session {
         Some(room)
     }
 
-    /// Takes over a message.
+    /// Takes over a message, or a bundle. That is given as it is only to a server that takes it,
+    /// and lets much be open.
     pub(crate) fn submit(&mut self, message: Submitted) {
-        if let Some(job) = self.jobs.get_mut(&message.job).filter(|_| !self.over) {
-            job.submitted(message.number, message.frame.payload().len());
-            let size = message.frame.len();
-            self.giver.push(size as u64, message);
+        let Some(job) = self.jobs.get_mut(&message.job).filter(|_| !self.over) else {
+            return;
+        };
+        let count = message.count();
+        for at in 0..count {
+            let size = message.frame.payload_at(at).len();
+            job.submitted(message.number + at as u64, size);
+        }
+        let most = match self.server_limit {
+            BUNDLE_BYTES.. => (self.giver.credit().messages / PARTS).max(1),
+            _ => 1,
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if count <= most {
+            self.giver.push(message.frame.len() as u64, message);
+            return;
+        }
+        for first in (0..count).step_by(most) {
+            let part = message.part(first, most.min(count - first));
+            self.giver.push(part.frame.len() as u64, part);
         }
     }
 
@@ -202,10 +250,13 @@ impl Session {
         let Some(job) = self.jobs.get_mut(&job) else {
             return;
         };
+        let mut done = Acknowledging::new(&mut self.lines);
         for output in outputs {
-            if let Some(at) = job.read(&output) {
-                acknowledge(&mut self.lines, at);
-            }
+            job.read(&output).into_iter().for_each(|at| done.add(at));
+        }
+        done.end();
+        if !planted!(NoWakeUp) {
+            job.wake(News::Room);
         }
     }
 
@@ -225,10 +276,12 @@ impl Session {
         let Some(mut job) = self.jobs.remove(&number) else {
             return;
         };
-        job.unacknowledged(|at| acknowledge(&mut self.lines, at));
+        let mut done = Acknowledging::new(&mut self.lines);
+        job.unacknowledged(|at| done.add(at));
+        done.end();
         if job.kept() > 0 {
             let withdrawn = self.giver.withdraw(|message| message.job == number);
-            let given = job.kept() - withdrawn.len();
+            let given = job.kept() - withdrawn.iter().map(|(_, left)| left).sum::<usize>();
             if given > 0 && job.awaits_outputs() {
                 self.cancelled.insert(number, given);
                 self.untold.push(number);
@@ -248,35 +301,86 @@ impl Session {
         self.lines.iter().all(|line| line.welcome)
     }
 
-    /// A message is done, by its giver's word.
-    fn done(&mut self, message: &Submitted) {
-        match self.jobs.get_mut(&message.job) {
-            Some(job) => job.done(message.number),
-            None => self.less_cancelled(message.job),
-        }
-    }
-
-    fn less_cancelled(&mut self, job: u64) {
-        if let Some(left) = self.cancelled.get_mut(&job) {
-            *left -= 1;
-            if *left == 0 {
-                self.cancelled.remove(&job);
-            }
-        }
-    }
-
-    /// An output has come.
+    /// An output has come, or a bundle of some.
     fn output(&mut self, frame: Frame, origin: Origin) {
         let number = number_under(&self.id, frame.client());
         let job = number.and_then(|number| self.jobs.get_mut(&number));
-        let now = job.map_or(Some(origin), |job| {
-            let place = frame.place();
-            let number = place.map(|place| place.number);
-            let path = place.map_or(Vec::new(), |place| place.path.to_vec());
-            job.output(number, path, What::Frame(frame), Some(origin))
-        });
-        if let Some(at) = now {
-            acknowledge(&mut self.lines, at);
+        let mut done = Acknowledging::new(&mut self.lines);
+        let Some(job) = job else {
+            done.add(origin);
+            return done.end();
+        };
+        let place = frame.place();
+        let number = place.map(|place| place.number);
+        let path = place.map_or(Vec::new(), |place| place.path.to_vec());
+        let share = origin.size / origin.count as u64;
+        let mut left = origin.size;
+        for at in 0..origin.count {
+            let size = if at + 1 == origin.count { left } else { share };
+            left -= size;
+            let own = Origin {
+                number: origin.number + at as u64,
+                count: 1,
+                size,
+                ..origin
+            };
+            let number = number.map(|number| number.wrapping_add(at as u64));
+            let what = What::Frame(frame.clone(), at);
+            let now = job.output(number, &path, what, Some(own));
+            now.into_iter().for_each(|at| done.add(at));
+        }
+        done.end();
+        job.wake(News::Outputs);
+    }
+}
+
+/// Messages of a job are done, by their giver's word: so many from this number on.
+fn note_done(
+    jobs: &mut BTreeMap<u64, Job>,
+    cancelled: &mut BTreeMap<u64, usize>,
+    job: u64,
+    first: u64,
+    count: usize,
+) {
+    if let Some(job) = jobs.get_mut(&job) {
+        return job.done(first, count);
+    }
+    if let Some(left) = cancelled.get_mut(&job) {
+        *left = left.saturating_sub(count);
+        if *left == 0 {
+            cancelled.remove(&job);
+        }
+    }
+}
+
+/// Acknowledges outputs: those that follow each other at once.
+struct Acknowledging<'a> {
+    lines: &'a mut [Incoming],
+    last: Option<Origin>,
+}
+
+impl<'a> Acknowledging<'a> {
+    fn new(lines: &'a mut [Incoming]) -> Self {
+        Self { lines, last: None }
+    }
+
+    fn add(&mut self, at: Origin) {
+        if let Some(last) = &mut self.last
+            && (last.line, last.run, last.is_last) == (at.line, at.run, at.is_last)
+            && last.number + last.count as u64 == at.number
+        {
+            last.count += at.count;
+            last.size += at.size;
+            return;
+        }
+        if let Some(before) = self.last.replace(at) {
+            acknowledge(self.lines, before);
+        }
+    }
+
+    fn end(mut self) {
+        if let Some(last) = self.last.take() {
+            acknowledge(self.lines, last);
         }
     }
 }
@@ -292,8 +396,9 @@ fn acknowledge(lines: &mut [Incoming], at: Origin) {
     let line = &mut lines[at.line];
     if line.run == at.run {
         line.bytes -= at.size;
-        line.taker.ended(at.number, custody::Outcome::default());
-        line.done.push(at.number);
+        let outcome = custody::Outcome::default();
+        line.taker.ended(at.number, at.count, outcome);
+        line.done.push((at.number, at.count));
         line.is_awaited |= !at.is_last;
         line.untold_bytes += at.size;
     }

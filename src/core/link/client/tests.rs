@@ -40,13 +40,33 @@ struct Server {
     known: bool,
     taker: Taker,
     work: VecDeque<(u64, Frame)>,
-    stream: Giver<(Option<u64>, Frame)>,
+    stream: Giver<Piece>,
     /// What the client has acknowledged: the numbers of the messages that it came of.
     acknowledged: Vec<Option<u64>>,
     /// How many are not acknowledged of each.
     pieces: BTreeMap<u64, usize>,
     cancelled: BTreeSet<u64>,
     out: Outgoing,
+}
+
+/// An output, and which message it is of.
+struct Piece {
+    of: Option<u64>,
+    frame: Frame,
+}
+
+impl Divide for Piece {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn split_off(&mut self, _: usize) -> Self {
+        panic!("it is one message")
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        std::iter::once(self)
+    }
 }
 
 impl Server {
@@ -66,6 +86,7 @@ impl Server {
     }
 
     fn hear(&mut self, head: Head, frames: Vec<Frame>) {
+        let done: Vec<_> = head.done().collect();
         if let Some(hello) = head.hello {
             self.out.clear();
             self.stream.set_credit(hello.credit.unwrap());
@@ -75,8 +96,9 @@ impl Server {
             let resumed = position.is_some();
             match position {
                 Some(at) => {
-                    let done = self.stream.resume(at.received, sums(&at.open));
-                    self.acknowledged.extend(done.into_iter().map(|(of, _)| of));
+                    let (open, acknowledged) = (sums(&at.open), &mut self.acknowledged);
+                    let whole = |piece: Piece, _| acknowledged.push(piece.of);
+                    self.stream.resume(at.received, open, |_, _, _| {}, whole);
                 }
                 None => {
                     self.run += 1;
@@ -110,16 +132,16 @@ impl Server {
             }
         }
         for (number, frame) in (head.first..).zip(frames) {
-            match self.taker.take(number) {
+            match self.taker.take(number, 1) {
                 Taken::New => self.work.push_back((number, frame)),
                 Taken::Double => {}
                 Taken::Gap => panic!("a gap before {number}"),
             }
         }
-        for number in head.done {
-            if let Some((of, _)) = self.stream.done(number) {
-                self.acknowledged.push(of);
-            }
+        for (number, count) in done {
+            let acknowledged = &mut self.acknowledged;
+            let whole = |piece: Piece, _| acknowledged.push(piece.of);
+            self.stream.done(number, count, |_, _, _| {}, whole);
         }
         head.heard
             .iter()
@@ -141,7 +163,7 @@ impl Server {
             if let Some(of) = of {
                 *self.pieces.entry(of).or_default() += 1;
             }
-            self.stream.push(size as u64, (of, result));
+            self.stream.push(size as u64, Piece { of, frame: result });
         }
     }
 
@@ -150,7 +172,7 @@ impl Server {
     }
 
     fn ended(&mut self, number: u64, outcome: custody::Outcome) {
-        match self.taker.ended(number, outcome) {
+        match self.taker.ended(number, 1, outcome) {
             super::super::Tell::Done => self.out.note(|head| head.done.push(number)),
             super::super::Tell::Outcome(outcome) => self.out.outcome(told(number, &outcome)),
             super::super::Tell::Nothing => {}
@@ -158,8 +180,8 @@ impl Server {
     }
 
     fn speak(&mut self) -> Vec<Envelope> {
-        while let Some((number, (_, frame))) = self.stream.give() {
-            self.out.item(number, frame.clone());
+        while let Some((number, piece)) = self.stream.give() {
+            self.out.item(number, piece.frame.clone());
         }
         self.out.take()
     }
@@ -193,7 +215,7 @@ fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
     let parts = parts.iter().map(|part| part.as_bytes().to_vec());
     let mut parts: Vec<_> = parts.map(Buffer::from).collect();
     let (head, messages) = Envelope::decode(&mut parts).unwrap();
-    let frames = messages.take_in(&mut FrameReader::default(), 1 << 20, "the peer");
+    let frames = messages.take_in(&mut FrameReader::of_link(), 1 << 20, "the peer");
     (head, frames.unwrap())
 }
 
@@ -325,7 +347,9 @@ impl World {
         let standing = session.take(job, 3, &mut outputs);
         for output in &outputs {
             let text = match &output.what {
-                What::Frame(frame) => String::from_utf8_lossy(frame.payload()).into_owned(),
+                What::Frame(frame, at) => {
+                    String::from_utf8_lossy(frame.payload_at(*at)).into_owned()
+                }
                 What::Failure(failure) => failure.cause.clone(),
             };
             self.results

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::{Conn, Credit, Giver, Made, Subscriber};
+use super::{Conn, Credit, Giver, Made, Subscriber, takes_bundles};
 use crate::core::custody::Ticket;
+use crate::core::divide::Divide;
+use crate::message::{BUNDLE_BYTES, MOST_BUNDLED};
 
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
 const EXTRA: u64 = 1 << 32;
@@ -138,17 +140,38 @@ impl Topic {
         }
     }
 
-    /// The copies of a message: for the slots, and for the pylm wire, if somebody is there.
+    /// The copies of a message: for the slots, and for the pylm wire, if somebody is there. Of a
+    /// bundle, each message has its own, unless there is only one.
     pub(super) fn copies(&self, item: Made, wanted: usize) -> Vec<(Option<usize>, Made)> {
+        let takers = self.takers(wanted);
+        match takers.len() {
+            0 | 1 => self.copies_for(&takers, item, wanted),
+            _ => item
+                .singles()
+                .flat_map(|item| self.copies_for(&takers, item, wanted))
+                .collect(),
+        }
+    }
+
+    /// Who gets a copy, and its position.
+    fn takers(&self, wanted: usize) -> Vec<(Option<usize>, u64)> {
         let slots = self.positions(wanted).into_iter();
         let slots = slots.map(|(index, position)| (Some(index), position));
         let published = self.wire > 0 || self.listeners;
         let wire = published.then_some((None, EXTRA - 1));
-        let takers: Vec<(Option<usize>, u64)> = slots.chain(wire).collect();
+        slots.chain(wire).collect()
+    }
+
+    fn copies_for(
+        &self,
+        takers: &[(Option<usize>, u64)],
+        item: Made,
+        wanted: usize,
+    ) -> Vec<(Option<usize>, Made)> {
         let last = takers.len().saturating_sub(1);
         let mut copies = Vec::with_capacity(takers.len());
         let Made { frame, mut ticket } = item;
-        for (turn, (taker, position)) in takers.into_iter().enumerate() {
+        for (turn, &(taker, position)) in takers.iter().enumerate() {
             let mut copy = frame.clone();
             if !self.is_client && (wanted > 1 || position > 0) {
                 copy.add_position(position);
@@ -170,13 +193,33 @@ impl Topic {
 }
 
 impl Slot {
-    /// Keeps a message until its taker is done with it.
-    pub(super) fn keep(&mut self, item: Made) {
+    /// Keeps a message until its taker is done with it. Gives what it takes in memory, in bytes.
+    pub(super) fn keep(&mut self, item: Made) -> u64 {
         let mut item = item;
         if planted!(DoneTooEarly) {
             item.ticket.take().into_iter().for_each(Ticket::done);
         }
-        self.giver.push(item.size(), item);
+        let before = self.giver.bytes();
+        if self.takes_bundles(item.count()) {
+            self.giver.push(item.size(), item);
+        } else {
+            for item in item.singles() {
+                self.giver.push(item.size(), item);
+            }
+        }
+        self.giver.bytes() - before
+    }
+
+    /// Whether its taker takes bundles of so many messages: see [`takes_bundles`].
+    fn takes_bundles(&self, count: usize) -> bool {
+        self.max_message >= BUNDLE_BYTES && takes_bundles(self.giver.credit(), count)
+    }
+
+    /// Takes apart what waits for a taker that takes no bundles.
+    pub(super) fn divide_for_taker(&mut self) {
+        if !self.takes_bundles(MOST_BUNDLED) {
+            self.giver.divide_waiting();
+        }
     }
 
     pub(super) fn note_ready(

@@ -1,4 +1,6 @@
 use super::*;
+use crate::core::custody::Ticket;
+use crate::message::Bundler;
 use crate::message::link::{Credit, Position, differences};
 
 fn post() -> Post {
@@ -76,8 +78,8 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         ..Head::default()
     };
     post.receive(1, items, frames.to_vec(), now);
-    let mut one = post.next_submitted().expect("the first");
-    let two = post.next_submitted().expect("the second");
+    let mut one = post.next_submitted(false).expect("the first");
+    let two = post.next_submitted(false).expect("the second");
     let result = |Item { frame, ticket }| Made {
         frame,
         ticket: Some(ticket),
@@ -117,6 +119,89 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
     assert_eq!(post.left(), left);
 }
 
+/// A bundle of a client, whose messages have these payloads; the first has the number 1.
+fn bundle(payloads: &[&[u8]]) -> Frame {
+    let form = Frame::new("", "c/1", "s.f", "", b"");
+    let mut bundler = Bundler::of_job(&form, 1);
+    payloads.iter().for_each(|payload| bundler.push(payload));
+    bundler.take()
+}
+
+#[test]
+fn a_bundle_is_taken_apart_for_who_knows_nothing_of_it_whatever_its_size() {
+    for (count, size) in (2..=64).flat_map(|count| (0..100).map(move |size| (count, size))) {
+        let now = Instant::now();
+        let mut post = post();
+        post.receive(1, client(1, None), vec![], now);
+        let payload = vec![7; size];
+        let payloads: Vec<_> = (0..count).map(|_| payload.as_slice()).collect();
+        let items = Head {
+            first: 1,
+            ..Head::default()
+        };
+        post.receive(1, items, vec![bundle(&payloads)], now);
+        let mut tickets = Vec::new();
+        while let Some(Item { frame, ticket }) = post.next_submitted(false) {
+            tickets.push(ticket);
+            assert_eq!((frame.count(), frame.payload().len()), (1, size));
+            assert_eq!(frame.place().unwrap().number, tickets.len() as u64);
+        }
+        assert_eq!(tickets.len(), count);
+        tickets.into_iter().for_each(Ticket::done);
+        post.tick(now);
+        let said = post.take(now);
+        let done = said.iter().flat_map(|(_, said)| said.head.done());
+        assert_eq!(done.collect::<Vec<_>>(), [(1, count)]);
+    }
+}
+
+#[test]
+fn the_messages_of_a_bundle_are_done_as_their_taker_is_done_with_them() {
+    let now = Instant::now();
+    let mut post = post();
+    post.receive(1, client(1, None), vec![], now);
+    let items = Head {
+        first: 1,
+        ..Head::default()
+    };
+    post.receive(1, items, vec![bundle(&[&b"x"[..]; 5])], now);
+    let Item { frame, ticket } = post.next_submitted(true).unwrap();
+    let ticket = Some(ticket);
+    post.give_step("t", Made { frame, ticket }, now);
+    post.receive(2, hello(2, None), vec![], now);
+    post.tick(now);
+    let mut done = |head| {
+        post.receive(2, head, vec![], now);
+        post.tick(now);
+        let said = post.take(now);
+        let done = said.iter().flat_map(|(_, said)| said.head.done());
+        let done: Vec<_> = done.collect();
+        let said = said.iter().flat_map(|(_, said)| &said.head.outcomes);
+        (done, said.map(|outcome| outcome.number).collect::<Vec<_>>())
+    };
+    let some = |number, count| {
+        let mut head = Head::default();
+        head.add_done(number, count);
+        head
+    };
+    done(Head::default());
+    assert_eq!(done(some(2, 2)), (vec![(2, 2)], vec![]));
+    assert_eq!(done(some(1, 3)), (vec![(1, 1)], vec![]));
+    // One that ends in another way does so alone.
+    let outcome = crate::message::link::Outcome {
+        number: 5,
+        untracked: true,
+        ..Default::default()
+    };
+    let outcomes = vec![outcome];
+    let head = Head {
+        outcomes,
+        ..Head::default()
+    };
+    assert_eq!(done(head), (vec![], vec![5]));
+    assert_eq!(done(some(1, 5)), (vec![(4, 1)], vec![]));
+}
+
 #[test]
 fn what_a_client_acknowledges_when_it_leaves_is_settled() {
     let now = Instant::now();
@@ -130,7 +215,7 @@ fn what_a_client_acknowledges_when_it_leaves_is_settled() {
         ..Head::default()
     };
     post.receive(1, items, vec![frame], now);
-    let Item { frame, ticket } = post.next_submitted().expect("a message");
+    let Item { frame, ticket } = post.next_submitted(false).expect("a message");
     let ticket = Some(ticket);
     post.give_client(Made { frame, ticket }, now);
     post.tick(now);

@@ -98,6 +98,7 @@ impl Simulation {
                 self.assign();
             }
             Event::HandedBack(ids) => {
+                let ids: Vec<_> = ids.into_iter().map(|id| (id, Some(1))).collect();
                 self.world.queue.hand_back(worker, &ids, now);
                 self.assign();
             }

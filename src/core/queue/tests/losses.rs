@@ -147,7 +147,9 @@ fn a_worker_that_is_back_keeps_what_it_holds_and_drops_what_is_no_longer_its_own
     world.join([1]);
     let ids = [0, 1].map(|item| world.push("session", item));
     world.assign();
-    world.queue.resume(1, &[(ids[1], 1), (99, 3)], world.now);
+    world
+        .queue
+        .resume(1, &[(ids[1], 1, 1), (99, 3, 1)], world.now);
     let drop = Order::Recall {
         worker: 1,
         ids: vec![99],
@@ -168,7 +170,7 @@ fn a_draining_worker_gets_nothing_more_and_hands_back_what_it_has_not_begun() {
     let ids = [0, 1, 2].map(|item| world.push("session", item));
     world.assign();
     world.queue.drain(1, world.now);
-    world.queue.hand_back(1, &ids[1..2], world.now);
+    world.queue.hand_back(1, &[(ids[1], Some(1))], world.now);
     assert_eq!(world.assign(), []);
     assert_eq!(world.queue.why_session("session"), Why::NoWorker);
     assert_eq!(world.finish(1, MS), Some(0));

@@ -1,6 +1,7 @@
 //! Whatever happens, in whatever order: each task ends once, and nothing is left.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::*;
 
@@ -18,16 +19,41 @@ impl Dice {
     }
 }
 
+/// A message, or a bundle of some, by their numbers.
+#[derive(Clone, Debug, PartialEq)]
+struct Items(Range<u32>);
+
+impl Divide for Items {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let middle = self.0.start + count as u32;
+        assert!(count > 0 && middle < self.0.end);
+        let rest = middle..self.0.end;
+        self.0.end = middle;
+        Self(rest)
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        self.0.map(|item| Self(item..item + 1))
+    }
+}
+
+/// A task as a worker holds it: its number, its attempt, how many messages it is.
+type HeldTask = (TaskId, u32, usize);
+
 /// What a worker holds, as it knows it.
 #[derive(Default)]
 struct Held {
-    tasks: VecDeque<(TaskId, u32)>,
+    tasks: VecDeque<HeldTask>,
     recalls: VecDeque<Vec<TaskId>>,
     draining: bool,
 }
 
 struct Chaos {
-    queue: Queue<u32>,
+    queue: Queue<Items>,
     dice: Dice,
     now: Instant,
     workers: BTreeMap<WorkerId, Held>,
@@ -36,7 +62,7 @@ struct Chaos {
     ended: Vec<u32>,
     deaf: usize,
     /// Results that nobody waits for any more.
-    late: Vec<(WorkerId, TaskId, u32)>,
+    late: Vec<(WorkerId, HeldTask)>,
 }
 
 const FUNCTIONS: [&str; 4] = ["f", "g", "h", "i"];
@@ -61,8 +87,10 @@ impl Chaos {
         }
     }
 
-    fn end(&mut self, item: u32) {
-        self.ended[item as usize] += 1;
+    fn end(&mut self, items: Items) {
+        for item in items.0 {
+            self.ended[item as usize] += 1;
+        }
     }
 
     fn any_worker(&mut self) -> Option<WorkerId> {
@@ -96,8 +124,10 @@ impl Chaos {
             let (session, job) = (self.dice.below(3), self.dice.below(2));
             let (session, job) = (session.to_string(), format!("{session}/{job}"));
             let function = FUNCTIONS[self.dice.below(4)];
-            let item = self.ended.len() as u32;
-            self.ended.push(0);
+            let first = self.ended.len() as u32;
+            let count = [1, 1, 2, 3, 7, 20][self.dice.below(6)];
+            self.ended.extend((0..count).map(|_| 0));
+            let item = Items(first..first + count);
             let size = self.dice.below(60);
             self.queue
                 .push(&session, &job, function, size, item, self.now);
@@ -120,26 +150,36 @@ impl Chaos {
         let leave = [Leave::Died, Leave::Died, Leave::Drained][self.dice.below(3)];
         self.queue.leave(worker, leave, self.now);
         let held = self.workers.remove(&worker).unwrap();
-        self.late.extend(
-            held.tasks
-                .iter()
-                .map(|(id, attempt)| (worker, *id, *attempt)),
-        );
+        self.late
+            .extend(held.tasks.into_iter().map(|task| (worker, task)));
     }
 
     fn finish(&mut self) {
         let Some(worker) = self.any_worker() else {
             return;
         };
-        if let Some((id, attempt)) = self.workers.get_mut(&worker).unwrap().tasks.pop_front() {
+        let tasks = &mut self.workers.get_mut(&worker).unwrap().tasks;
+        if let Some((id, attempt, messages)) = tasks.pop_front() {
+            // All of a bundle, or its first messages.
+            let count = match self.dice.below(2) {
+                0 => messages,
+                _ => 1 + self.dice.below(messages),
+            };
+            if count < messages {
+                tasks.push_front((id + count as u64, attempt, messages - count));
+            }
             let ran = Duration::from_micros([1, 500, 3_000, 20_000][self.dice.below(4)]);
-            let item = self.queue.finish(worker, id, attempt, ran, self.now);
-            self.end(item.expect("it was still its own"));
-            self.late.push((worker, id, attempt));
+            let part = (id, count);
+            let items = self.queue.finish_part(worker, part, attempt, ran, self.now);
+            let items = items.expect("it was still its own");
+            assert_eq!(items.count(), count);
+            self.end(items);
+            self.late.push((worker, (id, attempt, count)));
         }
     }
 
-    /// A worker hands back what it was asked for, unless it is the first, which runs.
+    /// A worker hands back what it was asked for, unless it is the first, which runs: of a bundle
+    /// the first message does.
     fn answer(&mut self) {
         let Some(worker) = self.any_worker() else {
             return;
@@ -148,9 +188,30 @@ impl Chaos {
         let Some(asked) = held.recalls.pop_front() else {
             return;
         };
-        let unstarted = held.tasks.iter().skip(1).map(|(id, _)| *id);
-        let ids: Vec<_> = unstarted.filter(|id| asked.contains(id)).collect();
-        held.tasks.retain(|(id, _)| !ids.contains(id));
+        let running = held.tasks.pop_front();
+        let is_asked = |id: &TaskId| asked.contains(id);
+        let unstarted = held.tasks.iter().filter(|(id, ..)| is_asked(id));
+        let mut ids: Vec<_> = unstarted.map(|(id, _, count)| (*id, *count)).collect();
+        held.tasks.retain(|(id, ..)| !is_asked(id));
+        if let Some((id, attempt, count)) = running {
+            let yields = count > 1 && is_asked(&id);
+            let left = if yields { 1 } else { count };
+            held.tasks.push_front((id, attempt, left));
+            if yields {
+                // It says so when that one is finished.
+                held.tasks.pop_front();
+                let item = self
+                    .queue
+                    .finish_part(worker, (id, 1), attempt, MS, self.now);
+                ids.push((id + 1, count - 1));
+                self.end(item.expect("it was still its own"));
+            }
+        }
+        self.hand_back(worker, &ids);
+    }
+
+    fn hand_back(&mut self, worker: WorkerId, ids: &[(TaskId, usize)]) {
+        let ids: Vec<_> = ids.iter().map(|(id, count)| (*id, Some(*count))).collect();
         self.queue.hand_back(worker, &ids, self.now);
     }
 
@@ -161,10 +222,11 @@ impl Chaos {
         let held = self.workers.get_mut(&worker).unwrap();
         held.draining = true;
         let first = held.tasks.pop_front();
-        let ids: Vec<_> = held.tasks.drain(..).map(|(id, _)| id).collect();
+        let ids = held.tasks.drain(..).map(|(id, _, count)| (id, count));
+        let ids: Vec<_> = ids.collect();
         held.tasks.extend(first);
         self.queue.drain(worker, self.now);
-        self.queue.hand_back(worker, &ids, self.now);
+        self.hand_back(worker, &ids);
     }
 
     /// The connection was lost, and with it some tasks.
@@ -177,7 +239,17 @@ impl Chaos {
         let most = held.tasks.len() + 1;
         held.tasks.truncate(self.dice.below(most));
         let mut holding: Vec<_> = held.tasks.iter().copied().collect();
-        holding.extend(self.late.last().map(|(_, id, attempt)| (*id, *attempt)));
+        if let Some(last) = holding.last_mut()
+            && self.dice.below(2) == 0
+        {
+            // It has the first messages of the bundle, and not the others.
+            last.2 = 1 + self.dice.below(last.2);
+        }
+        held.tasks = holding.iter().copied().collect();
+        let known = |id: &TaskId| holding.iter().any(|(held, ..)| held == id);
+        let late = self.late.last().filter(|(_, (id, ..))| !known(id));
+        let late = late.map(|(_, task)| *task);
+        holding.extend(late);
         self.queue.resume(worker, &holding, self.now);
     }
 
@@ -190,8 +262,9 @@ impl Chaos {
 
     /// A result comes from who was given up, or twice.
     fn late(&mut self) {
-        if let Some((worker, id, attempt)) = self.late.pop() {
-            let result = self.queue.finish(worker, id, attempt, MS, self.now);
+        if let Some((worker, (id, attempt, count))) = self.late.pop() {
+            let part = (id, count);
+            let result = self.queue.finish_part(worker, part, attempt, MS, self.now);
             assert_eq!(result, None);
         }
     }
@@ -227,13 +300,16 @@ impl Chaos {
     fn give(&mut self, worker: WorkerId, id: TaskId, attempt: u32) {
         let held = self.workers.get_mut(&worker).unwrap();
         assert!(!held.draining);
-        assert!(held.tasks.iter().all(|(other, _)| *other != id));
-        held.tasks.push_back((id, attempt));
+        assert!(held.tasks.iter().all(|(other, ..)| *other != id));
+        let before: usize = held.tasks.iter().map(|(.., count)| count).sum();
+        let count = self.queue.item(id).unwrap().count();
+        held.tasks.push_back((id, attempt, count));
         let entry = &self.queue.pool.workers[&worker];
-        assert!(held.tasks.len() <= entry.pace.credit());
+        let credit = entry.pace.credit();
+        assert!(before + count <= credit || before < credit && entry.pace.in_a_row() >= count);
         assert!(held.tasks.len() == 1 || entry.bytes <= 100);
         let mut held = held.tasks.iter();
-        let suspect = held.any(|(id, _)| self.queue.tasks[*id].is_suspect());
+        let suspect = held.any(|(id, ..)| self.queue.tasks[*id].is_suspect());
         assert!(!suspect || entry.given.len() == 1);
     }
 

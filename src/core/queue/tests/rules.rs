@@ -203,7 +203,9 @@ fn what_waits_behind_a_busy_worker_is_recalled_for_an_idle_one() {
         (world.assign(), world.queue.next_deadline()),
         (vec![], None)
     );
-    world.queue.hand_back(1, &[ids[1], 77], world.now);
+    world
+        .queue
+        .hand_back(1, &[(ids[1], Some(1)), (77, Some(1))], world.now);
     assert_eq!(world.given(), [(2, 1)]);
     let counters = world.queue.counters();
     assert_eq!(
@@ -289,7 +291,7 @@ fn a_cancelled_job_is_taken_out_and_what_workers_have_of_it_is_recalled() {
         ids: vec![held[0].0],
     };
     assert_eq!(world.assign(), [recall]);
-    world.queue.hand_back(1, &[held[0].0], world.now);
+    world.queue.hand_back(1, &[(held[0].0, Some(1))], world.now);
     assert_eq!(world.assign(), [Order::Cancelled { item: 0 }]);
     assert_eq!(world.finish(1, MS), Some(9));
     world.leave(1, Leave::Drained);
