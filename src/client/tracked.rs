@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::message::Frame;
 
 /// The most outputs that a reader takes at once. They are acknowledged when it comes for more.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 
 /// The reader's side of a job.
 pub(super) struct Tracked {
@@ -69,10 +69,16 @@ impl Tracked {
         }
     }
 
+    /// The next thing that has happened already, as far as this knows.
+    pub(super) fn next_ready(&mut self) -> Option<Step> {
+        let output = self.outputs.pop_front()?;
+        Some(self.step(output))
+    }
+
     /// The next thing that happens until then.
     pub(super) fn next(&mut self, until: Option<Instant>) -> Option<Step> {
-        if let Some(output) = self.outputs.pop_front() {
-            return Some(self.step(output));
+        if let Some(step) = self.next_ready() {
+            return Some(step);
         }
         let link = self.link.clone();
         let has_read = !self.read.is_empty();
@@ -82,10 +88,7 @@ impl Tracked {
             link.speak_soon();
         }
         match standing {
-            None => {
-                let output = self.outputs.pop_front()?;
-                Some(self.step(output))
-            }
+            None => self.next_ready(),
             Some(Standing::Open) => None,
             Some(Standing::Complete(broken)) => Some(Step::Complete(broken)),
             Some(Standing::Stopped) => Some(Step::Failed(stopped())),

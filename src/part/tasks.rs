@@ -106,12 +106,16 @@ fn run_bundle(
         if !parts.is_due() {
             return true;
         }
+        let is_quick = !parts.is_slow();
         let (goes_on, is_last) = {
             let mut session = session.lock();
             let goes_on = session.finished_parts(&mut left, parts.take());
             (goes_on, !goes_on && !session.has_next())
         };
-        speak(voice, is_last);
+        match (is_last, parts.is_over() && is_quick) {
+            (false, true) => voice.speak_soon(),
+            _ => speak(voice, is_last),
+        }
         goes_on
     });
 }

@@ -113,7 +113,12 @@ impl Parts {
 
     /// Whether it is time to tell.
     pub(crate) fn is_due(&self) -> bool {
-        self.ran >= SLOW || self.is_over()
+        self.is_slow() || self.is_over()
+    }
+
+    /// Whether what was not told of took its time.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.ran >= SLOW
     }
 
     /// All that has run and was not told of, in order.

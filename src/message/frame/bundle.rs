@@ -151,7 +151,10 @@ impl Bundler {
 
     /// The next message, for which there is [room](Self::has_room).
     pub(crate) fn push(&mut self, payload: &[u8]) {
-        if self.ends.is_empty() && self.payloads.capacity() == 0 {
+        if self.ends.capacity() == 0 {
+            self.ends.reserve_exact(MOST_BUNDLED);
+        }
+        if self.payloads.capacity() == 0 {
             // Most bundles become full where they matter.
             let room = if payload.len() > BUNDLE_BYTES / 2 {
                 payload.len()

@@ -12,22 +12,24 @@ use parking_lot::Mutex;
 
 use super::batch::Batch;
 
-/// Up to so many bytes is what a small message may take, or some that stand together.
-const SIZES: [usize; 3] = [512, 2 << 10, 4 << 10];
+/// Up to so many bytes is what a small message may take, or some that stand together, or a bundle.
+const SIZES: [usize; CLASSES] = [512, 2 << 10, 4 << 10, 8 << 10];
+const CLASSES: usize = 4;
 
 /// How many of a size a thread keeps, and how many go from one to another at once.
 const OWN: usize = 32;
 const SOME: usize = OWN / 2;
 
-/// How many of a size are kept for all threads.
-const MOST: usize = 512;
+/// How many of a size are kept for all threads: 2 MiB of the largest.
+const MOST: usize = 256;
 
 type Spare = Vec<Arc<Batch>>;
 
-static FOR_ALL: [Mutex<Spare>; 3] = [const { Mutex::new(Vec::new()) }; 3];
+static FOR_ALL: [Mutex<Spare>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 
 thread_local! {
-    static OWN_SPARE: RefCell<[Spare; 3]> = const { RefCell::new([const { Vec::new() }; 3]) };
+    static OWN_SPARE: RefCell<[Spare; CLASSES]> =
+        const { RefCell::new([const { Vec::new() }; CLASSES]) };
 }
 
 /// What `fill` makes of an empty batch with room for so many bytes, and what it gives.
@@ -41,7 +43,8 @@ pub(super) fn filled<R>(size: usize, fill: impl FnOnce(&mut Batch) -> R) -> (Arc
 fn with_room(size: usize) -> Arc<Batch> {
     let class = SIZES.iter().position(|most| size <= *most);
     let spare = class.and_then(|class| {
-        let own = |own: &RefCell<[Spare; 3]>| take(&mut own.borrow_mut()[class], &FOR_ALL[class]);
+        let own =
+            |own: &RefCell<[Spare; CLASSES]>| take(&mut own.borrow_mut()[class], &FOR_ALL[class]);
         OWN_SPARE.try_with(own).ok().flatten()
     });
     spare.unwrap_or_else(|| {
@@ -121,10 +124,10 @@ mod tests {
             assert_eq!(own(), before);
             give_back(also);
             assert!(std::ptr::eq(Arc::as_ptr(&with_room(SIZES[0])), place));
-            give_back(Arc::new(Batch::with_capacity(SIZES[2] + 1)));
+            give_back(Arc::new(Batch::with_capacity(SIZES[CLASSES - 1] + 1)));
             give_back(Arc::new(Batch::with_capacity(7)));
             assert_eq!(own(), before);
-            assert_eq!(with_room(SIZES[2] + 1).as_ref().as_ref().len(), 0);
+            assert_eq!(with_room(SIZES[CLASSES - 1] + 1).as_ref().as_ref().len(), 0);
         })
         .join()
         .unwrap();

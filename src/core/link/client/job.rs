@@ -216,6 +216,16 @@ impl Job {
         }
     }
 
+    /// Whether there is room for so much that it is worth while to wake who waits for some: as more
+    /// is read, that is so in the end.
+    pub(super) fn has_much_room(&self) -> bool {
+        let JobSettings {
+            messages, bytes, ..
+        } = self.settings;
+        let room = self.room(0);
+        self.open.is_empty() || room.messages >= messages / 4 && room.bytes >= bytes / 4
+    }
+
     pub(super) fn submitted(&mut self, number: u64, size: usize) {
         let message = Message {
             size,

@@ -44,10 +44,10 @@ const CREDIT: Credit = Credit {
 
 /// A job submits no more while so many messages of all jobs wait to be given: what the server
 /// has no room for yet would only stand in the way of other jobs.
-const MOST_WAITING: usize = 256;
+const MOST_WAITING: usize = 1_024;
 
 /// The most that a job may submit before it asks again.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 
 /// A message of a job, or a bundle.
 #[derive(Clone, Debug)]
@@ -255,7 +255,7 @@ impl Session {
             job.read(&output).into_iter().for_each(|at| done.add(at));
         }
         done.end();
-        if !planted!(NoWakeUp) {
+        if job.has_much_room() && !planted!(NoWakeUp) {
             job.wake(News::Room);
         }
     }
