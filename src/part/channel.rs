@@ -1,5 +1,6 @@
 //! Bounded channels between parts.
 
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -73,8 +74,25 @@ pub struct Outlet {
     takes_bundles: bool,
 }
 
-/// The bells of those senders that wait at their sockets, as long as they are there.
-type Room = Arc<RwLock<Vec<Weak<Bell>>>>;
+/// How senders that wait at their sockets hear of room.
+type Room = Arc<Waiting>;
+
+#[derive(Default)]
+struct Waiting {
+    /// Whether one of them has found none since they were rung last. Whoever receives looks after
+    /// it has made room, and whoever sends looks for room after it has said this: so one of the
+    /// two sees the other.
+    is_wanted: AtomicBool,
+    /// Their bells, as long as they are there.
+    bells: RwLock<Vec<Weak<Bell>>>,
+}
+
+impl Waiting {
+    fn want(&self) {
+        self.is_wanted.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+}
 
 #[derive(Clone)]
 struct RingOnDrop(Arc<Bell>);
@@ -113,7 +131,10 @@ impl Outlet {
         let sent = self.sender.try_send(batch);
         self.ring();
         sent.map_err(|error| match error {
-            TrySendError::Full(batch) => NotSent::Full(batch),
+            TrySendError::Full(batch) => {
+                self.room.want();
+                NotSent::Full(batch)
+            }
             TrySendError::Disconnected(batch) => NotSent::Closed(batch),
         })
     }
@@ -158,7 +179,7 @@ impl Outlet {
     /// Has the channel ring this bell when there is room again, or nobody receives any more. All
     /// who send may have it so: which of them finds the room is open, so all are rung.
     pub(super) fn rings_for_room(&self, bell: &Arc<Bell>) {
-        let mut bells = self.room.write();
+        let mut bells = self.room.bells.write();
         bells.retain(|bell| bell.strong_count() > 0);
         bells.push(Arc::downgrade(bell));
     }
@@ -166,7 +187,11 @@ impl Outlet {
     /// Whether [`try_send`](Self::try_send) would not give a batch back as
     /// [`Full`](NotSent::Full).
     pub(super) fn has_room(&self) -> bool {
-        !self.sender.is_full() || self.receivers.strong_count() == 0
+        let has_room = || !self.sender.is_full() || self.receivers.strong_count() == 0;
+        has_room() || {
+            self.room.want();
+            has_room()
+        }
     }
 
     /// Adds the wait for room to a select.
@@ -194,8 +219,18 @@ pub struct Inlet {
 struct MoreRoom(Room);
 
 impl MoreRoom {
+    /// There may be room again.
     fn ring(&self) {
-        for bell in self.0.read().iter().filter_map(Weak::upgrade) {
+        fence(Ordering::SeqCst);
+        if self.0.is_wanted.load(Ordering::Relaxed)
+            && self.0.is_wanted.swap(false, Ordering::SeqCst)
+        {
+            self.ring_all();
+        }
+    }
+
+    fn ring_all(&self) {
+        for bell in self.0.bells.read().iter().filter_map(Weak::upgrade) {
             bell.ring();
         }
     }
@@ -203,7 +238,7 @@ impl MoreRoom {
 
 impl Drop for MoreRoom {
     fn drop(&mut self) {
-        self.ring();
+        self.ring_all();
     }
 }
 

@@ -184,7 +184,8 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
     }
 }
 
-/// Works on the messages of a bundle, until a stop.
+/// Works on the messages of a bundle, until a stop. What takes no time is sent on with what comes
+/// after it.
 fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) {
     let Parcel {
         frame, mut ticket, ..
@@ -197,6 +198,7 @@ fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut
         if goes_on && !parts.is_due() {
             return true;
         }
+        let is_slow = parts.is_slow();
         for Part {
             count,
             results: made,
@@ -209,7 +211,9 @@ fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut
             left -= count;
             results.add_all(own, made, context);
         }
-        results.try_send();
+        if is_slow {
+            results.try_send();
+        }
         goes_on
     });
     results.lost += left;
