@@ -411,7 +411,7 @@ mod tests {
         let [one, _other] = bells;
         drop(one);
         outlet.rings_for_room(&Bell::new().unwrap());
-        assert_eq!(outlet.room.read().len(), 2);
+        assert_eq!(outlet.room.bells.read().len(), 2);
     }
 
     #[test]

@@ -18,6 +18,9 @@ const MESSAGES: u64 = 8_192;
 /// The least that a client may have open, in bytes.
 const LEAST_BYTES: u64 = 64 << 10;
 
+/// What a message takes at the least, in bytes.
+const LEAST: u64 = OVERHEAD / 16;
+
 /// How many cancelled jobs of a client are remembered.
 const CANCELLED: usize = 1_024;
 
@@ -175,8 +178,8 @@ impl Clients {
     pub(crate) fn credit(&self) -> Credit {
         let share = (self.bytes / self.reckoned.max(1) as u64).max(LEAST_BYTES);
         Credit {
-            // Of small ones, it is not their bytes that take room.
-            messages: self.messages.min(share / OVERHEAD),
+            // In bundles, they take little beside their bytes; by themselves, those count for more.
+            messages: self.messages.min(share / LEAST),
             bytes: share,
         }
     }

@@ -30,7 +30,7 @@ use crate::message::{BUNDLE_BYTES, Frame, number_under};
 pub(crate) use inbox::Inbox;
 pub(crate) use job::{JobSettings, News, Output, Standing, Wake, What};
 
-use super::{Giver, PARTS, PRESSING_BYTES, PRESSING_MESSAGES, Taker};
+use super::{Giver, PARTS, PRESSING_BYTES, PRESSING_MESSAGES, Taker, kept_size};
 use crate::core::custody;
 use crate::core::divide::Divide;
 use crate::error::Error;
@@ -214,12 +214,11 @@ impl Session {
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         if count <= most {
-            self.giver.push(message.frame.len() as u64, message);
-            return;
+            return self.giver.push(kept_size(&message.frame), message);
         }
         for first in (0..count).step_by(most) {
             let part = message.part(first, most.min(count - first));
-            self.giver.push(part.frame.len() as u64, part);
+            self.giver.push(kept_size(&part.frame), part);
         }
     }
 
