@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use batch::{Batch, Located};
 use bundle::Bundle;
-pub(crate) use bundle::{BUNDLE_BYTES, Bundler, MOST_BUNDLED};
+#[cfg(test)]
+use bundle::MOST_BUNDLED;
+pub(crate) use bundle::{BUNDLE_BYTES, Bundler};
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 

@@ -22,7 +22,7 @@ mod proto {
 pub use frame::Frame;
 #[cfg(test)]
 pub(crate) use frame::PlaceRef;
-pub(crate) use frame::{BUNDLE_BYTES, Bundler, FrameReader, HEADROOM, MOST_BUNDLED};
+pub(crate) use frame::{BUNDLE_BYTES, Bundler, FrameReader, HEADROOM};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;

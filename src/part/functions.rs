@@ -159,6 +159,8 @@ pub(crate) fn spawn_work(
 
 fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
     let mut made = Vec::new();
+    // How many messages in a row took no time.
+    let mut quick = 0;
     while !results.closed {
         let Some(batch) = inlet.recv_until(&context.late) else {
             break;
@@ -166,13 +168,25 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
-            if parcel.frame.count() > 1 {
-                run_bundle(context, work, parcel, results);
+            if parcel.frame.count() > 1 && quick >= QUICK {
+                let is_quick = run_bundle(context, work, parcel, results);
+                quick = if is_quick { QUICK } else { 0 };
                 continue;
             }
-            work.run(context, &parcel.frame, &mut |result| made.push(result));
-            results.add_all(parcel.ticket, std::mem::take(&mut made), context);
-            results.try_send();
+            let Parcel { frame, ticket, .. } = parcel;
+            let mut singles = (Made { frame, ticket }).singles();
+            while !context.late.is_raised() && !results.closed {
+                let Some(Made { frame, ticket }) = singles.next() else {
+                    break;
+                };
+                let start = Instant::now();
+                work.run(context, &frame, &mut |result| made.push(result));
+                let is_quick = start.elapsed() < Parts::SLOW;
+                quick = if is_quick { quick + 1 } else { 0 };
+                results.add_all(ticket, std::mem::take(&mut made), context);
+                results.try_send();
+            }
+            results.lost += singles.len();
         }
         results.send(context);
         results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
@@ -184,9 +198,12 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
     }
 }
 
-/// Works on the messages of a bundle, until a stop. What takes no time is sent on with what comes
-/// after it.
-fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) {
+/// After so many messages in a row that took no time, bundles are not taken apart: what comes of
+/// their messages goes on together, which is late for those before one that takes its time.
+const QUICK: usize = 64;
+
+/// Works on the messages of a bundle, until a stop. Whether they took no time.
+fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) -> bool {
     let Parcel {
         frame, mut ticket, ..
     } = parcel;
@@ -198,7 +215,6 @@ fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut
         if goes_on && !parts.is_due() {
             return true;
         }
-        let is_slow = parts.is_slow();
         for Part {
             count,
             results: made,
@@ -211,12 +227,11 @@ fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut
             left -= count;
             results.add_all(own, made, context);
         }
-        if is_slow {
-            results.try_send();
-        }
+        results.try_send();
         goes_on
     });
     results.lost += left;
+    !parts.had_slow()
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function

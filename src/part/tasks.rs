@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::signal::Signal;
 use super::{Context, Crew, Dealer, Duty, Find, Voice};
 use crate::bell::Bell;
-use crate::core::link::{Parts, Party, WorkerSession};
+use crate::core::link::{Party, WorkerSession};
 use crate::error::Result;
 use crate::handler::Runner;
 use crate::message::Frame;
-use crate::message::link::{Head, Hello, Outgoing, TaskId, Welcome};
+use crate::message::link::{Head, Hello, Outgoing, Welcome};
 
 /// Runs the tasks of a master: one thread is there for the master, another runs functions. So
 /// however long a function takes, its worker is heard of.
@@ -76,7 +76,7 @@ fn run(
             continue;
         };
         if frame.count() > 1 {
-            run_bundle(session, runner, voice, id, &frame);
+            run_bundle(session, runner, voice, &frame);
             continue;
         }
         let start = Instant::now();
@@ -96,27 +96,24 @@ fn run_bundle(
     session: &Mutex<WorkerSession>,
     runner: &Runner,
     voice: &Voice<Tasks>,
-    id: TaskId,
     frame: &Frame,
 ) {
-    let mut left = id;
-    let mut parts = Parts::new(frame.clone(), Instant::now());
+    let progress = session.lock().begin_bundle(frame.clone(), Instant::now());
+    // While one of its messages takes its time, the connection's thread looks after the others.
+    voice.speak_soon();
     runner.run_each(frame, &mut |ran| {
-        ran.note(&mut parts);
-        if !parts.is_due() {
-            return true;
+        let next = progress.ran(|parts| ran.note(parts));
+        if next.is_due {
+            let is_last = {
+                let mut session = session.lock();
+                session.gather() && !session.has_next()
+            };
+            match next.is_slow || is_last {
+                true => speak(voice, is_last),
+                false => voice.speak_soon(),
+            }
         }
-        let is_quick = !parts.is_slow();
-        let (goes_on, is_last) = {
-            let mut session = session.lock();
-            let goes_on = session.finished_parts(&mut left, parts.take());
-            (goes_on, !goes_on && !session.has_next())
-        };
-        match (is_last, parts.is_over() && is_quick) {
-            (false, true) => voice.speak_soon(),
-            _ => speak(voice, is_last),
-        }
-        goes_on
+        next.goes_on
     });
 }
 
@@ -169,6 +166,10 @@ impl Party for Tasks {
         self.session.lock().speak(out, now);
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        self.session.lock().deadline()
+    }
+
     /// The signal wakes the thread, which asks this first.
     fn is_over(&self) -> bool {
         let mut session = self.session.lock();
@@ -189,7 +190,7 @@ mod tests {
     use crate::bell::Bell;
     use crate::cache::StoreCache;
     use crate::handler::Functions;
-    use crate::message::link::{Envelope, Kind as HelloKind, TaskIds};
+    use crate::message::link::{Envelope, Kind as HelloKind, TaskId, TaskIds};
     use crate::message::spare::Buffer;
     use crate::socket::{Kind, Socket, Want};
     use crate::store::Memory;

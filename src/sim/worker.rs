@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::text_of;
@@ -9,7 +10,8 @@ use super::component::results;
 use super::dealer::Dealer;
 use super::net::{Arrival, Env};
 use super::plan::{Does, Id, Plan};
-use crate::core::link::{Parts, WorkerSession};
+use crate::core::link::{Progress, WorkerSession};
+use crate::message::Frame;
 use crate::message::link::TaskId;
 
 pub(super) struct Worker {
@@ -21,25 +23,30 @@ pub(super) struct Worker {
 }
 
 struct Running {
-    left: TaskId,
-    parts: Parts,
-    /// When the message ends that runs.
+    id: TaskId,
+    frame: Frame,
+    /// Of a bundle.
+    progress: Option<Arc<Progress>>,
+    /// When the message began that runs, and when it ends.
+    since: Instant,
     until: Instant,
 }
 
-/// The next message begins to run. How long it takes.
-fn begin(
-    env: &mut Env,
-    plan: &Plan,
-    (id, step): (Id, Id),
-    parts: &Parts,
-    runs: &mut Runs,
-) -> Duration {
-    let time = env.rng.time(plan.work).max(Duration::from_micros(1));
-    let text = text_of(&parts.running());
-    env.say(|| format!("{id} runs {text} for {time:?}"));
-    *runs.entry((step, text)).or_default() += 1;
-    time
+impl Running {
+    /// The message that runs.
+    fn message(&self) -> Frame {
+        let progress = self.progress.as_ref();
+        progress.map_or_else(|| self.frame.clone(), |progress| progress.running())
+    }
+
+    /// The next message begins to run.
+    fn begin(&mut self, env: &mut Env, plan: &Plan, (id, step): (Id, Id), runs: &mut Runs) {
+        let time = env.rng.time(plan.work).max(Duration::from_micros(1));
+        let text = text_of(&self.message());
+        env.say(|| format!("{id} runs {text} for {time:?}"));
+        *runs.entry((step, text)).or_default() += 1;
+        (self.since, self.until) = (env.now, env.now + time);
+    }
 }
 
 /// How often each message was run, and where.
@@ -88,7 +95,7 @@ impl Worker {
     ) -> Goes {
         loop {
             if let Some(task) = self.running.as_mut().filter(|task| task.until <= env.now) {
-                let frame = task.parts.running();
+                let frame = task.message();
                 let text = text_of(&frame);
                 match self.plan.done(self.step, &text) {
                     Does::Kills => return Goes::Dies,
@@ -96,34 +103,49 @@ impl Worker {
                     _ => {}
                 }
                 let results = results(&self.plan, self.step, &frame);
-                match results.as_slice() {
-                    [one] if !one.is_failure() => task.parts.one(one.payload(), env.now),
-                    _ => task.parts.other(results, env.now),
-                }
                 let session = self.dealer.line.party_mut();
-                // At any time, and whenever it is to be.
-                let tells = task.parts.is_due() || env.rng.one_in(4);
-                if tells && !session.finished_parts(&mut task.left, task.parts.take()) {
-                    self.running = None;
+                let goes_on = match &task.progress {
+                    None => {
+                        session.finished(task.id, env.now - task.since, results);
+                        false
+                    }
+                    Some(progress) => {
+                        let next = progress.ran(|parts| match results.as_slice() {
+                            [one] if !one.is_failure() => parts.one(one.payload(), env.now),
+                            _ => parts.other(results, env.now),
+                        });
+                        // At any time, and whenever it is to be.
+                        if next.is_due || env.rng.one_in(4) {
+                            session.gather();
+                        }
+                        next.goes_on
+                    }
+                };
+                if goes_on {
+                    task.begin(env, &self.plan, (self.id, self.step), runs);
                 } else {
-                    task.until =
-                        env.now + begin(env, &self.plan, (self.id, self.step), &task.parts, runs);
-                    continue;
+                    self.running = None;
                 }
+                continue;
             }
             if self.running.is_some() {
                 break;
             }
-            let Some((id, frame)) = self.dealer.line.party_mut().next() else {
+            let session = self.dealer.line.party_mut();
+            let Some((id, frame)) = session.next() else {
                 break;
             };
-            let parts = Parts::new(frame, env.now);
-            let time = begin(env, &self.plan, (self.id, self.step), &parts, runs);
-            self.running = Some(Running {
-                left: id,
-                parts,
-                until: env.now + time,
-            });
+            let is_bundle = frame.count() > 1;
+            let progress = is_bundle.then(|| session.begin_bundle(frame.clone(), env.now));
+            let mut task = Running {
+                id,
+                frame,
+                progress,
+                since: env.now,
+                until: env.now,
+            };
+            task.begin(env, &self.plan, (self.id, self.step), runs);
+            self.running = Some(task);
         }
         let over =
             |dealer: &Dealer<WorkerSession>| crate::core::link::Party::is_over(dealer.line.party());

@@ -6,6 +6,9 @@ use super::Credit;
 use crate::core::divide::Divide;
 use crate::core::ranges::{Ranges, rows};
 
+/// See [`Giver::most_at_once`].
+const PARTS: u64 = 4;
+
 /// Gives messages to one taker, and keeps each until the taker says that it is done.
 ///
 /// Each has a number, from 1 on without a gap; a bundle has as many as it has messages. On one
@@ -42,6 +45,24 @@ struct Kept<T> {
     /// A bit for each of its messages that is known to be done: so that of one that is given
     /// again with the others that is told once.
     done: u64,
+}
+
+impl<T: Divide> Kept<T> {
+    /// Takes a bundle apart: it is its first `count` messages from now on. Gives the others.
+    fn split_off(&mut self, count: usize) -> Self {
+        let item = self.item.split_off(count);
+        let size = self.size / self.count as u64 * (self.count - count) as u64;
+        let rest = Self {
+            item,
+            size,
+            count: self.count - count,
+            done: self.done >> count,
+        };
+        self.count = count;
+        self.size -= size;
+        self.done &= (1 << count) - 1;
+        rest
+    }
 }
 
 impl<T> Kept<T> {
@@ -84,17 +105,17 @@ impl<T: Divide> Giver<T> {
         self.credit = credit;
     }
 
-    pub(crate) fn credit(&self) -> Credit {
-        self.credit
-    }
-
     /// The next message to send, with its number, if the taker lets it be given. It counts as
     /// sent.
     pub(crate) fn give(&mut self) -> Option<(u64, &mut T)> {
         if self.is_held_up() && !planted!(WindowIgnored) {
             return None;
         }
-        let kept = self.waiting.pop_front()?;
+        let mut kept = self.waiting.pop_front()?;
+        let most = self.most_at_once();
+        if kept.count > most {
+            self.waiting.push_front(kept.split_off(most));
+        }
         let (count, number) = (kept.count, self.next);
         self.waiting_bytes -= kept.size;
         self.waiting_messages -= count;
@@ -111,7 +132,8 @@ impl<T: Divide> Giver<T> {
             return false;
         };
         let open = self.given.len() as u64;
-        let room = open + next.count as u64 <= self.credit.messages
+        let count = next.count.min(self.most_at_once()) as u64;
+        let room = open + count <= self.credit.messages
             && self.given_bytes.saturating_add(next.size) <= self.credit.bytes;
         open > 0 && !room
     }
@@ -139,6 +161,12 @@ impl<T: Divide> Giver<T> {
             |kept, done| kept.note_done(done, &mut part),
             gone,
         );
+    }
+
+    /// How many messages of a bundle are given together: no more than such a part of what may be
+    /// open, so that others are on their way meanwhile.
+    fn most_at_once(&self) -> usize {
+        usize::try_from(self.credit.messages / PARTS).map_or(usize::MAX, |part| part.max(1))
     }
 
     /// One is done, by itself: gives back what was kept of it, taken out of its bundle if it is of
@@ -445,8 +473,8 @@ mod tests {
     fn words() -> Giver<Word> {
         let mut giver = Giver::new();
         giver.set_credit(Credit {
-            messages: 8,
-            bytes: 100,
+            messages: 16,
+            bytes: 90,
         });
         for word in ["abcd", "e", "fgh", "ijklm"] {
             giver.push(10 * word.len() as u64, Word(word.to_owned()));
@@ -479,7 +507,10 @@ mod tests {
             ("adef", &["abcd".to_owned(), "e".to_owned()][..])
         );
         assert_eq!(end(&mut giver, 1, 6), Ended::default());
-        assert_eq!(numbers(&mut giver), [(9, "ijklm".to_owned())]);
+        // No more at once than a part of what may be open.
+        let last = [(9, "ijkl"), (13, "m")];
+        let last = last.map(|(number, word)| (number, word.to_owned()));
+        assert_eq!(numbers(&mut giver), last);
         // All that is not known is passed over, however much.
         let ended = end(&mut giver, 0, usize::MAX);
         assert_eq!(ended.letters, "ghijklm");

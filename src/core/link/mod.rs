@@ -24,6 +24,12 @@
 //! | a task | the queue of `Tasks` | a worker's result of it has come |
 //! | a result for a client, a message for a next step | a slot of [`Outlets`] | its taker says done |
 //!
+//! Each of these may be a bundle, which is several small messages that follow each other: it is
+//! kept and given as one, but each of its messages has its number, and may be done by itself. Who
+//! has to tell them apart takes it apart, and its ticket: the queue for functions that take their
+//! time, whoever gives to one who takes no bundles, and the copies of a tee. In a component, hooks
+//! and the pylm wire get each message by itself.
+//!
 //! The state machines know no socket and no clock. `part/link.rs` and `part/dealer.rs` drive
 //! them over ZeroMQ, the simulator over a network that loses connections.
 
@@ -50,7 +56,7 @@ pub(crate) use clients::{Clients, Told};
 pub(crate) use giver::Giver;
 pub(crate) use line::{Line, Party, Verdict};
 pub(crate) use outlets::Outlets;
-pub(crate) use parts::{Part, Parts};
+pub(crate) use parts::{Part, Parts, Progress};
 pub(crate) use peers::Peers;
 pub(crate) use post::{Post, PostSettings};
 pub(crate) use step::StepSession;
@@ -85,15 +91,6 @@ const MOST_DONE: usize = 4_096;
 /// that.
 const PRESSING_MESSAGES: usize = 64;
 const PRESSING_BYTES: u64 = 32 << 10;
-
-/// A bundle is no more than such a part of what may be open, so that others are on their way
-/// meanwhile.
-const PARTS: u64 = 4;
-
-/// Whether a bundle of so many messages may be given to a taker that lets so much be open.
-fn takes_bundles(credit: Credit, count: usize) -> bool {
-    count as u64 <= credit.messages / PARTS
-}
 
 /// A connection to a server, as the server knows it.
 pub(crate) type Conn = u64;

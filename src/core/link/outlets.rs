@@ -9,7 +9,6 @@ use topic::{Newcomer, Slot, Topic};
 
 use super::{
     Conn, Credit, Giver, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
-    takes_bundles,
 };
 use crate::core::custody::{Outcome, Ticket};
 use crate::core::divide::Divide;

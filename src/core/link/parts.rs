@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::message::{Bundler, Frame};
+use parking_lot::Mutex;
 
-/// A message that runs for so long is a part by itself; and what has run is to be told of when it
-/// took so long in all.
-const SLOW: Duration = Duration::from_micros(100);
+use crate::message::{Bundler, Frame};
 
 /// What has come of the messages of a bundle that have run, and was not told yet. Results of
 /// messages that follow each other and have one each go on together.
@@ -21,6 +19,8 @@ pub(crate) struct Parts {
     last: Instant,
     /// How long what has run since it was told of last took.
     ran: Duration,
+    /// Whether a message took its time.
+    had_slow: bool,
     parts: Vec<Part>,
 }
 
@@ -35,6 +35,10 @@ pub(crate) struct Part {
 }
 
 impl Parts {
+    /// A message that runs for so long is a part by itself; and what has run is to be told of when
+    /// it took so long in all.
+    pub(crate) const SLOW: Duration = Duration::from_micros(100);
+
     /// The first message of this bundle begins.
     pub(crate) fn new(frame: Frame, now: Instant) -> Self {
         Self {
@@ -43,6 +47,7 @@ impl Parts {
             since: now,
             last: now,
             ran: Duration::ZERO,
+            had_slow: false,
             parts: Vec::new(),
             frame,
         }
@@ -61,7 +66,7 @@ impl Parts {
     /// The message that ran has one result, with this payload.
     pub(crate) fn one(&mut self, payload: &[u8], now: Instant) {
         let took = self.ended(now);
-        if took >= SLOW || !self.results.has_room(payload.len()) {
+        if took >= Self::SLOW || !self.results.has_room(payload.len()) {
             let result = self.running().with_payload(payload);
             self.alone(took, vec![result]);
         } else {
@@ -81,6 +86,7 @@ impl Parts {
     fn ended(&mut self, now: Instant) -> Duration {
         let took = now.saturating_duration_since(std::mem::replace(&mut self.last, now));
         self.ran += took;
+        self.had_slow |= took >= Self::SLOW;
         took
     }
 
@@ -116,9 +122,14 @@ impl Parts {
         self.is_slow() || self.is_over()
     }
 
+    /// Whether any of its messages took its time.
+    pub(crate) fn had_slow(&self) -> bool {
+        self.had_slow
+    }
+
     /// Whether what was not told of took its time.
     pub(crate) fn is_slow(&self) -> bool {
-        self.ran >= SLOW
+        self.ran >= Self::SLOW
     }
 
     /// All that has run and was not told of, in order.
@@ -129,8 +140,78 @@ impl Parts {
     }
 }
 
+/// A bundle that a worker runs, as the thread that runs it and that of the connection share it: so
+/// while one of its messages takes its time, what has come of those before it is told, and those
+/// after it can be handed back.
+pub(crate) struct Progress(Mutex<State>);
+
+struct State {
+    parts: Parts,
+    /// How many of its messages are to run here.
+    limit: usize,
+}
+
+/// What is to be done after a message of a bundle has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// The next message has begun: it is to be run.
+    pub(crate) goes_on: bool,
+    /// What has run is to be told.
+    pub(crate) is_due: bool,
+    /// It took its time.
+    pub(crate) is_slow: bool,
+}
+
+impl Progress {
+    /// The first message of this bundle begins.
+    pub(crate) fn new(frame: Frame, now: Instant) -> Self {
+        let limit = frame.count();
+        let parts = Parts::new(frame, now);
+        Self(Mutex::new(State { parts, limit }))
+    }
+
+    /// The message that runs has ended. `note` notes what has come of it.
+    pub(crate) fn ran(&self, note: impl FnOnce(&mut Parts)) -> Next {
+        let mut state = self.0.lock();
+        note(&mut state.parts);
+        let goes_on = state.parts.at < state.limit;
+        let is_slow = state.parts.is_slow();
+        Next {
+            goes_on,
+            is_due: is_slow || !goes_on,
+            is_slow,
+        }
+    }
+
+    /// No more of its messages are to begin here. Gives how many have.
+    pub(super) fn cut(&self) -> usize {
+        let mut state = self.0.lock();
+        state.limit = state.limit.min(state.parts.at + 1);
+        state.limit
+    }
+
+    /// All that has run and was not told of.
+    pub(super) fn take(&self) -> Vec<Part> {
+        self.0.lock().parts.take().collect()
+    }
+
+    /// The message that runs, by itself.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> Frame {
+        self.0.lock().parts.running()
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::core::link::{Party, WorkerSession};
     use crate::message::link::{Head, Outgoing, TaskId, TaskIds};
@@ -149,8 +230,7 @@ mod tests {
     /// A worker that has this bundle, under the number 10, and runs it.
     struct Running {
         session: WorkerSession,
-        left: TaskId,
-        parts: Parts,
+        progress: Arc<Progress>,
         now: Instant,
     }
 
@@ -164,19 +244,19 @@ mod tests {
             session.heard(said.head, said.frames, &mut out, now);
             let (id, frame) = session.next().unwrap();
             assert_eq!(id.messages(), payloads.len());
+            let progress = session.begin_bundle(frame, now);
             Self {
                 session,
-                left: id,
-                parts: Parts::new(frame, now),
+                progress,
                 now,
             }
         }
 
-        /// The next message takes so long, and gives its payload.
-        fn run(&mut self, took: Duration) {
+        /// The message that runs takes so long, and gives its payload.
+        fn run(&mut self, took: Duration) -> Next {
             self.now += took;
-            let payload = self.parts.running().payload().to_vec();
-            self.parts.one(&payload, self.now);
+            let payload = self.progress.running().payload().to_vec();
+            self.progress.ran(|parts| parts.one(&payload, self.now))
         }
 
         fn recall(&mut self, id: u64) {
@@ -187,11 +267,6 @@ mod tests {
             };
             let mut out = Outgoing::default();
             self.session.heard(head, Vec::new(), &mut out, self.now);
-        }
-
-        fn tell(&mut self) -> bool {
-            let parts = self.parts.take();
-            self.session.finished_parts(&mut self.left, parts)
         }
 
         /// What is said: the first message of each part, how many they are, and their payloads; and
@@ -230,17 +305,15 @@ mod tests {
     #[test]
     fn quick_results_go_back_together_and_a_slow_one_by_itself() {
         let mut running = Running::new(&["a", "b", "c", "d", "e"]);
-        running.run(QUICK);
-        running.run(QUICK);
-        assert!(!running.parts.is_due());
-        running.run(SLOW);
-        assert!(running.parts.is_due());
-        assert!(running.tell());
+        assert!(!running.run(QUICK).is_due);
+        assert!(!running.run(QUICK).is_due);
+        let next = running.run(Parts::SLOW);
+        assert!(next.is_due && next.is_slow && next.goes_on);
         let all = vec![part(10, 2, "ab"), part(12, 1, "c")];
         assert_eq!(running.said(), (all, None));
         running.run(QUICK);
-        running.run(QUICK);
-        assert!(running.parts.is_due() && !running.tell());
+        let next = running.run(QUICK);
+        assert!(next.is_due && !next.is_slow && !next.goes_on);
         assert_eq!(running.said(), (vec![part(13, 2, "de")], None));
         assert_eq!(running.session.held(), 3);
     }
@@ -249,11 +322,13 @@ mod tests {
     fn what_is_no_one_small_result_is_a_part_by_itself() {
         let mut running = Running::new(&["a", "b", "c"]);
         running.run(QUICK);
-        running.parts.other(Vec::new(), running.now);
-        running.parts.one(&[b'x'; 100_000], running.now);
-        assert!(!running.tell());
+        let now = running.now;
+        running.progress.ran(|parts| parts.other(Vec::new(), now));
+        let large = [b'x'; 100_000];
+        let next = running.progress.ran(|parts| parts.one(&large, now));
+        assert!(!next.goes_on);
         let mut out = Outgoing::default();
-        running.session.speak(&mut out, running.now);
+        running.session.speak(&mut out, now);
         let said = out.take();
         let results = said.iter().flat_map(|said| said.head.results());
         let results: Vec<_> = results
@@ -263,28 +338,26 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_begun_of_a_bundle_is_handed_back_when_the_message_that_runs_is_finished() {
+    fn while_a_message_runs_those_before_it_are_told_and_those_after_it_handed_back() {
         let mut running = Running::new(&["a", "b", "c", "d"]);
         running.run(QUICK);
-        assert!(running.tell());
-        assert_eq!(running.said().0, [part(10, 1, "a")]);
+        assert_eq!(running.said(), (vec![part(10, 1, "a")], None));
         // By the number that its master still has.
         running.recall(10);
-        assert_eq!(running.said(), (vec![], None));
-        running.run(SLOW);
-        assert!(!running.tell());
-        let back = Some(vec![(12, 2)]);
-        assert_eq!(running.said(), (vec![part(11, 1, "b")], back));
+        assert_eq!(running.said(), (vec![], Some(vec![(12, 2)])));
+        running.recall(11);
+        assert_eq!(running.said(), (vec![], Some(vec![])));
+        assert!(!running.run(Parts::SLOW).goes_on);
+        assert_eq!(running.said(), (vec![part(11, 1, "b")], None));
         assert!(running.session.next().is_none());
     }
 
     #[test]
-    fn a_bundle_that_ends_before_it_is_handed_back_is_an_answer_as_well() {
+    fn of_a_bundle_that_has_ended_nothing_is_handed_back() {
         let mut running = Running::new(&["a", "b"]);
+        running.run(QUICK);
+        running.run(QUICK);
         running.recall(10);
-        running.run(QUICK);
-        running.run(QUICK);
-        assert!(!running.tell());
         assert_eq!(running.said(), (vec![part(10, 2, "ab")], Some(vec![])));
     }
 
@@ -292,12 +365,9 @@ mod tests {
     fn a_worker_that_drains_hands_back_the_rest_of_what_it_runs() {
         let mut running = Running::new(&["a", "b", "c"]);
         running.session.drain();
-        running.run(QUICK);
-        assert!(!running.tell());
-        assert_eq!(
-            running.said(),
-            (vec![part(10, 1, "a")], Some(vec![(11, 2)]))
-        );
+        assert_eq!(running.said(), (vec![], Some(vec![(11, 2)])));
+        assert!(!running.run(QUICK).goes_on);
+        assert_eq!(running.said(), (vec![part(10, 1, "a")], None));
     }
 
     #[test]
@@ -310,7 +380,7 @@ mod tests {
         };
         let mut out = Outgoing::default();
         running.session.welcomed(welcome, &mut out, running.now);
-        assert!(!running.tell());
+        assert!(!running.run(QUICK).goes_on);
         assert_eq!(running.said(), (vec![], None));
     }
 }

@@ -1,12 +1,16 @@
 //! The tasks that a worker has of its master, at the worker.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tasks::limit_of;
-use super::{Part, Party};
+use super::{Party, Progress};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, TaskId, TaskIds, Welcome};
+
+/// How long what has come of the messages of a bundle may wait while another of them runs.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes tasks from a master, has them run one after another, and gives the results back.
 ///
@@ -49,17 +53,19 @@ pub(crate) struct WorkerSession {
     drains: bool,
     /// Whether that was said on this connection.
     said_drain: bool,
+    /// When it was looked last what has come of a bundle.
+    looked: Instant,
 }
 
 /// The task that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     /// What is not finished of it.
     left: TaskId,
     /// The number that it was given under.
     first: u64,
-    /// Whether what is not begun of it is to be handed back as soon as it can be.
-    yields: bool,
+    /// How far it is, if it is a bundle.
+    progress: Option<Arc<Progress>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +98,7 @@ impl WorkerSession {
             answers: false,
             drains: false,
             said_drain: false,
+            looked: Instant::now(),
         }
     }
 
@@ -102,9 +109,19 @@ impl WorkerSession {
         self.running = Some(Running {
             left: id,
             first: id.id,
-            yields: false,
+            progress: None,
         });
         Some((id, frame))
+    }
+
+    /// The task that is running is this bundle. What has come of its messages is to be noted there,
+    /// and [gathered](Self::gather) when it is due.
+    pub(crate) fn begin_bundle(&mut self, frame: Frame, now: Instant) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(frame, now));
+        if let Some(running) = &mut self.running {
+            running.progress = Some(progress.clone());
+        }
+        progress
     }
 
     /// The task that was running has ended, with these results; or, of a bundle, so many messages
@@ -132,49 +149,46 @@ impl WorkerSession {
             ran,
             results: results.collect(),
         });
-        match id.rest_of(running.left) {
-            Some(left) => self.running = Some(Running { left, ..running }),
-            // If its master waits for what is left: that is nothing.
-            None => self.answers |= running.yields,
+        if let Some(left) = id.rest_of(running.left) {
+            self.running = Some(Running { left, ..running });
         }
     }
 
-    /// All messages that have begun of a bundle are finished: these, of which it is `left` what was
-    /// not told before. Whether the next is to be run. If not, there is none, or it is not run here.
-    pub(crate) fn finished_parts(
-        &mut self,
-        left: &mut TaskId,
-        parts: impl Iterator<Item = Part>,
-    ) -> bool {
-        for Part {
-            count,
-            ran,
-            results,
-        } in parts
+    /// Takes over what has come of the messages of the bundle that runs. Whether it has ended.
+    pub(crate) fn gather(&mut self) -> bool {
+        let running = self.running.as_ref();
+        if let Some(progress) = running.and_then(|running| running.progress.clone()) {
+            for part in progress.take() {
+                let left = self.running.as_ref().map(|running| running.left);
+                if let Some(left) = left {
+                    self.finished(left.of_messages(part.count), part.ran, part.results);
+                }
+            }
+        }
+        self.running.is_none()
+    }
+
+    /// Hands back what has not begun of the bundle that runs.
+    fn cut_running(&mut self) {
+        self.gather();
+        if let Some(running) = &mut self.running
+            && let Some(progress) = &running.progress
         {
-            let id = left.of_messages(count);
-            self.finished(id, ran, results);
-            *left = id.rest_of(*left).unwrap_or(*left);
+            let told = running.left.id.wrapping_sub(running.first) as usize;
+            // The message that runs has begun, and was not told of.
+            let begun = running
+                .left
+                .of_messages(progress.cut().saturating_sub(told));
+            self.returned.extend(begun.rest_of(running.left));
+            running.left = begun;
         }
-        self.goes_on()
-    }
-
-    /// Hands back what is left of the bundle that runs, if it is to.
-    fn goes_on(&mut self) -> bool {
-        if let Some(running) = self.running.take_if(|running| running.yields) {
-            self.returned.push(running.left);
-            self.answers = true;
-        }
-        self.running.is_some()
     }
 
     /// Takes no more tasks, and hands back those that wait. When the one that runs is finished
     /// and the master has all results, it is over.
     pub(crate) fn drain(&mut self) {
         self.drains = true;
-        if let Some(running) = &mut self.running {
-            running.yields |= running.left.messages() > 1;
-        }
+        self.cut_running();
         let waiting = self.waiting.drain(..).map(|(id, _)| id);
         self.returned.extend(waiting);
     }
@@ -192,7 +206,7 @@ impl WorkerSession {
     fn holds(&self) -> impl Iterator<Item = TaskId> + '_ {
         let finished = self.finished.iter().map(|finished| finished.id);
         let waiting = self.waiting.iter().map(|(id, _)| *id);
-        let running = self.running.map(|running| running.left);
+        let running = self.running.as_ref().map(|running| running.left);
         finished.chain(running).chain(waiting)
     }
 
@@ -210,10 +224,11 @@ impl WorkerSession {
     fn recall(&mut self, ids: &[TaskId]) {
         let ids: HashSet<_> = ids.iter().map(|of| (of.id, of.attempt)).collect();
         let is_meant = |id: u64, attempt| ids.contains(&(id, attempt)) || ids.contains(&(id, 0));
-        let returned = &mut self.returned;
         if planted!(RunningHandedBack) {
-            returned.extend(self.running.map(|running| running.left));
+            let running = self.running.as_ref().map(|running| running.left);
+            self.returned.extend(running);
         }
+        let returned = &mut self.returned;
         self.waiting.retain(|(id, _)| {
             let recalled = is_meant(id.id, id.attempt);
             if recalled {
@@ -221,20 +236,20 @@ impl WorkerSession {
             }
             !recalled
         });
-        self.answers = true;
-        if let Some(running) = &mut self.running
-            && running.left.messages() > 1
-            && (running.first..=running.left.id).any(|id| is_meant(id, running.left.attempt))
-        {
-            // The answer is what is left when the message that runs is finished.
-            running.yields = true;
-            self.answers = false;
+        // Its master may know it by any number that it had.
+        let runs = self.running.as_ref().is_some_and(|running| {
+            (running.first..=running.left.id).any(|id| is_meant(id, running.left.attempt))
+        });
+        if runs {
+            self.cut_running();
         }
+        self.answers = true;
     }
 }
 
 impl Party for WorkerSession {
     fn hello(&mut self) -> Hello {
+        self.gather();
         Hello {
             kind: Kind::Worker.into(),
             session: self.session.clone(),
@@ -254,6 +269,8 @@ impl Party for WorkerSession {
         if welcome.epoch != self.epoch {
             self.epoch = welcome.epoch;
             self.waiting.clear();
+            // The one that runs cannot be stopped, but those after it can.
+            self.cut_running();
             self.running = None;
             self.finished.clear();
             self.limit = limit_of(welcome.max_message);
@@ -284,7 +301,9 @@ impl Party for WorkerSession {
 
     fn lost(&mut self, _: Instant) {}
 
-    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
+    fn speak(&mut self, out: &mut Outgoing, now: Instant) {
+        self.gather();
+        self.looked = now;
         for finished in self.finished.iter().skip(self.said) {
             let ran = u64::try_from(finished.ran.as_micros()).unwrap_or(u64::MAX);
             out.result(finished.id, ran, &finished.results);
@@ -309,6 +328,13 @@ impl Party for WorkerSession {
 
     fn is_over(&self) -> bool {
         self.drains && self.held() == 0
+    }
+
+    /// While a bundle runs, it is looked at now and then: one of its messages may take its time.
+    fn deadline(&self) -> Option<Instant> {
+        let running = self.running.as_ref();
+        let bundle = running.filter(|running| running.progress.is_some());
+        bundle.map(|_| self.looked + LOOK)
     }
 }
 

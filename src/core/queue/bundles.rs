@@ -1,7 +1,7 @@
 //! Bundles: tasks of several messages that follow each other, which are given and finished as one
 //! as long as they take no time, and are taken apart when they have to run by themselves.
 
-use super::{Given, Queue, Task, TaskId};
+use super::{Given, Queue, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 impl<T: Divide> Queue<T> {
@@ -58,6 +58,15 @@ impl<T: Divide> Queue<T> {
         let share = size / count;
         while let Some(item) = others.pop() {
             self.part_off(id, others.len() + 1, item, share);
+        }
+    }
+
+    /// Makes a task of what begins with this message of a bundle that a worker has, if it is one.
+    pub(super) fn begin_at(&mut self, id: TaskId, worker: WorkerId) {
+        if let Some(bundle) = self.tasks.bundle_of(id)
+            && self.is_at(bundle, worker)
+        {
+            self.divide(bundle, (id - bundle) as usize);
         }
     }
 

@@ -46,6 +46,12 @@ impl<T> Store<T> {
         self.bundles.get(&id).or_else(|| self.singles.get(id))
     }
 
+    /// The bundle that has a message of this number, if that is not its first.
+    pub(super) fn bundle_of(&self, id: TaskId) -> Option<TaskId> {
+        let (first, task) = self.bundles.range(..id).next_back()?;
+        (id - first < task.count as u64).then_some(*first)
+    }
+
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task<T>> {
         match self.bundles.get_mut(&id) {
             None => self.singles.get_mut(id),

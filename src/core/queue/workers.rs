@@ -125,6 +125,8 @@ impl<T: Divide> Queue<T> {
             return;
         }
         for &(id, count) in ids {
+            // It has begun with the messages before it, and has not told of them.
+            self.begin_at(id, worker);
             let is_there =
                 self.is_at(id, worker) && count.is_none_or(|count| self.isolate(id, count));
             if !is_there {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::short::{ShortWays, WayOut};
 use crate::core::custody::Ledger;
 use crate::core::link::client::{Inbox, JobSettings, Output, Session, Standing, What};
-use crate::core::link::{Line, Parts, Post, PostSettings, WorkerSession};
+use crate::core::link::{Line, Post, PostSettings, WorkerSession};
 use crate::core::queue::Settings;
 use crate::message::link::Envelope;
 use crate::message::spare::Buffer;
@@ -185,15 +185,15 @@ impl Worker {
                 accept(&mut parts, &mut self.reader, 1 << 20, "worker").expect("it is a message");
             self.line.receive(head, frames, now);
         }
-        while let Some((id, frame)) = self.line.party_mut().next() {
-            let (mut left, mut parts) = (id, Parts::new(frame.clone(), now));
+        while let Some((_, frame)) = self.line.party_mut().next() {
+            let session = self.line.party_mut();
+            let progress = session.begin_bundle(frame.clone(), now);
             for at in 0..frame.count() {
                 // As a function does that gives it back.
                 let payload = frame.payload_at(at).to_vec();
-                parts.one(&payload, now);
+                progress.ran(|parts| parts.one(&payload, now));
             }
-            let session = self.line.party_mut();
-            session.finished_parts(&mut left, parts.take());
+            session.gather();
         }
         self.line.tick(now);
         onto_wire(self.line.take(now))

@@ -196,13 +196,10 @@ impl Job {
 
     /// How much may be submitted, when the next message has this size. One at a time always may.
     pub(super) fn room(&self, size: usize) -> Room {
-        let JobSettings {
-            messages, bytes, ..
-        } = self.settings;
+        let bytes = self.settings.bytes;
         let open = self.open.len();
-        let by_results = bytes / self.average.max(1);
         let room = Room {
-            messages: messages.min(by_results).saturating_sub(open),
+            messages: self.most_open().saturating_sub(open),
             bytes: bytes.saturating_sub(self.open_bytes),
         };
         let is_full = room.messages == 0 || room.bytes < size || self.unread_bytes >= bytes;
@@ -216,14 +213,18 @@ impl Job {
         }
     }
 
+    /// How many messages may be open, as large as their results are.
+    fn most_open(&self) -> usize {
+        let by_results = self.settings.bytes / self.average.max(1);
+        self.settings.messages.min(by_results)
+    }
+
     /// Whether there is room for so much that it is worth while to wake who waits for some: as more
     /// is read, that is so in the end.
     pub(super) fn has_much_room(&self) -> bool {
-        let JobSettings {
-            messages, bytes, ..
-        } = self.settings;
         let room = self.room(0);
-        self.open.is_empty() || room.messages >= messages / 4 && room.bytes >= bytes / 4
+        let much = self.most_open() / 4;
+        self.open.is_empty() || room.messages >= much && room.bytes >= self.settings.bytes / 4
     }
 
     pub(super) fn submitted(&mut self, number: u64, size: usize) {

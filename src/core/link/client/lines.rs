@@ -3,9 +3,9 @@
 use super::job::{Job, News, What};
 use super::{Acknowledging, Incoming, MOST_WAITING, Origin, Session, Submitted, note_done};
 use crate::core::link::tasks::limit_of;
-use crate::core::link::{Credit, MOST_DONE, Taken, takes_bundles};
+use crate::core::link::{Credit, MOST_DONE, Taken};
 use crate::message::link::{Head, Hello, Kind, Outgoing, Position, Welcome, differences, sums};
-use crate::message::{BUNDLE_BYTES, Failure, Frame, MOST_BUNDLED};
+use crate::message::{BUNDLE_BYTES, Failure, Frame};
 
 /// Acknowledgements of so many bytes are told at once though nobody waits for them: the server
 /// may keep back what else there is until it has heard them.
@@ -70,8 +70,7 @@ impl Session {
                 |_, _| {},
             ),
         }
-        let takes_all = takes_bundles(self.giver.credit(), MOST_BUNDLED);
-        if self.server_limit < BUNDLE_BYTES || !takes_all {
+        if self.server_limit < BUNDLE_BYTES {
             self.giver.divide_waiting();
         }
         // Of those that are over, what is known to be done already is not counted again.

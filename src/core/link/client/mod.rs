@@ -30,7 +30,7 @@ use crate::message::{BUNDLE_BYTES, Frame, number_under};
 pub(crate) use inbox::Inbox;
 pub(crate) use job::{JobSettings, News, Output, Standing, Wake, What};
 
-use super::{Giver, PARTS, PRESSING_BYTES, PRESSING_MESSAGES, Taker, kept_size};
+use super::{Giver, PRESSING_BYTES, PRESSING_MESSAGES, Taker, kept_size};
 use crate::core::custody;
 use crate::core::divide::Divide;
 use crate::error::Error;
@@ -197,8 +197,7 @@ impl Session {
         Some(room)
     }
 
-    /// Takes over a message, or a bundle. That is given as it is only to a server that takes it,
-    /// and lets much be open.
+    /// Takes over a message, or a bundle, as far as the server takes those.
     pub(crate) fn submit(&mut self, message: Submitted) {
         let Some(job) = self.jobs.get_mut(&message.job).filter(|_| !self.over) else {
             return;
@@ -208,17 +207,11 @@ impl Session {
             let size = message.frame.payload_at(at).len();
             job.submitted(message.number + at as u64, size);
         }
-        let most = match self.server_limit {
-            BUNDLE_BYTES.. => (self.giver.credit().messages / PARTS).max(1),
-            _ => 1,
-        };
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        if count <= most {
+        if self.server_limit >= BUNDLE_BYTES {
             return self.giver.push(kept_size(&message.frame), message);
         }
-        for first in (0..count).step_by(most) {
-            let part = message.part(first, most.min(count - first));
-            self.giver.push(kept_size(&part.frame), part);
+        for message in message.singles() {
+            self.giver.push(kept_size(&message.frame), message);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::{Conn, Credit, Giver, Made, Subscriber, takes_bundles};
+use super::{Conn, Credit, Giver, Made, Subscriber};
 use crate::core::custody::Ticket;
 use crate::core::divide::Divide;
-use crate::message::{BUNDLE_BYTES, MOST_BUNDLED};
+use crate::message::BUNDLE_BYTES;
 
 /// The positions of copies beyond those that are awaited: above any that a hook may give.
 const EXTRA: u64 = 1 << 32;
@@ -200,7 +200,7 @@ impl Slot {
             item.ticket.take().into_iter().for_each(Ticket::done);
         }
         let before = self.giver.bytes();
-        if self.takes_bundles(item.count()) {
+        if self.takes_bundles() {
             self.giver.push(item.size(), item);
         } else {
             for item in item.singles() {
@@ -210,14 +210,13 @@ impl Slot {
         self.giver.bytes() - before
     }
 
-    /// Whether its taker takes bundles of so many messages: see [`takes_bundles`].
-    fn takes_bundles(&self, count: usize) -> bool {
-        self.max_message >= BUNDLE_BYTES && takes_bundles(self.giver.credit(), count)
+    fn takes_bundles(&self) -> bool {
+        self.max_message >= BUNDLE_BYTES
     }
 
     /// Takes apart what waits for a taker that takes no bundles.
     pub(super) fn divide_for_taker(&mut self) {
-        if !self.takes_bundles(MOST_BUNDLED) {
+        if !self.takes_bundles() {
             self.giver.divide_waiting();
         }
     }

@@ -198,13 +198,7 @@ impl Chaos {
             let left = if yields { 1 } else { count };
             held.tasks.push_front((id, attempt, left));
             if yields {
-                // It says so when that one is finished.
-                held.tasks.pop_front();
-                let item = self
-                    .queue
-                    .finish_part(worker, (id, 1), attempt, MS, self.now);
                 ids.push((id + 1, count - 1));
-                self.end(item.expect("it was still its own"));
             }
         }
         self.hand_back(worker, &ids);
