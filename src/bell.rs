@@ -19,6 +19,10 @@ const YIELDS: usize = 4;
 const COSTLY: Duration = Duration::from_millis(1);
 const SPARED: usize = 1_000;
 
+/// For how long a thread sleeps at the most that has had something to do just now: what others have
+/// for it that can wait so long needs not wake it.
+pub(crate) const NAP: Duration = Duration::from_millis(5);
+
 /// Wakes a thread that waits at its socket for something else than its socket.
 ///
 /// Whoever has something for the thread makes it visible first and rings then. The thread
@@ -28,6 +32,8 @@ const SPARED: usize = 1_000;
 #[derive(Debug)]
 pub struct Bell {
     asleep: AtomicBool,
+    /// Whether it sleeps for a [`NAP`] at the most.
+    naps: AtomicBool,
     /// Whether something was announced that the thread has not looked at yet.
     news: AtomicBool,
     /// How many more sleeps begin at once.
@@ -50,6 +56,7 @@ impl Bell {
         let (reader, writer) = io::pipe().map_err(Error::system("a pipe cannot be opened"))?;
         Ok(Arc::new(Self {
             asleep: AtomicBool::new(false),
+            naps: AtomicBool::new(false),
             news: AtomicBool::new(false),
             spared: AtomicUsize::new(0),
             task: Mutex::default(),
@@ -69,6 +76,19 @@ impl Bell {
             // it cannot be closed while `self` holds both ends.
             let _ = (&self.writer).write(&[1]);
         }
+    }
+
+    /// The same for something that can wait for a [`NAP`].
+    pub(crate) fn ring_soon(&self) {
+        fence(Ordering::SeqCst);
+        if !self.naps.load(Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    /// Says whether the next sleep is a [`NAP`] at the most.
+    pub(crate) fn set_naps(&self, naps: bool) {
+        self.naps.store(naps, Ordering::SeqCst);
     }
 
     /// Wakes the thread to look at something that it cannot see by itself before it sleeps: it

@@ -130,6 +130,10 @@ impl Outlet {
     pub fn try_send(&self, batch: Batch) -> Result<(), NotSent> {
         let sent = self.sender.try_send(batch);
         self.ring();
+        self.sent(sent)
+    }
+
+    fn sent(&self, sent: Result<(), TrySendError<Batch>>) -> Result<(), NotSent> {
         sent.map_err(|error| match error {
             TrySendError::Full(batch) => {
                 self.room.want();
@@ -137,6 +141,15 @@ impl Outlet {
             }
             TrySendError::Disconnected(batch) => NotSent::Closed(batch),
         })
+    }
+
+    /// Sends a batch if there is room, of which whoever receives needs to know soon only: within a
+    /// [nap](crate::bell::NAP). The sender is to [ring](Self::ring) when it has nothing else to
+    /// send soon.
+    pub(super) fn try_send_soon(&self, batch: Batch) -> Result<(), NotSent> {
+        let sent = self.sender.try_send(batch);
+        self.bell.0.ring_soon();
+        self.sent(sent)
     }
 
     /// Sends a batch; waits while the channel is full, until `deadline` at the longest.
@@ -199,7 +212,8 @@ impl Outlet {
         select.send(&self.sender);
     }
 
-    fn ring(&self) {
+    /// Wakes whoever receives.
+    pub(super) fn ring(&self) {
         self.bell.0.ring();
     }
 }

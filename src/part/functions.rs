@@ -159,7 +159,7 @@ pub(crate) fn spawn_work(
 
 fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
     let mut made = Vec::new();
-    // How many messages in a row took no time.
+    // How many messages took no time of late.
     let mut quick = 0;
     while !results.closed {
         let Some(batch) = inlet.recv_until(&context.late) else {
@@ -169,8 +169,9 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
             if parcel.frame.count() > 1 && quick >= QUICK {
+                let count = parcel.frame.count();
                 let is_quick = run_bundle(context, work, parcel, results);
-                quick = if is_quick { QUICK } else { 0 };
+                quick = after(quick, count, is_quick);
                 continue;
             }
             let Parcel { frame, ticket, .. } = parcel;
@@ -182,11 +183,14 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
                 let start = Instant::now();
                 work.run(context, &frame, &mut |result| made.push(result));
                 let is_quick = start.elapsed() < Parts::SLOW;
-                quick = if is_quick { quick + 1 } else { 0 };
+                quick = after(quick, usize::from(is_quick), is_quick);
                 results.add_all(ticket, std::mem::take(&mut made), context);
                 results.try_send();
             }
             results.lost += singles.len();
+        }
+        if !inlet.is_ready() {
+            results.ring();
         }
         results.send(context);
         results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
@@ -198,9 +202,18 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
     }
 }
 
-/// After so many messages in a row that took no time, bundles are not taken apart: what comes of
-/// their messages goes on together, which is late for those before one that takes its time.
-const QUICK: usize = 64;
+/// After so many messages that took no time, bundles are not taken apart: what comes of their
+/// messages goes on together, which is late for those before one that takes its time. Each such
+/// halves what is counted, of which there is so much at the most: a thread that is not let run now
+/// and then is no function that takes its time.
+const QUICK: usize = 32;
+const MOST_QUICK: usize = 1_024;
+
+/// How much is counted after so many messages more.
+fn after(quick: usize, count: usize, is_quick: bool) -> usize {
+    let more = (quick + count).min(MOST_QUICK);
+    if is_quick { more } else { more / 2 }
+}
 
 /// Works on the messages of a bundle, until a stop. Whether they took no time.
 fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) -> bool {
@@ -227,7 +240,11 @@ fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut
             left -= count;
             results.add_all(own, made, context);
         }
-        results.try_send();
+        // Whoever gets them looks soon; so no result waits for the next message to end.
+        match parts.had_slow() {
+            true => results.try_send(),
+            false => results.try_send_soon(),
+        }
         goes_on
     });
     results.lost += left;
@@ -285,9 +302,23 @@ impl Results {
 
     /// Sends what waits, if there is room.
     fn try_send(&mut self) {
+        self.try_send_by(Outlet::try_send);
+    }
+
+    /// The same, of what needs not be looked at at once.
+    fn try_send_soon(&mut self) {
+        self.try_send_by(Outlet::try_send_soon);
+    }
+
+    /// Has looked at what was sent so.
+    fn ring(&self) {
+        self.outlet.iter().for_each(Outlet::ring);
+    }
+
+    fn try_send_by(&mut self, send: impl Fn(&Outlet, Batch) -> Result<(), NotSent>) {
         let Some(outlet) = &self.outlet else { return };
         if !self.waiting.is_empty() {
-            match outlet.try_send(std::mem::take(&mut self.waiting)) {
+            match send(outlet, std::mem::take(&mut self.waiting)) {
                 Ok(()) => {}
                 Err(NotSent::Full(batch)) => self.waiting = batch,
                 Err(NotSent::Closed(batch)) => self.close(&batch),

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::short::{ShortWays, WayOut, has_room};
 use super::wired::Wired;
 use super::{Publish, Work};
-use crate::bell::Bell;
+use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
 use crate::core::link::{Conn, Made, Post};
 use crate::error::Result;
@@ -66,6 +66,8 @@ pub(super) struct Linking<'a> {
     wired: Wired,
     /// Whether a stop was known at the beginning of this turn.
     saw_soft: bool,
+    /// Whether there was something to do since it slept last.
+    was_busy: bool,
 }
 
 impl<'a> Linking<'a> {
@@ -108,6 +110,7 @@ impl<'a> Linking<'a> {
             link_first: false,
             wired,
             saw_soft: false,
+            was_busy: false,
         }
     }
 
@@ -160,6 +163,7 @@ impl<'a> Linking<'a> {
                 true => look_at(&self.wants())?,
                 false => self.sleep(bell)?,
             }
+            self.was_busy = more;
         }
         Ok(true)
     }
@@ -406,6 +410,9 @@ impl<'a> Linking<'a> {
         let until = self.post.deadline(now);
         let left = until.map(|until| until.saturating_duration_since(now));
         let left = left.into_iter().chain(self.wired.deadline(now)).min();
+        let nap = self.was_busy.then_some(NAP);
+        let left = left.into_iter().chain(nap).min();
+        bell.set_naps(left.is_some_and(|left| left <= NAP));
         let is_ready = |inlet: &Option<Inlet>| inlet.as_ref().is_some_and(Inlet::is_ready);
         let ready = || {
             bell.has_news()
