@@ -150,3 +150,37 @@ fn a_master_that_is_restarted_elsewhere_gets_its_workers_back() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(!worker.is_over());
 }
+
+#[test]
+fn one_message_that_takes_its_time_after_many_that_take_none_holds_up_no_other() {
+    let _limit = limit(60, "a slow one among quick ones");
+    const COUNT: u32 = 2_000;
+    const SLOW: u32 = 1_010;
+    let master = master();
+    let (go, gate) = crossbeam_channel::bounded::<()>(1);
+    let worker = || {
+        let gate = gate.clone();
+        let worker = Worker::new(&master.addresses().db).function("echo", move |call| {
+            if call.payload() == SLOW.to_be_bytes() {
+                gate.recv_timeout(2 * SOON)?;
+            }
+            Ok(call.payload().to_vec())
+        });
+        worker.start().unwrap()
+    };
+    let _workers = [worker(), worker()];
+    let client = client(&master);
+    // That it takes no time is known then, and what follows travels together.
+    let quick = (0..20_000_u32).map(|_| u32::MAX.to_be_bytes());
+    assert_eq!(client.job("m.echo", quick).unwrap().count(), 20_000);
+    let payloads = (0..COUNT).map(|number| number.to_be_bytes());
+    let request = client.request("m.echo").timeout(2 * SOON);
+    let mut job = request.job(payloads).unwrap();
+    let others = job.by_ref().take(COUNT as usize - 1);
+    let others: Vec<_> = others.map(Result::unwrap).collect();
+    // All have come, while that one runs: neither those before it waited for it, nor those behind it.
+    assert!(others.iter().all(|result| *result != SLOW.to_be_bytes()));
+    go.send(()).unwrap();
+    assert_eq!(job.next().unwrap().unwrap(), SLOW.to_be_bytes());
+    assert!(job.next().is_none());
+}

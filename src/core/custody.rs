@@ -241,9 +241,10 @@ impl Ticket {
     /// Takes the ticket of a bundle apart: this one is for its first `count` messages from now on.
     /// Gives that for the others.
     pub(crate) fn split_off(&mut self, count: usize) -> Self {
-        // One of which several pieces were made is of one message: bundles are taken apart before.
         let Some(Charge::Whole(whole)) = &mut self.0 else {
-            return Self(None);
+            // Cannot be: bundles are taken apart before several pieces are made of them. But then
+            // all is done when both are.
+            return self.split();
         };
         let rest = Whole {
             ledger: whole.ledger.clone(),

@@ -68,11 +68,11 @@ struct Rare {
 }
 
 impl Rare {
-    /// Whether a bundle is as long as it says, and nothing else.
-    fn is_sound(&self, payload: usize) -> bool {
+    /// Whether a bundle is as long as it says, and nothing else; and has a place.
+    fn is_sound(&self, payload: usize, has_place: bool) -> bool {
         let is_plain = self.failure.is_none() && self.end.is_none() && self.giving.is_none();
         let bundle = self.bundle.as_ref();
-        bundle.is_none_or(|bundle| is_plain && bundle.fits(payload))
+        bundle.is_none_or(|bundle| is_plain && has_place && bundle.fits(payload))
     }
 }
 

@@ -128,17 +128,23 @@ impl Outlet {
     /// # Errors
     /// [`NotSent`] when there is no room, or the receiver is gone.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotSent> {
-        let sent = self.sender.try_send(batch);
+        let sent = self.try_send_twice(batch);
         self.ring();
-        self.sent(sent)
+        sent
     }
 
-    fn sent(&self, sent: Result<(), TrySendError<Batch>>) -> Result<(), NotSent> {
-        sent.map_err(|error| match error {
-            TrySendError::Full(batch) => {
+    /// If there is no room, it looks again when it has said that it wants some: so it is rung when
+    /// there is.
+    fn try_send_twice(&self, batch: Batch) -> Result<(), NotSent> {
+        let sent = match self.sender.try_send(batch) {
+            Err(TrySendError::Full(batch)) => {
                 self.room.want();
-                NotSent::Full(batch)
+                self.sender.try_send(batch)
             }
+            sent => sent,
+        };
+        sent.map_err(|error| match error {
+            TrySendError::Full(batch) => NotSent::Full(batch),
             TrySendError::Disconnected(batch) => NotSent::Closed(batch),
         })
     }
@@ -147,9 +153,9 @@ impl Outlet {
     /// [nap](crate::bell::NAP). The sender is to [ring](Self::ring) when it has nothing else to
     /// send soon.
     pub(super) fn try_send_soon(&self, batch: Batch) -> Result<(), NotSent> {
-        let sent = self.sender.try_send(batch);
+        let sent = self.try_send_twice(batch);
         self.bell.0.ring_soon();
-        self.sent(sent)
+        sent
     }
 
     /// Sends a batch; waits while the channel is full, until `deadline` at the longest.

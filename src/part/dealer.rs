@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::{Context, Crew, Duty};
-use crate::bell::Bell;
+use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
 use crate::core::link::{Line, Party, Verdict};
 use crate::error::{Error, Result};
@@ -29,10 +29,6 @@ pub(crate) type Find = Box<dyn FnMut(&dyn Fn() -> bool) -> Result<Option<String>
 
 /// How many messages whoever is not the connection's thread reads.
 const BESIDE: usize = 4;
-
-/// For how long after something was heard the thread sleeps at the most. What others leave to be
-/// said soon is said in time by that, and they need not wake it.
-const NAP: Duration = Duration::from_millis(5);
 
 /// For how long who listens waits at the most before it looks again.
 const LONG: Duration = Duration::from_secs(3_600);

@@ -19,7 +19,8 @@ const PARTS: u64 = 4;
 /// taker that knows nothing of the stream, because it is another or was restarted, gets all that
 /// is kept, under new numbers.
 ///
-/// A bundle is kept until all its messages are done, each of which may be so by itself.
+/// A bundle is kept until all its messages are done, each of which may be so by itself; what is
+/// done of it is not given again.
 ///
 /// `T` is what is kept of a message, or of a bundle, beside its size.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl<T: Divide> Kept<T> {
         };
         self.count = count;
         self.size -= size;
-        self.done &= (1 << count) - 1;
+        self.done &= (1 << count) - 1; // There is a rest, so it is less than all bits.
         rest
     }
 }
@@ -224,9 +225,20 @@ impl<T: Divide> Giver<T> {
     ) {
         let received = received + u64::from(planted!(ResumeOffByOne));
         let unseen = self.given.split_off(received.saturating_add(1));
+        // One that has come in part has not come: no taker of ours says so.
+        let cut = self.given.remove(received.saturating_add(1));
+        let cut = cut.map(|(first, _, kept)| (first, kept));
+        let next = cut
+            .as_ref()
+            .map_or(received.saturating_add(1), |(first, _)| *first);
         // Numbers go on where the taker expects them.
-        self.next = received.saturating_add(1).min(self.next);
-        self.wait_again(unseen);
+        self.next = next.min(self.next);
+        let unseen: Vec<_> = cut
+            .into_iter()
+            .map(|(_, kept)| kept)
+            .chain(unseen)
+            .collect();
+        self.wait_again(unseen.into_iter(), &mut whole);
         let open = BTreeSet::from_iter(open);
         let known: Vec<u64> = self.given.numbers().collect();
         for number in known.into_iter().filter(|number| !open.contains(number)) {
@@ -234,22 +246,45 @@ impl<T: Divide> Giver<T> {
         }
     }
 
-    /// The taker knows nothing of the stream: all is given again, from number 1 on.
-    pub(crate) fn restart(&mut self) {
+    /// The taker knows nothing of the stream: all that is not done is given again, from number 1
+    /// on. What is done of a bundle is given back to `whole`.
+    pub(crate) fn restart(&mut self, mut whole: impl FnMut(T, u64)) {
         let given = std::mem::take(&mut self.given);
         self.next = 1;
         if !planted!(RestartForgets) {
-            self.wait_again(given.into_values());
+            self.wait_again(given.into_values(), &mut whole);
         }
     }
 
     /// Puts what was given before what was not.
-    fn wait_again(&mut self, given: impl DoubleEndedIterator<Item = Kept<T>>) {
+    fn wait_again(
+        &mut self,
+        given: impl DoubleEndedIterator<Item = Kept<T>>,
+        whole: &mut impl FnMut(T, u64),
+    ) {
         for kept in given.rev() {
             self.given_bytes -= kept.size;
-            self.waiting_bytes += kept.size;
-            self.waiting_messages += kept.count;
-            self.waiting.push_front(kept);
+            let mut rest = Some(kept);
+            let mut parts = Vec::new();
+            while let Some(mut part) = rest.take() {
+                let row = match part.done & 1 {
+                    0 => part.done.trailing_zeros(),
+                    _ => part.done.trailing_ones(),
+                };
+                if (row as usize) < part.count {
+                    rest = Some(part.split_off(row as usize));
+                }
+                parts.push(part);
+            }
+            for part in parts.into_iter().rev() {
+                if part.done > 0 {
+                    whole(part.item, part.size);
+                    continue;
+                }
+                self.waiting_bytes += part.size;
+                self.waiting_messages += part.count;
+                self.waiting.push_front(part);
+            }
         }
     }
 
@@ -400,7 +435,7 @@ mod tests {
         done(&mut giver, 1);
         done(&mut giver, 4);
         giver.push(10, 'f');
-        giver.restart();
+        giver.restart(|_, _| {});
         assert_eq!(give(&mut giver), [(1, 'b'), (2, 'c'), (3, 'e'), (4, 'f')]);
     }
 
@@ -528,12 +563,13 @@ mod tests {
         let ended = resume(&mut giver, 5, &[2, 3]);
         assert_eq!((ended.letters.as_str(), ended.words.len()), ("ade", 1));
         assert_eq!(numbers(&mut giver)[0], (6, "fgh".to_owned()));
-        giver.restart();
-        assert_eq!(numbers(&mut giver)[0], (1, "abcd".to_owned()));
-        let ended = resume(&mut giver, 4, &[]);
+        giver.restart(|_, _| {});
+        let given = numbers(&mut giver);
+        assert_eq!(given[0], (1, "bc".to_owned()));
+        let ended = resume(&mut giver, 2, &[]);
         assert_eq!(
             (ended.letters.as_str(), &ended.words[..]),
-            ("bc", &["abcd".to_owned()][..])
+            ("bc", &["bc".to_owned()][..])
         );
     }
 

@@ -328,7 +328,7 @@ impl Outlets {
                 slot.giver.resume(position.received, open, part_done, whole);
             }
             None => {
-                slot.giver.restart();
+                slot.giver.restart(|item, size| done.push((item, size)));
                 slot.run = run;
             }
         }

@@ -188,6 +188,10 @@ impl Tasks {
         {
             Some(kept) if count > 1 => self.results_of_bundle(kept, frames),
             Some(kept) => self.results_of(kept, frames),
+            None if self.queue.has_given(worker, of.id, of.attempt) => {
+                let kept = self.queue.finish(worker, of.id, of.attempt, ran, now);
+                kept.into_iter().for_each(|kept| self.does_not_fit(kept));
+            }
             None if planted!(NoFencing) => {
                 let late = frames.map(|frame| Made {
                     frame,
@@ -220,11 +224,14 @@ impl Tasks {
                 frame: placed_as(frame, &kept.frame),
                 ticket: kept.ticket,
             }),
-            _ => {
-                let cause = "its worker's answer does not fit".to_owned();
-                self.fail(kept, &Failure::new(FailureKind::Unfinished, cause));
-            }
+            _ => self.does_not_fit(kept),
         }
+    }
+
+    /// What a worker says has come of a task is of more messages than that was, or of others.
+    fn does_not_fit(&mut self, kept: Made) {
+        let cause = "its worker's answer does not fit";
+        self.fail(kept, &Failure::new(FailureKind::Unfinished, cause));
     }
 
     fn add_result(&mut self, made: Made) {

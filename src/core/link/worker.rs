@@ -53,8 +53,8 @@ pub(crate) struct WorkerSession {
     drains: bool,
     /// Whether that was said on this connection.
     said_drain: bool,
-    /// When it was looked last what has come of a bundle.
-    looked: Instant,
+    /// When it was looked last what has come of the bundle that runs.
+    looked: Option<Instant>,
 }
 
 /// The task that runs.
@@ -98,7 +98,7 @@ impl WorkerSession {
             answers: false,
             drains: false,
             said_drain: false,
-            looked: Instant::now(),
+            looked: None,
         }
     }
 
@@ -120,6 +120,7 @@ impl WorkerSession {
         let progress = Arc::new(Progress::new(frame, now));
         if let Some(running) = &mut self.running {
             running.progress = Some(progress.clone());
+            self.looked = Some(now);
         }
         progress
     }
@@ -303,7 +304,7 @@ impl Party for WorkerSession {
 
     fn speak(&mut self, out: &mut Outgoing, now: Instant) {
         self.gather();
-        self.looked = now;
+        self.looked = Some(now);
         for finished in self.finished.iter().skip(self.said) {
             let ran = u64::try_from(finished.ran.as_micros()).unwrap_or(u64::MAX);
             out.result(finished.id, ran, &finished.results);
@@ -334,7 +335,7 @@ impl Party for WorkerSession {
     fn deadline(&self) -> Option<Instant> {
         let running = self.running.as_ref();
         let bundle = running.filter(|running| running.progress.is_some());
-        bundle.map(|_| self.looked + LOOK)
+        bundle.and(self.looked).map(|looked| looked + LOOK)
     }
 }
 

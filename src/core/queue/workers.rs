@@ -171,6 +171,7 @@ impl<T: Divide> Queue<T> {
                 continue; // Cannot be: what a worker has is not finished.
             };
             let of_task = held.remove(&(id, task.attempt));
+            let of_task = of_task.filter(|count| *count <= task.count);
             if let Some(count) = of_task.filter(|count| *count < task.count) {
                 // It has begun with a bundle, or has lost the rest of it.
                 given.push_front(self.divide(id, count.max(1)));

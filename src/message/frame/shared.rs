@@ -136,8 +136,7 @@ pub(crate) struct FrameReader {
     last: Arc<Shared>,
     /// Those of others, each at the place that its bytes give it. Empty until there are others.
     known: Vec<Arc<Shared>>,
-    /// Whether what it reads may be bundles. If not, what tells of one is a field that nobody
-    /// knows.
+    /// Whether what it reads may be bundles.
     bundles: bool,
 }
 
@@ -294,7 +293,11 @@ impl FrameReader {
                 (CACHE, BYTES) => fields.cache = reader.text()?,
                 (PAYLOAD, BYTES) => fields.payload = reader.value()?,
                 (PLACE, BYTES) => fields.place = Some(place(&mut reader, fields.place)?),
-                (BUNDLE, BYTES) if self.bundles => {
+                // Elsewhere it would be one message here, and several to who gets it by the link.
+                (BUNDLE, _) if !self.bundles => {
+                    return malformed("it says that it is a bundle");
+                }
+                (BUNDLE, BYTES) => {
                     fields.rare().bundle = Some(Bundle::read(&mut reader)?);
                 }
                 (GIVING, BYTES) => {
@@ -324,7 +327,7 @@ impl FrameReader {
         if fields
             .rare
             .as_ref()
-            .is_some_and(|rare| !rare.is_sound(payload))
+            .is_some_and(|rare| !rare.is_sound(payload, fields.place.is_some()))
         {
             return malformed("a bundle is not what it says");
         }

@@ -219,12 +219,12 @@ impl Job {
         self.settings.messages.min(by_results)
     }
 
-    /// Whether there is room for so much that it is worth while to wake who waits for some: as more
-    /// is read, that is so in the end.
+    /// Whether there is room for so much that it is worth while to wake who waits for some; or all
+    /// that has come is read, and more may come only of what is submitted then.
     pub(super) fn has_much_room(&self) -> bool {
         let room = self.room(0);
         let much = self.most_open() / 4;
-        self.open.is_empty() || room.messages >= much && room.bytes >= self.settings.bytes / 4
+        self.unread == 0 || room.messages >= much && room.bytes >= self.settings.bytes / 4
     }
 
     pub(super) fn submitted(&mut self, number: u64, size: usize) {

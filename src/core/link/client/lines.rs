@@ -59,7 +59,7 @@ impl Session {
         self.giver.set_credit(credit.unwrap_or_default());
         let (jobs, cancelled) = (&mut self.jobs, &mut self.cancelled);
         match position {
-            None => self.giver.restart(),
+            None => self.giver.restart(|_, _| {}),
             Some(at) => self.giver.resume(
                 at.received,
                 sums(&at.open),

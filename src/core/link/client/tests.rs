@@ -102,7 +102,7 @@ impl Server {
                 }
                 None => {
                     self.run += 1;
-                    self.stream.restart();
+                    self.stream.restart(|_, _| {});
                 }
             }
             let (received, open) = self.taker.position();
