@@ -125,7 +125,7 @@ pub(crate) struct Queue<T> {
     settings: Settings,
     tasks: Store<T>,
     sessions: Named<Session>,
-    /// How many tasks each job has.
+    /// How many messages each job has.
     jobs: Named<usize>,
     functions: Named<Function>,
     pool: Pool,

@@ -12,12 +12,11 @@ const PARTS: u64 = 4;
 /// Gives messages to one taker, and keeps each until the taker says that it is done.
 ///
 /// Each has a number, from 1 on without a gap; a bundle has as many as it has messages. On one
-/// connection they arrive in order, and when
-/// it breaks, the end of what was sent may be lost. So on the next connection the taker tells up
-/// to which number it has them all, and which of those are not done yet: what it does not name
-/// of them is done, though its saying so may have been lost, and what is beyond is sent again. A
-/// taker that knows nothing of the stream, because it is another or was restarted, gets all that
-/// is kept, under new numbers.
+/// connection they arrive in order, and when it breaks, the end of what was sent may be lost. So on
+/// the next connection the taker tells up to which number it has them all, and which of those are
+/// not done yet: what it does not name of them is done, though its saying so may have been lost, and
+/// what is beyond is sent again. A taker that knows nothing of the stream, because it is another or
+/// was restarted, gets all that is kept, under new numbers.
 ///
 /// A bundle is kept until all its messages are done, each of which may be so by itself; what is
 /// done of it is not given again.
