@@ -285,6 +285,20 @@ impl Drop for Ticket {
     }
 }
 
+/// What two threads of a component answer for together: each has it for a moment.
+pub(crate) struct Shared<T>(Mutex<T>);
+
+impl<T> Shared<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Does something with it, which must be quick, and not ask for it again.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock())
+    }
+}
+
 /// What is on its way through a component: a message, and who answers for it.
 pub(crate) trait Piece {
     fn frame_mut(&mut self) -> &mut Frame;

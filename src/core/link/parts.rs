@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use crate::core::custody::Shared;
 use crate::message::{Bundler, Frame};
 
 /// What has come of the messages of a bundle that have run, and was not told yet. Results of
@@ -143,7 +142,7 @@ impl Parts {
 /// A bundle that a worker runs, as the thread that runs it and that of the connection share it: so
 /// while one of its messages takes its time, what has come of those before it is told, and those
 /// after it can be handed back.
-pub(crate) struct Progress(Mutex<State>);
+pub(crate) struct Progress(Shared<State>);
 
 struct State {
     parts: Parts,
@@ -167,38 +166,40 @@ impl Progress {
     pub(crate) fn new(frame: Frame, now: Instant) -> Self {
         let limit = frame.count();
         let parts = Parts::new(frame, now);
-        Self(Mutex::new(State { parts, limit }))
+        Self(Shared::new(State { parts, limit }))
     }
 
     /// The message that runs has ended. `note` notes what has come of it.
     pub(crate) fn ran(&self, note: impl FnOnce(&mut Parts)) -> Next {
-        let mut state = self.0.lock();
-        note(&mut state.parts);
-        let goes_on = state.parts.at < state.limit;
-        let is_slow = state.parts.is_slow();
-        Next {
-            goes_on,
-            is_due: is_slow || !goes_on,
-            is_slow,
-        }
+        self.0.with(|State { parts, limit }| {
+            note(parts);
+            let goes_on = parts.at < *limit;
+            let is_slow = parts.is_slow();
+            Next {
+                goes_on,
+                is_due: is_slow || !goes_on,
+                is_slow,
+            }
+        })
     }
 
     /// No more of its messages are to begin here. Gives how many have.
     pub(super) fn cut(&self) -> usize {
-        let mut state = self.0.lock();
-        state.limit = state.limit.min(state.parts.at + 1);
-        state.limit
+        self.0.with(|State { parts, limit }| {
+            *limit = (*limit).min(parts.at + 1);
+            *limit
+        })
     }
 
     /// All that has run and was not told of.
     pub(super) fn take(&self) -> Vec<Part> {
-        self.0.lock().parts.take().collect()
+        self.0.with(|state| state.parts.take().collect())
     }
 
     /// The message that runs, by itself.
     #[cfg(test)]
     pub(crate) fn running(&self) -> Frame {
-        self.0.lock().parts.running()
+        self.0.with(|state| state.parts.running())
     }
 }
 
