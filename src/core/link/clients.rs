@@ -68,11 +68,9 @@ impl Divide for Submitted {
     }
 
     fn split_off(&mut self, count: usize) -> Self {
-        let rest = self.frame.part(count, self.frame.count() - count);
-        self.frame = self.frame.part(0, count);
         Self {
             number: self.number + count as u64,
-            frame: rest,
+            frame: self.frame.split_off(count),
         }
     }
 

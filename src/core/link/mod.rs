@@ -127,10 +127,8 @@ impl Divide for Made {
     }
 
     fn split_off(&mut self, count: usize) -> Self {
-        let rest = self.frame.part(count, self.frame.count() - count);
-        self.frame = self.frame.part(0, count);
         Self {
-            frame: rest,
+            frame: self.frame.split_off(count),
             ticket: self.ticket.as_mut().map(|ticket| ticket.split_off(count)),
         }
     }

@@ -217,6 +217,14 @@ impl Frame {
         }
     }
 
+    /// Takes a bundle apart: it is its first `count` messages from now on. Gives the others, of which
+    /// there is at least one.
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
+        let rest = self.part(count, self.count() - count);
+        *self = self.part(0, count);
+        rest
+    }
+
     /// Some of the messages of a bundle, at least one.
     pub(crate) fn part(&self, first: usize, count: usize) -> Self {
         let Some(bundle) = self.bundle() else {
