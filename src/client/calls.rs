@@ -4,17 +4,18 @@
 //! of its own that begins with the client's, `ID/NUMBER`: that is the topic under which its
 //! results are published, and ZeroMQ delivers every topic that begins with what was subscribed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bell::Bell;
 use crate::core::window::Window;
 use crate::error::{Error, shown};
 use crate::message::{Frame, number_under};
+use crate::part::Reader;
 
 /// What a call hears while it waits.
 pub(super) enum Event {
@@ -37,8 +38,15 @@ struct Unread {
 
 impl Unread {
     fn less(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        self.bell.ring();
+        let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.ring_if_full(before);
+    }
+
+    /// Nobody waits for room unless there were so many bytes that there was none.
+    fn ring_if_full(&self, bytes: usize) {
+        if bytes >= MOST_UNREAD {
+            self.bell.ring();
+        }
     }
 }
 
@@ -47,32 +55,56 @@ impl Unread {
 /// may not.)
 const MOST_UNREAD: usize = 64 << 20;
 
-/// The side of a call that sends: its window, and the way to tell the reader.
+/// What the threads of a call share: that which sends, that which reads, and that which receives.
 pub(super) struct CallState {
-    events: Sender<Event>,
     unread: Arc<Unread>,
-    window: Mutex<Progress>,
-    moved: Condvar,
+    progress: Mutex<Progress>,
+    /// There is room to send.
+    room: Condvar,
+    /// There is something to read.
+    news: Condvar,
 }
 
 struct Progress {
     window: Window,
+    /// What its reader has not taken.
+    events: VecDeque<Event>,
     /// How often anything was sent or received.
     steps: u64,
     /// Whether the next payload is being waited for.
     awaits_input: bool,
+    /// The size of a message that waits for room.
+    blocked: Option<usize>,
     closed: bool,
 }
 
 impl CallState {
+    fn new(window: Window, unread: Arc<Unread>) -> Arc<Self> {
+        Arc::new(Self {
+            unread,
+            progress: Mutex::new(Progress {
+                window,
+                events: VecDeque::new(),
+                steps: 0,
+                awaits_input: false,
+                blocked: None,
+                closed: false,
+            }),
+            room: Condvar::new(),
+            news: Condvar::new(),
+        })
+    }
+
     /// Waits until a message of this size may be sent, and counts it. False when the call is
     /// over before.
     pub(super) fn acquire(&self, size: usize) -> bool {
-        let mut progress = self.window.lock();
+        let mut progress = self.progress.lock();
         progress.awaits_input = false;
         while !progress.closed && !progress.window.may_send(size) {
-            self.moved.wait(&mut progress);
+            progress.blocked = Some(size);
+            self.room.wait(&mut progress);
         }
+        progress.blocked = None;
         if !progress.closed {
             progress.window.sent(size);
             progress.steps += 1;
@@ -82,66 +114,98 @@ impl CallState {
 
     /// The next payload is being waited for: so that long, nothing is late.
     pub(super) fn awaits_input(&self) {
-        self.window.lock().awaits_input = true;
+        self.progress.lock().awaits_input = true;
     }
 
     /// There is no next payload.
     pub(super) fn fed(&self) {
-        self.window.lock().awaits_input = false;
+        self.progress.lock().awaits_input = false;
     }
 
-    /// The reader has taken a result.
-    pub(super) fn read(&self, size: usize) {
-        self.window.lock().window.read(size);
-        self.moved.notify_one();
-        self.unread.less(size);
+    /// The reader has read results of these sizes, and takes what there is, up to so many: they
+    /// count until it comes again. It waits for something until then, if that is ever.
+    pub(super) fn take(
+        &self,
+        read: &mut Vec<usize>,
+        most: usize,
+        until: Option<Instant>,
+        events: &mut VecDeque<Event>,
+    ) {
+        let mut progress = self.progress.lock();
+        if !progress.closed {
+            read.iter().for_each(|size| progress.window.read(*size));
+            self.unread.less(read.iter().sum());
+        }
+        read.clear();
+        // Whoever sends is woken for much room; or for any, before nothing else happens.
+        if let Some(size) = progress.blocked
+            && progress.window.may_send(size)
+            && (progress.events.is_empty() || progress.window.has_much_room())
+        {
+            self.room.notify_one();
+        }
+        while progress.events.is_empty() {
+            match until {
+                None => self.news.wait(&mut progress),
+                Some(until) => {
+                    if self.news.wait_until(&mut progress, until).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        let count = progress.events.len().min(most);
+        events.extend(progress.events.drain(..count));
     }
 
     /// How often anything was sent or received, and whether results are due.
     pub(super) fn progress(&self) -> (u64, bool) {
-        let progress = self.window.lock();
+        let progress = self.progress.lock();
         let due = progress.window.is_open(progress.awaits_input);
         (progress.steps, due)
     }
 
     /// The call is over: its sender stops.
     pub(super) fn close(&self) {
-        let mut progress = self.window.lock();
+        let mut progress = self.progress.lock();
         if !progress.closed {
             progress.closed = true;
             let bytes = progress.window.waiting_bytes();
             drop(progress);
-            self.moved.notify_one();
+            self.room.notify_one();
             self.unread.less(bytes);
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.window.lock().closed
+        self.progress.lock().closed
     }
 
     pub(super) fn tell(&self, event: Event) {
-        // A reader that is gone needs to hear nothing.
-        let _ = self.events.send(event);
+        self.progress.lock().events.push_back(event);
+        self.news.notify_one();
     }
 
-    fn receive(&self, frame: Frame) {
-        {
-            let mut progress = self.window.lock();
-            if progress.closed {
-                return;
-            }
+    /// Some results have come.
+    fn receive(&self, frames: impl Iterator<Item = Frame>) {
+        let mut progress = self.progress.lock();
+        if progress.closed {
+            return;
+        }
+        for frame in frames {
             let size = frame.payload().len();
             progress.window.received(size);
             progress.steps += 1;
             self.unread.bytes.fetch_add(size, Ordering::SeqCst);
+            progress.events.push_back(Event::Result(frame));
         }
-        self.tell(Event::Result(frame));
+        drop(progress);
+        self.news.notify_one();
     }
 
     /// Whether its reader has read all there is.
     fn is_hungry(&self) -> bool {
-        let progress = self.window.lock();
+        let progress = self.progress.lock();
         !progress.closed && progress.window.waiting() == 0
     }
 }
@@ -190,23 +254,13 @@ impl Calls {
     }
 
     /// Adds a call. `None` when the client has ended.
-    pub(super) fn add(&self, window: Window) -> Option<(u64, Arc<CallState>, Receiver<Event>)> {
-        // Not bounded by itself: the windows bound what may be in it.
-        let (events, receiver) = crossbeam_channel::unbounded();
-        let call = Arc::new(CallState {
-            events,
-            unread: self.unread.clone(),
-            window: Mutex::new(Progress {
-                window,
-                steps: 0,
-                awaits_input: false,
-                closed: false,
-            }),
-            moved: Condvar::new(),
-        });
+    pub(super) fn add(&self, window: Window) -> Option<(u64, Arc<CallState>)> {
+        let call = CallState::new(window, self.unread.clone());
         let number = self.insert(call.clone())?;
-        self.unread.bell.ring();
-        Some((number, call, receiver))
+        // It has read all of its own.
+        let bytes = self.unread.bytes.load(Ordering::SeqCst);
+        self.unread.ring_if_full(bytes);
+        Some((number, call))
     }
 
     fn insert(&self, call: Arc<CallState>) -> Option<u64> {
@@ -224,14 +278,21 @@ impl Calls {
         self.open.lock().calls.remove(&number);
     }
 
-    /// Gives a result to its call. One that comes for a call that is over is late, and dropped.
-    pub(super) fn deliver(&self, topic: &str, frame: Frame) {
-        let number = number_under(&self.client, topic);
+    /// Which call a topic is of.
+    fn number_of(&self, topic: &str) -> Option<u64> {
+        number_under(&self.client, topic)
+    }
+
+    /// Gives results to their call. What comes for a call that is over is late, and dropped.
+    fn deliver(&self, number: Option<u64>, frames: impl Iterator<Item = Frame>) {
         let call = number.and_then(|number| self.open.lock().calls.get(&number).cloned());
         match call {
-            Some(call) => call.receive(frame),
+            Some(call) => call.receive(frames),
             None => {
-                log::debug!(target: &self.client, "a result for '{}' came too late", shown(topic));
+                for frame in frames {
+                    let topic = shown(frame.client());
+                    log::debug!(target: &self.client, "a result for '{topic}' came too late");
+                }
             }
         }
     }
@@ -252,6 +313,65 @@ impl Calls {
     }
 }
 
+/// Gives results to their calls, those that come together at once, and ends all calls when it ends
+/// itself.
+pub(super) struct Delivery {
+    calls: Arc<Calls>,
+    /// Of this call,
+    number: Option<u64>,
+    /// these are to be given to it,
+    frames: Vec<Frame>,
+    /// with so many bytes.
+    bytes: usize,
+}
+
+/// So many results, or bytes, are given to a call at once at the most.
+const AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 64 << 10;
+
+impl Delivery {
+    pub(super) fn to(calls: Arc<Calls>) -> Self {
+        Self {
+            calls,
+            number: None,
+            frames: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Reader for Delivery {
+    fn has_room(&mut self) -> bool {
+        self.calls.has_room()
+    }
+
+    fn take(&mut self, topic: &str, frame: Frame) {
+        let number = self.calls.number_of(topic);
+        if number != self.number {
+            self.hand_over();
+            self.number = number;
+        }
+        self.bytes += frame.payload().len();
+        self.frames.push(frame);
+        if self.frames.len() >= AT_ONCE || self.bytes >= BYTES_AT_ONCE {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.frames.is_empty() {
+            self.bytes = 0;
+            self.calls.deliver(self.number, self.frames.drain(..));
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.calls.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,11 +384,23 @@ mod tests {
         Window::new(1, 100, true)
     }
 
+    fn give(calls: &Arc<Calls>, topic: &str, frame: &Frame) {
+        let number = calls.number_of(topic);
+        calls.deliver(number, std::iter::once(frame.clone()));
+    }
+
+    fn taken(call: &CallState) -> VecDeque<Event> {
+        let mut events = VecDeque::new();
+        let until = Some(Instant::now());
+        call.take(&mut Vec::new(), usize::MAX, until, &mut events);
+        events
+    }
+
     #[test]
     fn results_find_their_call_and_no_other() {
         let calls = calls();
-        let (one, _first, first_events) = calls.add(window()).unwrap();
-        let (two, _second, second_events) = calls.add(window()).unwrap();
+        let (one, first) = calls.add(window()).unwrap();
+        let (two, second) = calls.add(window()).unwrap();
         let frame = Frame::new("", "", "s.f", "", b"x");
         for topic in [
             calls.topic(one),
@@ -278,48 +410,93 @@ mod tests {
             "other/1".into(),
             "client/1x".into(),
         ] {
-            calls.deliver(&topic, frame.clone());
+            give(&calls, &topic, &frame);
         }
-        assert_eq!(first_events.len(), 1);
-        assert_eq!(second_events.len(), 0);
+        assert_eq!(taken(&first).len(), 1);
+        assert_eq!(taken(&second).len(), 0);
         calls.remove(two);
-        calls.deliver(&calls.topic(two), frame);
-        assert_eq!(second_events.len(), 0);
+        give(&calls, &calls.topic(two), &frame);
+        assert_eq!(taken(&second).len(), 0);
+    }
+
+    #[test]
+    fn results_that_come_together_keep_their_order_and_their_calls() {
+        let calls = calls();
+        let (one, first) = calls.add(window()).unwrap();
+        let (two, second) = calls.add(window()).unwrap();
+        let mut delivery = Delivery::to(calls.clone());
+        for (number, payload) in [(one, b"a"), (one, b"b"), (two, b"c"), (one, b"d")] {
+            let frame = Frame::new("", "", "s.f", "", payload);
+            delivery.take(&calls.topic(number), frame);
+        }
+        delivery.hand_over();
+        let texts = |call: &CallState| -> Vec<u8> {
+            let events = taken(call).into_iter();
+            let payloads = events.map(|event| match event {
+                Event::Result(frame) => frame.payload().to_vec(),
+                _ => panic!("nothing else was told"),
+            });
+            payloads.flatten().collect()
+        };
+        assert_eq!(texts(&first), b"abd");
+        assert_eq!(texts(&second), b"c");
     }
 
     #[test]
     fn the_end_of_the_client_ends_every_call() {
         let calls = calls();
-        let (_, call, events) = calls.add(window()).unwrap();
+        let (_, call) = calls.add(window()).unwrap();
         assert!(call.acquire(1));
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| call.acquire(1));
             calls.end();
             assert!(!sender.join().unwrap());
         });
-        assert!(matches!(events.try_recv(), Ok(Event::Failed(_))));
+        assert!(matches!(taken(&call).pop_front(), Some(Event::Failed(_))));
         assert!(calls.add(window()).is_none());
+    }
+
+    #[test]
+    fn whoever_waits_for_room_is_woken_when_all_is_read_though_little_is_free() {
+        const MESSAGES: usize = 100;
+        let calls = calls();
+        let window = Window::new(MESSAGES, MESSAGES, true);
+        let (number, call) = calls.add(window).unwrap();
+        for _ in 0..MESSAGES {
+            assert!(call.acquire(1));
+        }
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| call.acquire(1));
+            let frame = Frame::new("", "", "s.f", "", b"x");
+            give(&calls, &calls.topic(number), &frame);
+            assert_eq!(taken(&call).len(), 1);
+            // It is blocked by now, or will find the room itself.
+            let until = Some(Instant::now());
+            call.take(&mut vec![1], 1, until, &mut VecDeque::new());
+            assert!(sender.join().unwrap());
+        });
     }
 
     #[test]
     fn too_much_unread_stops_the_receiving_unless_another_call_waits() {
         let calls = calls();
-        let (job, state, _events) = calls.add(window()).unwrap();
+        let (job, state) = calls.add(window()).unwrap();
         let size = MOST_UNREAD / 4;
         let frame = Frame::new("", "", "s.f", "", &vec![0; size]);
         for _ in 0..4 {
             assert!(calls.has_room());
-            calls.deliver(&calls.topic(job), frame.clone());
+            give(&calls, &calls.topic(job), &frame);
         }
         assert!(!calls.has_room());
-        let (eval, nested, _result) = calls.add(window()).unwrap();
+        let (eval, nested) = calls.add(window()).unwrap();
         assert!(calls.has_room());
         nested.close();
         calls.remove(eval);
         assert!(!calls.has_room());
-        state.read(size);
+        let (mut events, until) = (VecDeque::new(), Some(Instant::now()));
+        state.take(&mut vec![size], 1, until, &mut events);
         assert!(calls.has_room());
-        calls.deliver(&calls.topic(job), frame.clone());
+        give(&calls, &calls.topic(job), &frame);
         assert!(!calls.has_room());
         state.close();
         assert!(calls.has_room());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::calls::Calls;
+use super::calls::{Calls, Delivery};
 use super::find::link_at;
 use super::link::Places;
 use super::pusher::Pusher;
@@ -13,8 +13,7 @@ use crate::address::Addresses;
 use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
-use crate::message::Frame;
-use crate::part::{Crew, Reader, Running, Subscribe, Target};
+use crate::part::{Crew, Running, Subscribe, Target};
 use crate::wire::Wire;
 
 /// How many messages a job has open at the most when their results are published by a pylm peer.
@@ -47,7 +46,7 @@ impl ClientBuilder {
             timeout,
             is_palm: is_palm.clone(),
         };
-        subscribe.spawn(&mut crew, bell, Deliver(calls.clone()));
+        subscribe.spawn(&mut crew, bell, Delivery::to(calls.clone()));
         let running = crew.start(|_| Ok(addresses))?;
         let most_open = match is_palm.load(Ordering::SeqCst) {
             true => usize::MAX,
@@ -142,24 +141,5 @@ impl Search<'_> {
             last: (last != first).then_some((last, publisher)),
             first,
         }))
-    }
-}
-
-/// Gives results to their calls, and ends all calls when it ends itself.
-struct Deliver(Arc<Calls>);
-
-impl Reader for Deliver {
-    fn has_room(&mut self) -> bool {
-        self.0.has_room()
-    }
-
-    fn take(&mut self, topic: &str, frame: Frame) {
-        self.0.deliver(topic, frame);
-    }
-}
-
-impl Drop for Deliver {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }

@@ -1,10 +1,9 @@
 //! A job over the pylm wire, where nobody says which message a result belongs to: it is complete
 //! when as many have come as were to be expected.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::calls::{CallState, Calls, Event};
 use super::feeder::{Form, Submit};
@@ -15,10 +14,18 @@ use crate::core::window::Window;
 use crate::error::{Error, Result};
 use crate::message::Frame;
 
+/// The most results that a reader takes at once. They count until it comes for more.
+const AT_ONCE: usize = 256;
+
 /// The reader's side of a job.
 pub(super) struct Counted {
     state: Arc<CallState>,
-    events: Receiver<Event>,
+    /// Taken and not read.
+    events: VecDeque<Event>,
+    /// The sizes of those that were read and still count.
+    read: Vec<usize>,
+    /// How many are taken at once: of a small window, a part.
+    at_once: usize,
     number: u64,
     calls: Arc<Calls>,
     /// Whether a mark will tell how many results there are.
@@ -28,10 +35,13 @@ pub(super) struct Counted {
 impl Counted {
     /// Begins a job. `None` when the client has ended.
     pub(super) fn open(calls: &Arc<Calls>, window: Window, end_mark: bool) -> Option<Self> {
-        let (number, state, events) = calls.add(window)?;
+        let at_once = (window.messages() / 4).clamp(1, AT_ONCE);
+        let (number, state) = calls.add(window)?;
         Some(Self {
             state,
-            events,
+            events: VecDeque::new(),
+            read: Vec::new(),
+            at_once,
             number,
             calls: calls.clone(),
             end_mark,
@@ -54,18 +64,11 @@ impl Counted {
         &self.state
     }
 
-    /// The next thing that happens until then.
-    pub(super) fn next(&self, until: Option<Instant>) -> Option<Step> {
-        let event = match until {
-            None => self
-                .events
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-            Some(until) => self.events.recv_deadline(until),
-        };
-        Some(match event {
-            Ok(Event::Result(frame)) => {
-                self.state.read(frame.payload().len());
+    /// The next thing that has happened, if it was taken already.
+    pub(super) fn next_ready(&mut self) -> Option<Step> {
+        Some(match self.events.pop_front()? {
+            Event::Result(frame) => {
+                self.read.push(frame.payload().len());
                 match frame.end() {
                     Some(end) => Step::Mark(end),
                     None => Step::Output(Piece {
@@ -75,13 +78,25 @@ impl Counted {
                     }),
                 }
             }
-            Ok(Event::Sent(messages)) => Step::Sent((!self.end_mark).then_some(messages)),
-            Ok(Event::Broken(_, error)) if self.end_mark => Step::Broken(None, error),
-            Ok(Event::Broken(messages, error)) => Step::Broken(Some(messages), error),
-            Ok(Event::Failed(error)) => Step::Failed(error),
-            Err(RecvTimeoutError::Disconnected) => Step::Failed(stopped()),
-            Err(RecvTimeoutError::Timeout) => return None,
+            Event::Sent(messages) => Step::Sent((!self.end_mark).then_some(messages)),
+            Event::Broken(_, error) if self.end_mark => Step::Broken(None, error),
+            Event::Broken(messages, error) => Step::Broken(Some(messages), error),
+            Event::Failed(error) => Step::Failed(error),
         })
+    }
+
+    /// The next thing that happens until then.
+    pub(super) fn next(&mut self, until: Option<Instant>) -> Option<Step> {
+        if self.events.is_empty() {
+            let Self {
+                read,
+                events,
+                at_once,
+                ..
+            } = self;
+            self.state.take(read, *at_once, until, events);
+        }
+        self.next_ready()
     }
 
     pub(super) fn progress(&self) -> (u64, bool) {

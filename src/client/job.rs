@@ -272,7 +272,7 @@ impl Way {
     /// What needs not be waited for, if that is known.
     fn next_ready(&mut self) -> Option<Step> {
         match self {
-            Self::Counted(_) => None,
+            Self::Counted(counted) => counted.next_ready(),
             Self::Tracked(tracked) => tracked.next_ready(),
         }
     }

@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 /// How many results the average of their sizes looks back, about.
 const MEMORY: usize = 16;
 
+/// Room for so many messages is much, or for a quarter of the window.
+const MUCH: usize = 256;
+
 #[derive(Debug)]
 pub(crate) struct Window {
     messages: usize,
@@ -38,6 +41,11 @@ impl Window {
         }
     }
 
+    /// How many messages may be open.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
     /// Whether a message of this size may be sent now. One at a time always may.
     pub(crate) fn may_send(&self, size: usize) -> bool {
         if self.counted {
@@ -49,6 +57,16 @@ impl Window {
         } else {
             self.waiting < self.messages && self.waiting_bytes < self.bytes
         }
+    }
+
+    /// Whether so much may be sent that it is worth while to wake whoever sends.
+    pub(crate) fn has_much_room(&self) -> bool {
+        let some = (self.messages / 4).min(MUCH);
+        let taken = match self.counted {
+            true => self.open.len(),
+            false => self.waiting,
+        };
+        taken + some <= self.messages
     }
 
     pub(crate) fn sent(&mut self, size: usize) {

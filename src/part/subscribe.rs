@@ -57,6 +57,8 @@ pub(crate) trait Reader: Send + 'static {
     fn has_room(&mut self) -> bool;
     /// Takes a message. Must not block.
     fn take(&mut self, topic: &str, frame: Frame);
+    /// Nothing more has come at present: what it has taken it is to give away by now.
+    fn hand_over(&mut self) {}
     /// Whether nobody is there any more for whom it takes messages.
     fn is_deserted(&self) -> bool {
         false
@@ -146,11 +148,13 @@ impl<'a> Subscription<'a> {
     fn read(&mut self, bell: &Bell, reader: &mut impl Reader) -> Result<()> {
         while !self.context.hard.is_raised() && !reader.is_deserted() {
             if !reader.has_room() {
+                reader.hand_over();
                 let ready = || self.context.hard.is_raised() || reader.has_room();
                 bell.sleep(ready, || self.socket.wait(Want::Nothing, bell, None))?;
                 continue;
             }
             if !self.socket.try_recv(&mut self.parts)? {
+                reader.hand_over();
                 let wait = || self.socket.wait(Want::Read, bell, None);
                 bell.sleep(|| self.context.hard.is_raised(), wait)?;
                 continue;
