@@ -206,6 +206,15 @@ pub(crate) enum Routed {
     Gone,
 }
 
+/// What was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    Nothing,
+    /// It was taken where it was.
+    Taken,
+    Parts,
+}
+
 /// What there may be to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct News {
@@ -472,22 +481,40 @@ impl Socket {
     ///
     /// If it is [attended](Self::attend), that is known without a look.
     pub(crate) fn try_recv<P: Received>(&mut self, parts: &mut Vec<P>) -> Result<bool> {
+        let got = self.try_recv_or(parts, |_| false)?;
+        Ok(got != Got::Nothing)
+    }
+
+    /// The same, but a message of one frame is first shown to `takes`, which may take it where it
+    /// is.
+    pub(crate) fn try_recv_or<P: Received>(
+        &mut self,
+        parts: &mut Vec<P>,
+        takes: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Got> {
         parts.clear();
         self.peer_of_lent = None;
         if self.is_quiet() {
-            return Ok(false);
+            return Ok(Got::Nothing);
         }
+        let mut takes = Some(takes);
         loop {
             match self.inner.recv(&mut self.received, zmq::DONTWAIT) {
                 Ok(()) => {}
                 Err(zmq::Error::EAGAIN) if parts.is_empty() => {
                     self.set_messages(false);
-                    return Ok(false);
+                    return Ok(Got::Nothing);
                 }
                 Err(zmq::Error::EINTR) => continue,
                 Err(error) => return Err(self.broken(error)),
             }
             let more = self.received.get_more();
+            if let Some(takes) = takes.take()
+                && !more
+                && takes(&self.received)
+            {
+                return Ok(Got::Taken);
+            }
             if parts.len() < self.max_parts {
                 if self.received.len() >= LEND {
                     self.peer_of_lent = address_in(&mut self.received);
@@ -495,7 +522,7 @@ impl Socket {
                 parts.push(P::take(&mut self.received));
             }
             if !more {
-                return Ok(true);
+                return Ok(Got::Parts);
             }
         }
     }
@@ -553,15 +580,30 @@ impl Socket {
 
     /// Publishes a message, if all subscribers have room; else nothing of it is sent.
     pub(crate) fn try_publish(&mut self, topic: &str, frame: &mut Frame) -> Result<bool> {
+        if !self.begin_publishing(topic)? {
+            return Ok(false);
+        }
+        self.send_frame(frame, 0)
+    }
+
+    /// The same of a message as it stands.
+    pub(crate) fn try_publish_bytes(&mut self, topic: &str, message: &[u8]) -> Result<bool> {
+        if !self.begin_publishing(topic)? {
+            return Ok(false);
+        }
+        self.send(message, 0)
+    }
+
+    /// Sends the topic, if all its subscribers have room.
+    fn begin_publishing(&mut self, topic: &str) -> Result<bool> {
         // Room is a matter of the first part: the other belongs to it.
         let is_begun = self.send(topic.as_bytes(), zmq::DONTWAIT | zmq::SNDMORE)?;
         if !is_begun {
             // What it may have found out by that is to be known, or whoever waits for room would
             // take it for news each time.
             self.catch_up()?;
-            return Ok(false);
         }
-        self.send_frame(frame, 0)
+        Ok(is_begun)
     }
 
     /// Sends several frames as one message, if there is room; else nothing of them is sent.

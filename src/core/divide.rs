@@ -3,6 +3,12 @@
 /// Something that is kept or given as one, and may stand for several messages that follow each
 /// other.
 pub(crate) trait Divide: Sized {
+    /// Whether it matters which of its messages a result is of: because somebody answers for each,
+    /// or each has a number.
+    fn is_tracked(&self) -> bool {
+        true
+    }
+
     /// How many messages it is.
     fn count(&self) -> usize;
 

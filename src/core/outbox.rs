@@ -202,6 +202,14 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether a message for this client would be sent at once, and change nothing here.
+    pub(crate) fn goes_at_once(&self, client: &str) -> bool {
+        let is_free = !self.is_full() && !self.held.contains_key(client);
+        is_free
+            && self.decided.of(key(client, true)).is_none()
+            && self.subscriptions.cover(client) == Cover::Own(Use::Often)
+    }
+
     /// What a topic waits for before it is worth while to send.
     fn waits_for(&self, topic: &str, of_client: bool) -> Option<Waits> {
         if !of_client {

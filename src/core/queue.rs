@@ -50,6 +50,7 @@ use functions::Function;
 use names::Named;
 pub(crate) use pace::Ran;
 use pool::Pool;
+pub(crate) use pool::Takes;
 use session::Session;
 pub(crate) use stats::{Counters, Stats, Why};
 use store::Store;

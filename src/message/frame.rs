@@ -12,7 +12,7 @@ use batch::{Batch, Located};
 use bundle::Bundle;
 #[cfg(test)]
 use bundle::MOST_BUNDLED;
-pub(crate) use bundle::{BUNDLE_BYTES, Bundler};
+pub(crate) use bundle::{BUNDLE_BYTES, Bundler, Gathering};
 pub(crate) use shared::FrameReader;
 use shared::Shared;
 
@@ -55,6 +55,7 @@ struct Fields {
     cache: Span,
     payload: Span,
     place: Option<PlaceAt>,
+    giving: Option<Giving>,
     rare: Option<Box<Rare>>,
 }
 
@@ -63,20 +64,24 @@ struct Fields {
 struct Rare {
     failure: Option<Span>,
     end: Option<End>,
-    giving: Option<Giving>,
     bundle: Option<Bundle>,
 }
 
 impl Rare {
-    /// Whether a bundle is as long as it says, and nothing else; and has a place.
-    fn is_sound(&self, payload: usize, has_place: bool) -> bool {
-        let is_plain = self.failure.is_none() && self.end.is_none() && self.giving.is_none();
+    /// Whether a bundle is as long as it says, and nothing else.
+    fn is_sound(&self, payload: usize) -> bool {
+        let is_plain = self.failure.is_none() && self.end.is_none();
         let bundle = self.bundle.as_ref();
-        bundle.is_none_or(|bundle| is_plain && has_place && bundle.fits(payload))
+        bundle.is_none_or(|bundle| is_plain && bundle.fits(payload))
     }
 }
 
 impl Fields {
+    /// Whether it has no place, and nothing that hardly any message has.
+    fn is_unmarked(&self) -> bool {
+        self.place.is_none() && self.rare.is_none()
+    }
+
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -312,14 +317,14 @@ impl Frame {
 
     /// Which giving of a task it is, if it is one on the pylm wire.
     pub(crate) fn giving(&self) -> Option<Giving> {
-        self.rare()?.giving
+        self.fields().giving
     }
 
     /// Says which giving of a task it is.
     pub(crate) fn set_giving(&mut self, giving: Giving) {
         self.append(|writer, fields| {
             write_giving(writer, giving);
-            fields.rare().giving = Some(giving);
+            fields.giving = Some(giving);
         });
     }
 

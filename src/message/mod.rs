@@ -22,7 +22,7 @@ mod proto {
 pub use frame::Frame;
 #[cfg(test)]
 pub(crate) use frame::PlaceRef;
-pub(crate) use frame::{BUNDLE_BYTES, Bundler, FrameReader, HEADROOM};
+pub(crate) use frame::{BUNDLE_BYTES, Bundler, FrameReader, Gathering, HEADROOM};
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;
@@ -53,7 +53,7 @@ pub(crate) fn positions(path: &[u8]) -> Vec<u64> {
 }
 
 /// The id that a name is under: the client's, of a call.
-fn session_of(name: &str) -> &str {
+pub(crate) fn session_of(name: &str) -> &str {
     name.split_once('/').map_or(name, |(id, _)| id)
 }
 

@@ -325,6 +325,12 @@ impl Publisher {
             .offer(topic, frame, now, &mut Over(&mut self.socket))
     }
 
+    /// Publishes a message for a client as it stands, if nothing is to be waited for. Whether it
+    /// was.
+    pub(super) fn pass(&mut self, client: &str, message: &[u8]) -> Result<bool> {
+        Ok(self.outbox.goes_at_once(client) && self.socket.try_publish_bytes(client, message)?)
+    }
+
     /// Takes subscriptions in, publishes what there is room for now, and gives up what is late.
     /// `report` is told how many subscribe to exactly what.
     pub(super) fn keep_up(&mut self, mut report: impl FnMut(&str, usize)) -> Result<()> {

@@ -8,8 +8,8 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::spare::Buffer;
-use crate::message::{Frame, FrameReader};
-use crate::socket::{Kind, Socket, Want};
+use crate::message::{Frame, FrameReader, Gathering, Giving};
+use crate::socket::{Got, Kind, Socket, Want};
 
 /// What kind of messages come in.
 pub(crate) enum Source {
@@ -125,6 +125,9 @@ impl Receiving<'_> {
     }
 }
 
+/// What is larger than this is taken in, in bytes: there it need not be copied.
+const PASSED: usize = 16 << 10;
+
 /// What makes messages of what comes in over a socket.
 pub(super) struct Intake {
     /// What it subscribed to, if it did.
@@ -135,6 +138,9 @@ pub(super) struct Intake {
     complaints: Complaints,
     parts: Vec<Buffer>,
     reader: FrameReader,
+    gathering: Gathering,
+    /// What came after what was gathered.
+    next: Option<Frame>,
 }
 
 /// What has come in.
@@ -155,20 +161,86 @@ impl Intake {
             complaints: Complaints::default(),
             parts: Vec::new(),
             reader: FrameReader::default(),
+            gathering: Gathering::default(),
+            next: None,
         }
     }
 
     /// Receives the next message, if one is there.
     pub(super) fn receive(&mut self, socket: &mut Socket, context: &Context) -> Result<Came> {
-        if !socket.try_recv(&mut self.parts)? {
-            return Ok(Came::Nothing);
+        match socket.try_recv(&mut self.parts)? {
+            false => Ok(Came::Nothing),
+            true => Ok(self.take_parts(socket, context)),
         }
+    }
+
+    /// The same, but what a worker has made of one of the messages that it was given may be passed
+    /// on as it stands: `pass` is told whose it is, and of which giving, and does so if it can.
+    pub(super) fn receive_or(
+        &mut self,
+        socket: &mut Socket,
+        context: &Context,
+        pass: impl FnOnce(&str, Giving, &[u8]) -> Result<bool>,
+    ) -> Result<Came> {
+        let (reader, limit) = (&mut self.reader, self.limit.min(PASSED));
+        let mut passed = Ok(false);
+        let got = socket.try_recv_or(&mut self.parts, |bytes| {
+            if bytes.len() <= limit
+                && let Some((client, giving)) = reader.read_given(bytes)
+            {
+                passed = pass(client, giving, bytes);
+            }
+            !matches!(passed, Ok(false))
+        })?;
+        passed?;
+        Ok(match got {
+            Got::Taken => Came::Other,
+            Got::Nothing => Came::Nothing,
+            Got::Parts => self.take_parts(socket, context),
+        })
+    }
+
+    /// The same of a PULL socket, but small messages of a client that come one after another are
+    /// gathered: they come as a bundle before the next of others, or when
+    /// [no more is waited for](Self::gathered).
+    pub(super) fn gather(&mut self, socket: &mut Socket, context: &Context) -> Result<Came> {
+        if let Some(next) = self.next.take() {
+            return Ok(Came::Message(next));
+        }
+        let (gathering, reader, limit) = (&mut self.gathering, &mut self.reader, self.limit);
+        let mut before = None;
+        let got = socket.try_recv_or(&mut self.parts, |bytes| {
+            let added = gathering.add(reader, bytes, limit);
+            let is_taken = added.is_some();
+            before = added.flatten();
+            is_taken
+        })?;
+        let came = match got {
+            Got::Taken => return Ok(before.map_or(Came::Other, Came::Message)),
+            Got::Nothing => Came::Nothing,
+            Got::Parts => self.take_parts(socket, context),
+        };
+        let Some(gathered) = self.gathering.take() else {
+            return Ok(came);
+        };
+        if let Came::Message(next) = came {
+            self.next = Some(next);
+        }
+        Ok(Came::Message(gathered))
+    }
+
+    /// What was gathered, if there is anything: nobody waits for more.
+    pub(super) fn gathered(&mut self) -> Option<Frame> {
+        self.next.take().or_else(|| self.gathering.take())
+    }
+
+    fn take_parts(&mut self, socket: &mut Socket, context: &Context) -> Came {
         match self.accept(socket, context) {
-            Ok(Some(frame)) => Ok(Came::Message(frame)),
-            Ok(None) => Ok(Came::Other),
+            Ok(Some(frame)) => Came::Message(frame),
+            Ok(None) => Came::Other,
             Err(error) => {
                 self.refuse(&error, socket, context);
-                Ok(Came::Other)
+                Came::Other
             }
         }
     }

@@ -23,7 +23,7 @@ mod component;
 mod dealer;
 mod net;
 mod plan;
-mod rng;
+pub(crate) mod rng;
 mod worker;
 mod world;
 

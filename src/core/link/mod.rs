@@ -63,6 +63,7 @@ pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
 pub(crate) use tasks::Tasks;
 pub(crate) use upstream::{Speaks, Upstream};
+pub(crate) use wire::Given;
 pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};
@@ -122,6 +123,10 @@ impl Piece for Made {
 }
 
 impl Divide for Made {
+    fn is_tracked(&self) -> bool {
+        self.ticket.is_some() || self.frame.place().is_some()
+    }
+
     fn count(&self) -> usize {
         self.frame.count()
     }

@@ -190,6 +190,14 @@ impl Outlets {
         None
     }
 
+    /// Whether a message for the client with this session that nobody answers for, and that has no
+    /// place, would be the next one to be published on the pylm wire.
+    pub(crate) fn is_next_published(&self, session: &str) -> bool {
+        let known = self.topics.get(session);
+        let is_here = known.is_some_and(|known| known.is_client);
+        self.published.is_empty() && !is_here && !self.gone.iter().any(|gone| gone == session)
+    }
+
     /// A message for the steps that subscribe to a topic.
     pub(crate) fn give_step(&mut self, topic: &str, item: Made, now: Instant) {
         self.hold(topic, false, item, now);

@@ -10,8 +10,8 @@ use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
-use crate::message::Frame;
 use crate::message::link::{Envelope, Head, Hello, Kind, VERSION, Welcome};
+use crate::message::{Frame, Giving, session_of};
 
 /// What a server's side of the link is to be.
 pub(crate) struct PostSettings {
@@ -392,6 +392,14 @@ impl Post {
 
     pub(super) fn work_queue(&self) -> Option<&Tasks> {
         self.tasks.as_ref()
+    }
+
+    /// Whether what a worker on the pylm wire has made for this client can be published there as it
+    /// stands: nothing else is before it, and nobody wants to know more of it.
+    pub(crate) fn may_pass(&self, client: &str, giving: Giving) -> bool {
+        let tasks = self.tasks.as_ref();
+        tasks.is_some_and(|tasks| tasks.may_pass(giving))
+            && self.outlets.is_next_published(session_of(client))
     }
 
     /// The tasks, if it has workers.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::wire::Wire;
+use super::wire::{Given, Wire};
 use super::{Conn, Made, Peers, kept_size, take_single};
 use crate::core::custody::Shares;
 use crate::core::divide::Divide;
-use crate::core::queue::{Leave, Order, Queue, Ran, Settings, TaskId, WorkerId};
+use crate::core::queue::{Leave, Order, Queue, Ran, Settings, Takes, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
-use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame};
+use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame, Giving};
 
 /// How long a worker whose connection broke may take to connect again before its tasks go
 /// elsewhere. One that was killed does not; one whose connection was cut does so at once.
@@ -120,7 +120,7 @@ impl Tasks {
         self.sessions.insert(id, hello.session.clone());
         self.queue.join(id, functions.cloned(), now);
         if limit_of(hello.max_message) < BUNDLE_BYTES {
-            self.queue.set_takes_singles(id);
+            self.queue.set_takes(id, Takes::Singles);
         }
         self.wire.set_alone(false, &mut self.queue);
         if same_epoch && !hello.holds.is_empty() {
@@ -446,15 +446,26 @@ impl Tasks {
         ends.into_iter().flatten().min()
     }
 
-    /// The next message for a worker on the pylm wire.
-    pub(crate) fn next_wired(&mut self) -> Option<Frame> {
-        self.wire.next()
+    /// The next message for a worker on the pylm wire: it may be written to the buffer.
+    pub(crate) fn next_wired(&mut self, buffer: &mut Vec<u8>) -> Option<Given> {
+        self.wire.next(buffer)
     }
 
     /// What a worker on the pylm wire has done. What is no task of ours goes on as it is.
     pub(crate) fn wired(&mut self, frame: Frame, now: Instant) {
         let made = self.wire.finished(frame, &mut self.queue, now);
         made.into_iter().for_each(|made| self.add_result(made));
+    }
+
+    /// Whether nobody wants to know more of what a worker on the pylm wire has made than of which
+    /// giving it is, and nothing else is before it.
+    pub(crate) fn may_pass(&self, giving: Giving) -> bool {
+        self.results.is_empty() && self.wire.is_loose(giving)
+    }
+
+    /// That has gone to its client.
+    pub(crate) fn passed(&mut self, giving: Giving, now: Instant) {
+        self.wire.passed(giving, &mut self.queue, now);
     }
 
     /// So many workers are connected on the pylm wire; some may have gone since the last time.

@@ -15,7 +15,7 @@ use super::Made;
 use super::tasks::placed_as;
 use crate::core::custody::Ticket;
 use crate::core::numbered::Numbered;
-use crate::core::queue::{Queue, TaskId, WorkerId};
+use crate::core::queue::{Queue, Takes, TaskId, WorkerId};
 use crate::message::{Frame, Giving};
 
 /// How many messages are out for each worker when there are no others, and when there are.
@@ -61,8 +61,12 @@ pub(super) struct Wire {
     peers: usize,
     /// Whether there are palm workers, too.
     among: bool,
-    /// What is out.
+    /// What is out, but for
     out: Numbered<Out>,
+    /// the bundles, by their first tasks,
+    bundles: BTreeMap<TaskId, OutBundle>,
+    /// which are so many messages.
+    in_bundles: usize,
     /// The same by what the `cache` field hashes to.
     by_cache: HashMap<u64, OfCache>,
     hasher: RandomState,
@@ -84,15 +88,55 @@ pub(super) struct Wire {
     last_news: Option<Instant>,
     /// When to look for what is silent, if all is out that may be.
     look: Option<Instant>,
-    to_send: VecDeque<Frame>,
+    to_send: VecDeque<ToSend>,
     /// When to give out again what was out at some time.
     suspects: VecDeque<(Instant, Instant)>,
 }
 
+#[derive(Clone, Copy)]
 struct Out {
     attempt: u32,
     since: Instant,
     turn: u64,
+}
+
+/// A bundle that is out.
+struct OutBundle {
+    out: Out,
+    bundle: Frame,
+    /// Which of its messages have no result yet: a bit for each, from the lowest on.
+    left: u64,
+}
+
+impl OutBundle {
+    /// How many messages it has.
+    fn count(&self) -> u64 {
+        self.bundle.count() as u64
+    }
+
+    /// Whether one of them has no result yet.
+    fn is_left(&self, at: u64) -> bool {
+        u32::try_from(at).is_ok_and(|at| self.left.unbounded_shr(at) & 1 == 1)
+    }
+}
+
+/// What is to be sent.
+enum ToSend {
+    Frame(Frame),
+    /// The messages of a bundle from this one on, and which giving of which task the first is.
+    Bundle {
+        bundle: Frame,
+        next: usize,
+        first: Giving,
+    },
+}
+
+/// A message for a worker.
+#[derive(Debug)]
+pub(crate) enum Given {
+    Frame(Frame),
+    /// It was written to the buffer.
+    Written,
 }
 
 /// The tasks that have the same `cache` field.
@@ -144,6 +188,8 @@ impl Wire {
             peers: 0,
             among: false,
             out: Numbered::default(),
+            bundles: BTreeMap::new(),
+            in_bundles: 0,
             by_cache: HashMap::new(),
             hasher: RandomState::new(),
             answered: HashMap::new(),
@@ -160,27 +206,55 @@ impl Wire {
         }
     }
 
-    /// Gives a message to one of them.
+    /// Gives a message to one of them, or the messages of a bundle to some.
     pub(super) fn give(&mut self, id: TaskId, attempt: u32, frame: &Frame, now: Instant) {
-        let mut frame = frame.clone();
-        frame.set_giving(Giving {
+        let giving = Giving {
             task: id,
             attempt,
             run: self.run,
-        });
-        let cache = self.hasher.hash_one(frame.cache());
-        self.by_cache.entry(cache).or_default().add(id);
-        if self.out.is_empty() {
+        };
+        if self.open() == 0 {
             self.last_news = Some(now);
         }
-        self.turns += 1;
         let out = Out {
             attempt,
             since: now,
-            turn: self.turns,
+            turn: self.turns + 1,
         };
+        self.turns += frame.count() as u64;
+        match frame.count() {
+            1 => {
+                let mut frame = frame.clone();
+                frame.set_giving(giving);
+                self.note_out(id, out, frame.cache());
+                self.to_send.push_back(ToSend::Frame(frame));
+            }
+            count => {
+                let out = OutBundle {
+                    out,
+                    bundle: frame.clone(),
+                    left: u64::MAX >> (u64::BITS as usize - count),
+                };
+                self.bundles.insert(id, out);
+                self.in_bundles += count;
+                self.to_send.push_back(ToSend::Bundle {
+                    bundle: frame.clone(),
+                    next: 0,
+                    first: giving,
+                });
+            }
+        }
+    }
+
+    fn note_out(&mut self, id: TaskId, out: Out, cache: &str) {
+        let cache = self.hasher.hash_one(cache);
+        self.by_cache.entry(cache).or_default().add(id);
         self.out.insert(id, out);
-        self.to_send.push_back(frame);
+    }
+
+    /// How many messages are out: those of a bundle are until it is done.
+    fn open(&self) -> usize {
+        self.out.len() + self.in_bundles
     }
 
     /// How many of them are connected.
@@ -188,8 +262,30 @@ impl Wire {
         self.peers
     }
 
-    pub(super) fn next(&mut self) -> Option<Frame> {
-        self.to_send.pop_front()
+    /// The next message to send. One of a bundle is written to the buffer.
+    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Option<Given> {
+        let ToSend::Bundle {
+            bundle,
+            next,
+            first,
+        } = self.to_send.front_mut()?
+        else {
+            return match self.to_send.pop_front()? {
+                ToSend::Frame(frame) => Some(Given::Frame(frame)),
+                ToSend::Bundle { .. } => None, // Cannot be: it was looked at just now.
+            };
+        };
+        let giving = Giving {
+            task: first.task + *next as u64,
+            ..*first
+        };
+        buffer.clear();
+        bundle.write_given(*next, giving, buffer);
+        *next += 1;
+        if *next == bundle.count() {
+            self.to_send.pop_front();
+        }
+        Some(Given::Written)
     }
 
     /// What one of them has done. `None` when another was quicker with it.
@@ -230,6 +326,10 @@ impl Wire {
             }
             return Some(silent.next(frame));
         }
+        if self.bundle_of(id).is_some() {
+            self.finished_of_bundle(id, queue, now);
+            return Some(unplaced(frame));
+        }
         if queue.item(id).is_none() && self.is_one_more(id, &frame) {
             return Some(Made {
                 frame,
@@ -258,6 +358,81 @@ impl Wire {
         self.answered.insert(id, answered);
         self.ends.insert((end, id));
         Some(made)
+    }
+
+    /// The bundle that a task is of, with its first one.
+    fn bundle_of(&self, id: TaskId) -> Option<(TaskId, &OutBundle)> {
+        let (first, bundle) = self.bundles.range(..=id).next_back()?;
+        (id - first < bundle.count()).then_some((*first, bundle))
+    }
+
+    /// Whether this is a task of a bundle.
+    pub(super) fn is_loose(&self, giving: Giving) -> bool {
+        giving.run == self.run && self.bundle_of(giving.task).is_some()
+    }
+
+    /// What has come of a task of a bundle has gone on.
+    pub(super) fn passed(&mut self, giving: Giving, queue: &mut Queue<Made>, now: Instant) {
+        self.last_news = Some(now);
+        self.finished_of_bundle(giving.task, queue, now);
+    }
+
+    /// A result of a message of a bundle has come. (It was given once, so another one is one more.)
+    /// When all have theirs, the bundle is done.
+    fn finished_of_bundle(&mut self, id: TaskId, queue: &mut Queue<Made>, now: Instant) {
+        let Some((first, known)) = self.bundles.range_mut(..=id).next_back() else {
+            return;
+        };
+        let (first, at) = (*first, id - first);
+        if !known.is_left(at) {
+            return;
+        }
+        known.left &= !(1 << at);
+        let Out { turn, since, .. } = known.out;
+        self.last_turn = self.last_turn.max(turn + at);
+        if known.left == 0 {
+            self.in_bundles -= known.bundle.count();
+            self.bundles.remove(&first);
+            let ran = now.saturating_duration_since(since);
+            queue.finish_any(Self::ID, first, ran, now);
+        }
+    }
+
+    /// Takes a bundle apart: what of it has its result is done, and each of the others is out by
+    /// itself.
+    fn take_apart(&mut self, first: TaskId, queue: &mut Queue<Made>, now: Instant) {
+        let Some(known) = self.bundles.remove(&first) else {
+            return;
+        };
+        self.in_bundles -= known.bundle.count();
+        if queue.item(first).is_none() {
+            return; // It has come to its end elsewhere.
+        }
+        for at in 0..known.count() {
+            let id = first + at;
+            queue.take_off(id);
+            if known.is_left(at) {
+                let turn = known.out.turn + at;
+                let cache = known.bundle.single(at as usize);
+                self.note_out(id, Out { turn, ..known.out }, cache.cache());
+            } else {
+                let ran = now.saturating_duration_since(known.out.since);
+                queue.finish_any(Self::ID, id, ran, now);
+            }
+        }
+    }
+
+    /// Takes those apart that are meant.
+    fn take_all_apart(
+        &mut self,
+        which: impl Fn(&OutBundle) -> bool,
+        queue: &mut Queue<Made>,
+        now: Instant,
+    ) {
+        let all = self.bundles.iter().filter(|(_, known)| which(known));
+        for first in all.map(|(first, _)| *first).collect::<Vec<_>>() {
+            self.take_apart(first, queue, now);
+        }
     }
 
     /// Whether a task has to be remembered after its first result: because somebody is told when
@@ -296,6 +471,13 @@ impl Wire {
             // What came of an earlier run's says itself where it stands.
             return Some(giving).filter(|giving| giving.run == self.run);
         }
+        if let Some((task, attempt)) = self.bundle_with(frame.cache()) {
+            return Some(Giving {
+                task,
+                attempt,
+                run: self.run,
+            });
+        }
         let cache = self.hasher.hash_one(frame.cache());
         let task = self.by_cache.get(&cache)?.only()?;
         let out = self.out.get(task).map(|out| out.attempt);
@@ -305,6 +487,15 @@ impl Wire {
             task,
             attempt: out.or(answered).or(silent)?,
             run: self.run,
+        })
+    }
+
+    /// Which task of a bundle has this in its `cache` field, and at which attempt it is.
+    fn bundle_with(&self, cache: &str) -> Option<(TaskId, u32)> {
+        let mut all = self.bundles.iter();
+        all.find_map(|(first, known)| {
+            let at = known.bundle.index_of_cache(cache)?;
+            Some((first + at as u64, known.out.attempt))
         })
     }
 
@@ -335,16 +526,20 @@ impl Wire {
         queue: &mut Queue<Made>,
         now: Instant,
     ) {
-        if gone && !self.out.is_empty() {
+        if gone && self.open() > 0 {
             self.suspects.push_back((now + SUSPECT, now));
         }
         let before = std::mem::replace(&mut self.peers, peers);
         let (credit, bytes) = self.credit(peers);
         match (before, peers) {
             (0, 0) => {}
-            (0, _) => queue.join_fixed(Self::ID, credit, bytes, now),
+            (0, _) => {
+                queue.join_fixed(Self::ID, credit, bytes, now);
+                queue.set_takes(Self::ID, self.takes());
+            }
             (_, 0) => {
                 self.to_send.clear();
+                self.take_all_apart(|_| true, queue, now);
                 let out = std::mem::take(&mut self.out);
                 self.note_again(out.into_iter().map(|(id, _)| id));
                 self.by_cache.clear();
@@ -360,6 +555,15 @@ impl Wire {
         self.among = !alone;
         let (credit, bytes) = self.credit(self.peers);
         queue.set_credit(Self::ID, credit, bytes);
+        queue.set_takes(Self::ID, self.takes());
+    }
+
+    /// Which bundles go to them. Where few messages are out, each makes room for the next one.
+    fn takes(&self) -> Takes {
+        match self.among {
+            true => Takes::Singles,
+            false => Takes::Loose,
+        }
     }
 
     /// How many messages, and bytes, may be out at so many workers.
@@ -369,7 +573,7 @@ impl Wire {
     }
 
     fn is_full(&self) -> bool {
-        self.peers > 0 && self.out.len() >= self.credit(self.peers).0
+        self.peers > 0 && self.open() >= self.credit(self.peers).0
     }
 
     /// When all that may be out is, those of it that seem to be silent make room: nobody waits
@@ -386,6 +590,12 @@ impl Wire {
             let is_overtaken = out.turn < overtaken && age(out.since) >= OVERTAKEN;
             is_overtaken || all_silent && age(out.since) >= SILENT
         };
+        // What has its result makes room at once, where others of its bundle seem to have none.
+        let is_late = |known: &OutBundle| {
+            let is_overtaken = known.out.turn + known.count() <= overtaken;
+            is_overtaken && age(known.out.since) >= LOOK || is_silent(&known.out)
+        };
+        self.take_all_apart(is_late, queue, now);
         let silent = self.out.iter().filter(|(_, out)| is_silent(out));
         for id in silent.map(|(id, _)| id).collect::<Vec<_>>() {
             let attempt = self.out.remove(id).map_or(0, |out| out.attempt);
@@ -404,6 +614,12 @@ impl Wire {
 
     /// Forgets what was out and has come to its end elsewhere, if that may be much.
     fn tidy(&mut self, queue: &Queue<Made>) {
+        if self.in_bundles > queue.len() + TIDY {
+            let is_over = |first: &TaskId| queue.item(*first).is_none();
+            for (_, over) in self.bundles.extract_if(.., |first, _| is_over(first)) {
+                self.in_bundles -= over.bundle.count();
+            }
+        }
         let known = queue.len() + self.answered.len() + self.silent.len();
         if self.by_cache.len() > 2 * known + TIDY {
             let over = self.out.iter().map(|(id, _)| id);
@@ -431,6 +647,7 @@ impl Wire {
         self.presume_silent(now, queue);
         let mut given_up = Vec::new();
         while let Some((_, gone)) = self.suspects.pop_front_if(|(end, _)| *end <= now) {
+            self.take_all_apart(|known| known.out.since <= gone, queue, now);
             let late = self.out.iter().filter(|(_, out)| out.since <= gone);
             let late: Vec<_> = late.map(|(id, out)| (id, out.attempt)).collect();
             let mut again = Vec::new();
@@ -482,6 +699,17 @@ impl Answered {
     }
 }
 
+/// A result of a message that nobody has numbered stands nowhere, whatever its worker says.
+fn unplaced(mut frame: Frame) -> Made {
+    if frame.place().is_some() {
+        frame.clear_place();
+    }
+    Made {
+        frame,
+        ticket: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -489,6 +717,8 @@ mod tests {
     use super::*;
     use crate::core::custody::Ledger;
     use crate::core::queue::{Order, Settings};
+    use crate::message::{FrameReader, Gathering};
+    use crate::sim::rng::Rng;
 
     const RUN: u64 = 7;
     const MS: Duration = Duration::from_millis(1);
@@ -542,7 +772,43 @@ mod tests {
                     self.wire.give(id, attempt, &frame, self.now);
                 }
             }
-            std::iter::from_fn(|| self.wire.next()).collect()
+            let mut buffer = Vec::new();
+            let mut given = Vec::new();
+            while let Some(next) = self.wire.next(&mut buffer) {
+                given.push(match next {
+                    Given::Frame(frame) => frame,
+                    Given::Written => Frame::parse(buffer.clone(), 1_000).unwrap(),
+                });
+            }
+            given
+        }
+
+        /// A bundle of messages that nobody answers for.
+        fn push_bundle(&mut self, count: usize) {
+            let mut gathering = Gathering::default();
+            let mut reader = FrameReader::default();
+            for _ in 0..count {
+                let frame = Frame::new("", "c/1", "s.f", "", b"x");
+                let added = gathering.add(&mut reader, frame.as_bytes(), 1_000);
+                assert_eq!(added, Some(None));
+            }
+            let kept = Made {
+                frame: gathering.take().unwrap(),
+                ticket: None,
+            };
+            assert_eq!(kept.frame.count(), count);
+            self.queue.push("c", "c/1", "f", count, kept, self.now);
+        }
+
+        /// Answers each of these, with the number of its task.
+        fn answer_all<'a>(&mut self, given: impl IntoIterator<Item = &'a Frame>) -> Vec<u64> {
+            let made = given.into_iter().filter_map(|frame| {
+                let task = frame.giving().unwrap().task;
+                let made = self.answer(frame, &task.to_be_bytes())?;
+                assert!(made.ticket.is_none() && made.frame.place().is_none());
+                Some(u64::from_be_bytes(made.frame.payload().try_into().unwrap()))
+            });
+            made.collect()
         }
 
         fn answer(&mut self, frame: &Frame, payload: &[u8]) -> Option<Made> {
@@ -708,5 +974,152 @@ mod tests {
         assert!(master.wire.deadline().is_some_and(|look| look > master.now));
         master.wait(SILENT);
         assert_eq!(master.given().len(), 1);
+    }
+
+    #[test]
+    fn results_of_a_bundle_go_on_as_they_come_and_nothing_is_kept_of_it() {
+        let mut master = Master::new(2);
+        master.push_bundle(64);
+        master.push_bundle(2);
+        let given = master.given();
+        assert_eq!(given.len(), 66);
+        let mut caches: Vec<_> = given.iter().map(Frame::cache).collect();
+        caches.sort_unstable();
+        caches.dedup();
+        assert_eq!(caches.len(), 66);
+        assert_eq!(master.queue.counters().finished, 0);
+        let order = |id: u64| id * 29 % 66;
+        let shuffled = (0..66).map(|at| &given[order(at) as usize]);
+        let made = master.answer_all(shuffled);
+        assert_eq!(made, (0..66).map(order).collect::<Vec<_>>());
+        assert_eq!(master.queue.counters().finished, 66);
+        // Others of the same are one more each.
+        assert_eq!(master.answer_all(&given[..1]), [0]);
+        assert_eq!(master.wire.open() + master.queue.len(), 0);
+        assert!(master.wire.by_cache.is_empty() && master.wire.bundles.is_empty());
+        assert_eq!(master.queue.counters().fenced, 0);
+    }
+
+    #[test]
+    fn a_message_of_a_bundle_is_known_by_its_cache_if_its_worker_says_nothing_else() {
+        let mut master = Master::new(1);
+        master.push_bundle(5);
+        let given = master.given();
+        for frame in given.iter().rev() {
+            let result = Frame::new("", "c/1", "s.f", frame.cache(), b"y");
+            let made = master.wire.finished(result, &mut master.queue, master.now);
+            assert_eq!(settle(made), b"y");
+        }
+        assert_eq!(master.queue.len(), 0);
+    }
+
+    #[test]
+    fn only_what_has_no_result_of_a_bundle_is_given_again() {
+        let mut master = Master::new(1);
+        master.push_bundle(6);
+        let first = master.given();
+        assert_eq!(master.answer_all([&first[1], &first[4]]), [1, 4]);
+        master.peers(0, true);
+        master.peers(1, false);
+        let again = master.given();
+        assert_eq!(master.answer_all(&again), [0, 2, 3, 5]);
+        // These came after all.
+        assert!(master.answer_all([&first[0], &first[5]]).is_empty());
+        assert_eq!(master.queue.len(), 0);
+    }
+
+    #[test]
+    fn what_is_silent_of_a_bundle_makes_room_for_others() {
+        let mut master = Master::new(1);
+        for _ in 0..2 * AHEAD_ALONE / 64 {
+            master.push_bundle(64);
+        }
+        let mut out = master.given();
+        assert_eq!(out.len(), AHEAD_ALONE);
+        let mut answered = 0;
+        for _ in 0..20 {
+            let made = master.answer_all(out.iter().skip(1).step_by(2));
+            answered += made.len();
+            master.wait(OVERTAKEN);
+            out = master.given();
+        }
+        assert!(answered >= AHEAD_ALONE - 20);
+        assert_eq!(master.queue.len(), master.wire.open());
+        assert!(master.wire.open() < AHEAD_ALONE);
+    }
+
+    #[test]
+    fn where_one_of_each_bundle_is_silent_the_others_make_room_soon() {
+        let mut master = Master::new(1);
+        for _ in 0..4 * AHEAD_ALONE / 64 {
+            master.push_bundle(64);
+        }
+        let mut answered = 0;
+        for _ in 0..10 {
+            let given = master.given();
+            let answers = given.iter().filter(|frame| {
+                let task = frame.giving().unwrap().task;
+                task % 64 != 0
+            });
+            answered += master.answer_all(answers).len();
+            master.wait(LOOK);
+        }
+        assert!(answered >= 3 * AHEAD_ALONE, "{answered}");
+    }
+
+    /// Workers come and go, with what they have: each message has one result that counts.
+    #[test]
+    fn whatever_becomes_of_workers_each_message_has_one_result() {
+        for seed in 0..300 {
+            let mut rng = Rng::new(seed);
+            let mut master = Master::new(2);
+            let mut at_workers = [Vec::new(), Vec::new()];
+            let mut late: Vec<Frame> = Vec::new();
+            let (mut pushed, mut made) = (0, Vec::new());
+            for step in 0.. {
+                assert!(step < 2_000, "it does not end in world {seed}");
+                let ends = step > 150;
+                if ends && master.queue.len() == 0 {
+                    break;
+                }
+                if !ends && rng.one_in(2) {
+                    let count = rng.between(2, 64);
+                    master.push_bundle(count);
+                    pushed += count as u64;
+                }
+                for (at, frame) in master.given().into_iter().enumerate() {
+                    let worker = at % at_workers.len();
+                    at_workers[worker].push(frame);
+                }
+                let worker = rng.below(at_workers.len());
+                let queue: &mut Vec<Frame> = &mut at_workers[worker];
+                for _ in 0..rng.below(if ends { 200 } else { 100 }).min(queue.len()) {
+                    let at = rng.below(3.min(queue.len()));
+                    let frame = queue.remove(at);
+                    made.extend(master.answer_all([&frame]));
+                }
+                if !ends && rng.one_in(15) {
+                    let gone = std::mem::take(&mut at_workers[worker]);
+                    // Some of it is on its way back.
+                    late.extend(gone.into_iter().filter(|_| rng.one_in(3)));
+                    let left = at_workers.len() - 1;
+                    if rng.one_in(3) {
+                        at_workers.iter_mut().for_each(Vec::clear);
+                        master.peers(0, true);
+                    } else {
+                        master.peers(left, true);
+                    }
+                    master.peers(left + 1, false);
+                }
+                if !late.is_empty() && rng.one_in(3) {
+                    let at = rng.below(late.len());
+                    made.extend(master.answer_all([&late.swap_remove(at)]));
+                }
+                master.wait(rng.time(SUSPECT));
+            }
+            made.sort_unstable();
+            assert_eq!(made, (0..pushed).collect::<Vec<_>>(), "world {seed}");
+            assert_eq!(master.wire.open(), 0, "world {seed}");
+        }
     }
 }

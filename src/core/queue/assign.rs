@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{Given, Order, Queue, Task, TaskId, WorkerId};
+use super::{Given, Order, Queue, Takes, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 impl<T: Divide> Queue<T> {
@@ -123,16 +123,20 @@ impl<T: Divide> Queue<T> {
         orders: &mut Vec<Order<T>>,
     ) -> usize {
         let Task {
-            count, function, ..
+            count,
+            function,
+            ref item,
+            ..
         } = self.tasks[id];
         if count > 1 {
             let entry = &self.pool.workers[&worker];
             let at_once = entry.pace.in_a_row();
             let at_once = at_once.min(self.functions[function].time.in_a_row());
-            let most = match at_once {
-                _ if entry.takes_singles => 1,
-                at_once if at_once >= count => most,
-                at_once => most.min(at_once).min(entry.places()),
+            let most = match entry.takes {
+                Takes::Bundles if at_once >= count => most,
+                Takes::Bundles => most.min(at_once).min(entry.places()),
+                Takes::Loose if !item.is_tracked() => most.min(entry.places()),
+                Takes::Loose | Takes::Singles => 1,
             };
             match most {
                 0 | 1 => self.scatter(id),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Queue, TaskId, WorkerId};
+use super::{Queue, Takes, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 impl<T: Divide> Queue<T> {
@@ -16,15 +16,19 @@ impl<T: Divide> Queue<T> {
         now: Instant,
     ) {
         self.join(worker, None, now);
-        self.set_takes_singles(worker);
         self.set_credit(worker, tasks, bytes);
     }
 
-    /// A worker is given each message by itself.
-    pub(crate) fn set_takes_singles(&mut self, worker: WorkerId) {
+    /// Which bundles a worker is given.
+    pub(crate) fn set_takes(&mut self, worker: WorkerId, takes: Takes) {
         if let Some(known) = self.pool.workers.get_mut(&worker) {
-            known.takes_singles = true;
+            known.takes = takes;
         }
+    }
+
+    /// The first message of a bundle is a task by itself from now on.
+    pub(crate) fn take_off(&mut self, id: TaskId) {
+        self.isolate(id, 1);
     }
 
     /// It may hold so many tasks, and bytes, from now on.

@@ -27,8 +27,8 @@ pub(super) struct Worker {
     pub(super) since: Instant,
     /// What it runs is a suspect: nothing else is to be lost with it.
     pub(super) alone: bool,
-    /// It knows nothing of bundles.
-    pub(super) takes_singles: bool,
+    /// Which bundles it takes.
+    pub(super) takes: Takes,
     /// It is to finish something before it gets more.
     pub(super) full: bool,
     /// Its connection is lost: it may be dead.
@@ -43,6 +43,17 @@ pub(super) struct Worker {
     deep: bool,
     /// Whether that is out of date.
     stale: bool,
+}
+
+/// Which bundles a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Those that take no time.
+    Bundles,
+    /// Those that are not [tracked](Divide::is_tracked), however long they take.
+    Loose,
+    /// None.
+    Singles,
 }
 
 /// A worker was asked for what it has not begun.
@@ -197,7 +208,7 @@ impl Pool {
             finished: 0,
             since: now,
             alone: false,
-            takes_singles: false,
+            takes: Takes::Bundles,
             full: false,
             away: false,
             recall: None,

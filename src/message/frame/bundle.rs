@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::shared::Shared;
-use super::{BUNDLE, Frame, write_place, write_stage};
+use super::shared::{FrameReader, Plain, Shared};
+use super::{BUNDLE, Frame, Giving, write_place, write_stage};
 use crate::error::Result;
 use crate::message::proto::link as proto;
 use crate::message::wire::{Reader, Span, Writer, malformed};
@@ -93,9 +93,11 @@ impl Bundle {
     }
 }
 
+/// The part of a key that counts.
+const COUNTED: u128 = (1 << 48) - 1;
+
 /// The key after so many others. Only what is chance in a uuid changes.
 fn key_at(first: u128, index: usize) -> u128 {
-    const COUNTED: u128 = (1 << 48) - 1;
     first & !COUNTED | first.wrapping_add(index as u128) & COUNTED
 }
 
@@ -121,6 +123,19 @@ impl Bundler {
             first: 0,
             place: Some((number, Vec::new())),
             key: (!has_key).then(|| Uuid::new_v4().as_u128()),
+            ends: Vec::new(),
+            payloads: Vec::new(),
+        }
+    }
+
+    /// For messages that nobody numbers, and that have these texts, this stage and no cache key:
+    /// each gets one of its own.
+    fn of_plain(shared: Arc<Shared>, stage: i64) -> Self {
+        Self {
+            of: Frame::build(shared, stage, b"", b""),
+            first: 0,
+            place: None,
+            key: Some(Uuid::new_v4().as_u128()),
             ends: Vec::new(),
             payloads: Vec::new(),
         }
@@ -189,7 +204,89 @@ impl Bundler {
     }
 }
 
+/// Puts messages together that have come one after another, of those that say nothing but their
+/// texts, a stage and a small payload.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering(Option<Bundler>);
+
+impl Gathering {
+    /// Takes a message in if it can be one of a bundle, with a payload of at most `limit` bytes.
+    /// What was gathered before it then, if it does not belong to that; `None` if it is to be taken
+    /// in otherwise.
+    pub(crate) fn add(
+        &mut self,
+        reader: &mut FrameReader,
+        bytes: &[u8],
+        limit: usize,
+    ) -> Option<Option<Frame>> {
+        let Plain {
+            shared,
+            stage,
+            payload,
+        } = reader.read_plain(bytes)?;
+        if payload.len() > limit.min(BUNDLE_BYTES) {
+            return None;
+        }
+        let known = self.0.as_mut().filter(|known| {
+            let of = &known.of;
+            Arc::ptr_eq(of.shared(), shared) && of.stage() == stage && known.has_room(payload.len())
+        });
+        if let Some(known) = known {
+            known.push(payload);
+            return Some(None);
+        }
+        let before = self.take();
+        // What a full bundle has in common, the next one has, too.
+        let known = self.0.take().filter(|known| {
+            let of = &known.of;
+            Arc::ptr_eq(of.shared(), shared) && of.stage() == stage
+        });
+        let mut next = known.unwrap_or_else(|| Bundler::of_plain(shared.clone(), stage));
+        next.push(payload);
+        self.0 = Some(next);
+        Some(before)
+    }
+
+    /// What was gathered, if there is anything.
+    pub(crate) fn take(&mut self) -> Option<Frame> {
+        let gathered = self.0.as_mut().filter(|known| known.count() > 0);
+        gathered.map(Bundler::take)
+    }
+}
+
 impl Frame {
+    /// Writes its message at this index, as one that a worker on the pylm wire is given.
+    pub(crate) fn write_given(&self, index: usize, giving: Giving, out: &mut Vec<u8>) {
+        let shared = self.shared();
+        let mut writer = Writer::append_to(std::mem::take(out));
+        writer.out.extend_from_slice(&shared.bytes);
+        if self.stage() != shared.stage {
+            write_stage(&mut writer, self.stage());
+        }
+        let mut buffer = Uuid::encode_buffer();
+        let own_key = self.bundle().and_then(|bundle| bundle.key);
+        let cache = match own_key {
+            Some(key) => Uuid::from_u128(key_at(key, index))
+                .hyphenated()
+                .encode_lower(&mut buffer),
+            None => self.cache(),
+        };
+        writer.bytes(super::CACHE, cache.as_bytes());
+        writer.bytes(super::PAYLOAD, self.payload_at(index));
+        super::write_giving(&mut writer, giving);
+        *out = writer.out;
+    }
+
+    /// Which of its messages has this cache key, if each has its own.
+    pub(crate) fn index_of_cache(&self, cache: &str) -> Option<usize> {
+        let bundle = self.bundle()?;
+        let first = bundle.key?;
+        let key = Uuid::try_parse(cache).ok()?.as_u128();
+        let index = key.wrapping_sub(first) & COUNTED;
+        let index = usize::try_from(index).ok()?;
+        (index < bundle.count() && key_at(first, index) == key).then_some(index)
+    }
+
     pub(super) fn bundle(&self) -> Option<&Bundle> {
         self.rare()?.bundle.as_ref()
     }

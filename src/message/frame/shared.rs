@@ -11,7 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::message::spare::Buffer;
 use crate::message::wire::{BYTES, Reader, Span, VARINT, Writer, malformed};
-use crate::message::{ENVELOPE, Path, Step, session_of};
+use crate::message::{ENVELOPE, Giving, Path, Step, session_of};
 
 /// The texts that all messages of a job share. They are read and checked once for all of those
 /// that come together.
@@ -27,6 +27,13 @@ pub(super) struct Shared {
     pub(super) session: usize,
     /// The steps of the function, if it is a path: where each begins, its dot, and its end.
     pub(super) steps: Option<Box<[[u32; 3]]>>,
+}
+
+/// A message that has nothing else.
+pub(super) struct Plain<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) stage: i64,
+    pub(super) payload: &'a [u8],
 }
 
 impl PartialEq for Shared {
@@ -247,6 +254,25 @@ impl FrameReader {
         (sizes.len().min(MOST_TOGETHER), length)
     }
 
+    /// What a message says, if it says nothing but its texts, a stage and a payload.
+    pub(super) fn read_plain<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Plain<'a>> {
+        let fields = self.locate(bytes).ok()?;
+        let is_plain = fields.cache.range().is_empty() && fields.giving.is_none();
+        (is_plain && fields.is_unmarked()).then(|| Plain {
+            shared: &self.last,
+            stage: fields.stage,
+            payload: &bytes[fields.payload.range()],
+        })
+    }
+
+    /// Whose message this is, and which giving of which task, if it says that, and nothing else
+    /// that is to be looked at.
+    pub(crate) fn read_given(&mut self, bytes: &[u8]) -> Option<(&str, Giving)> {
+        let fields = self.locate(bytes).ok()?;
+        let giving = fields.giving.filter(|_| fields.is_unmarked())?;
+        Some((&self.last.client, giving))
+    }
+
     /// Takes in what a socket has let in, which is up to twice the limit. In place of a message
     /// whose payload has more than `limit` bytes goes its failure, which is small, so that
     /// whoever waits for it is told; and why.
@@ -301,8 +327,7 @@ impl FrameReader {
                     fields.rare().bundle = Some(Bundle::read(&mut reader)?);
                 }
                 (GIVING, BYTES) => {
-                    let rare = fields.rare();
-                    rare.giving = Some(giving(&mut reader, rare.giving)?);
+                    fields.giving = Some(giving(&mut reader, fields.giving)?);
                 }
                 (END, BYTES) => {
                     let rare = fields.rare();
@@ -324,11 +349,8 @@ impl FrameReader {
         if bytes.len() - payload > ENVELOPE {
             return malformed(TOO_LONG);
         }
-        if fields
-            .rare
-            .as_ref()
-            .is_some_and(|rare| !rare.is_sound(payload, fields.place.is_some()))
-        {
+        let (rare, is_given) = (fields.rare.as_ref(), fields.giving.is_some());
+        if rare.is_some_and(|rare| !rare.is_sound(payload) || is_given && rare.bundle.is_some()) {
             return malformed("a bundle is not what it says");
         }
         if late.iter().any(Option::is_some) {

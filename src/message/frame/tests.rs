@@ -414,3 +414,84 @@ fn only_who_knows_of_bundles_reads_one_and_only_a_sound_one() {
     let take_in = |limit| FrameReader::of_link().take_in(bytes.clone(), limit, "here");
     assert!(take_in(6).is_ok() && take_in(5).is_err());
 }
+
+#[test]
+fn small_messages_that_follow_each_other_are_gathered_and_others_are_not() {
+    let mut gathering = Gathering::default();
+    let mut reader = FrameReader::default();
+    let mut add = |frame: &Frame| gathering.add(&mut reader, frame.as_bytes(), 1_000);
+    let plain = |client: &str, payload: &[u8]| Frame::new("", client, "s.f", "", payload);
+    assert_eq!(add(&plain("a", b"1")), Some(None));
+    assert_eq!(add(&plain("a", b"2")), Some(None));
+    // Of another client.
+    let before = add(&plain("b", b"3")).unwrap().unwrap();
+    assert_eq!((before.client(), before.count()), ("a", 2));
+    assert_eq!(
+        (before.payload_at(0), before.payload_at(1)),
+        (&b"1"[..], &b"2"[..])
+    );
+    // Another stage.
+    let mut staged = plain("b", b"4");
+    staged.set_stage(1);
+    let before = add(&staged).unwrap().unwrap();
+    assert_eq!((before.client(), before.stage()), ("b", 0));
+    assert_eq!(before.cache().len(), 36);
+    // These say something else, too.
+    let mut placed = plain("b", b"5");
+    placed.set_place(1, &[]);
+    let given = Giving::default();
+    let mut of_worker = plain("b", b"5");
+    of_worker.set_giving(given);
+    let others = [
+        Frame::new("", "b", "s.f", "key", b"5"),
+        plain("b", b"5").with_end(End::default()),
+        plain("b", &[5; 1_001]),
+        placed,
+        of_worker,
+    ];
+    for other in &others {
+        assert_eq!(add(other), None);
+    }
+    // As many as there may be, and the next.
+    for _ in 1..MOST_BUNDLED {
+        assert_eq!(add(&staged), Some(None));
+    }
+    assert_eq!(
+        add(&staged).unwrap().map(|full| full.count()),
+        Some(MOST_BUNDLED)
+    );
+    let last = gathering.take().unwrap();
+    assert_eq!((last.count(), last.stage()), (1, 1));
+    assert!(gathering.take().is_none());
+}
+
+#[test]
+fn a_message_of_a_bundle_is_written_as_it_would_be_alone() {
+    let mut gathering = Gathering::default();
+    let mut reader = FrameReader::default();
+    for payload in [&b"one"[..], b"", b"three"] {
+        let mut frame = Frame::new("p", "c", "s.f t.g", "", payload);
+        frame.set_stage(1);
+        gathering.add(&mut reader, frame.as_bytes(), 1_000).unwrap();
+    }
+    let bundle = gathering.take().unwrap();
+    for at in 0..bundle.count() {
+        let giving = Giving {
+            task: 7,
+            attempt: 2,
+            run: 3,
+        };
+        let mut alone = bundle.single(at);
+        assert_eq!(bundle.index_of_cache(alone.cache()), Some(at));
+        alone.set_giving(giving);
+        let mut written = Vec::new();
+        bundle.write_given(at, giving, &mut written);
+        let read = Frame::parse(written, 1_000).unwrap();
+        assert_eq!(read.to_message(), alone.to_message());
+        let read_given = reader.read_given(read.as_bytes());
+        assert_eq!(read_given, Some(("c", giving)));
+    }
+    assert_eq!(bundle.index_of_cache("no uuid"), None);
+    let other = uuid::Uuid::new_v4().to_string();
+    assert_eq!(bundle.index_of_cache(&other), None);
+}

@@ -14,10 +14,10 @@ use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
 use crate::core::link::{Conn, Made, Post};
 use crate::error::Result;
-use crate::message::FrameReader;
 use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
 use crate::message::status::Status;
+use crate::message::{Frame, FrameReader};
 use crate::part::dealer::accept;
 use crate::part::publish::Topics;
 use crate::part::receive::Came;
@@ -239,9 +239,15 @@ impl<'a> Linking<'a> {
         if let Some((peers, gone)) = self.wired.crowd()? {
             tasks.set_wired(peers, gone, now);
         }
+        // No hook is to see them.
+        let passes = self.short.from_workers && matches!(self.topics, Topics::Client);
         for _ in 0..WIRED_AT_ONCE {
-            match self.wired.next_result()? {
-                Came::Message(frame) => tasks.wired(frame, now),
+            match self.wired.next_result(post, passes, now)? {
+                Came::Message(frame) => {
+                    if let Some(tasks) = post.tasks() {
+                        tasks.wired(frame, now);
+                    }
+                }
                 Came::Other => {}
                 Came::Nothing => return Ok(false),
             }
@@ -262,33 +268,40 @@ impl<'a> Linking<'a> {
     /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
     fn take_pushed(&mut self, now: Instant) -> Result<bool> {
         let mut moved = false;
-        for _ in 0..WIRED_AT_ONCE {
-            if !self.takes_pushed() {
-                return Ok(moved);
+        // Nobody but workers knows of bundles here.
+        let gathers = self.short.to_workers.is_some();
+        let mut left = WIRED_AT_ONCE;
+        while left > 0 && self.takes_pushed() {
+            left -= 1;
+            match self.wired.next_pushed(gathers)? {
+                Came::Message(frame) => self.push(frame, now),
+                Came::Other => {}
+                Came::Nothing => break,
             }
-            let frame = match self.wired.next_pushed()? {
-                Came::Message(frame) => frame,
-                Came::Other => continue,
-                Came::Nothing => return Ok(moved),
-            };
             moved = true;
-            let mut out = WayOut {
-                topics: &mut self.topics,
-                component: &self.context.component,
-            };
-            if let Some(frame) = self.short.push(&mut self.post, &mut out, frame, now) {
-                self.submitted.waiting.push(frame);
-            }
         }
-        // There may be more.
-        Ok(true)
+        while let Some(gathered) = self.wired.gathered() {
+            self.push(gathered, now);
+        }
+        Ok(moved)
+    }
+
+    /// Hands on what a client has pushed.
+    fn push(&mut self, frame: Frame, now: Instant) {
+        let mut out = WayOut {
+            topics: &mut self.topics,
+            component: &self.context.component,
+        };
+        if let Some(frame) = self.short.push(&mut self.post, &mut out, frame, now) {
+            self.submitted.waiting.push(frame);
+        }
     }
 
     /// Gives workers and subscribers on the pylm wire what there is for them. Whether there was
     /// any.
     fn speak_wired(&mut self) -> Result<bool> {
         let post = &mut self.post;
-        let given = self.wired.give(|| post.tasks()?.next_wired())?;
+        let given = self.wired.give(|buffer| post.tasks()?.next_wired(buffer))?;
         let published = self
             .wired
             .publish(Instant::now(), || post.next_published())?;

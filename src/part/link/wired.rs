@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::link::{Given, Post};
 use crate::core::outbox::Topic;
 use crate::error::Result;
 use crate::message::Frame;
@@ -35,7 +36,9 @@ struct Workers {
     context: Context,
     push: Socket,
     /// What none of them has room for.
-    unsent: Option<(Frame, Stall)>,
+    unsent: Option<(Given, Stall)>,
+    /// Where messages are written.
+    buffer: Vec<u8>,
     /// Whether there is no news of who is there, and nobody has been seen yet.
     unseen: bool,
     results: Source,
@@ -74,6 +77,7 @@ impl Wired {
                 context,
                 push,
                 unsent: None,
+                buffer: Vec::new(),
                 results: source(WORKER_PULL, &|context| pull.open(context))?,
             })
         });
@@ -84,20 +88,47 @@ impl Wired {
         })
     }
 
-    /// The next thing that a client has pushed.
-    pub(super) fn next_pushed(&mut self) -> Result<Came> {
+    /// The next thing that a client has pushed; if `gathers`, see [`Intake::gather`].
+    pub(super) fn next_pushed(&mut self, gathers: bool) -> Result<Came> {
         match &mut self.clients {
+            Some(clients) if gathers => clients.gather(),
             Some(clients) => clients.next(),
             None => Ok(Came::Nothing),
         }
     }
 
-    /// The next thing that a worker has made.
-    pub(super) fn next_result(&mut self) -> Result<Came> {
-        match &mut self.workers {
-            Some(workers) => workers.results.next(),
-            None => Ok(Came::Nothing),
+    /// What was gathered of that, if nobody waits for more.
+    pub(super) fn gathered(&mut self) -> Option<Frame> {
+        self.clients.as_mut()?.intake.gathered()
+    }
+
+    /// The next thing that a worker has made. If it `passes` to its client by no other way, it is
+    /// published as it stands where that can be.
+    pub(super) fn next_result(
+        &mut self,
+        post: &mut Post,
+        passes: bool,
+        now: Instant,
+    ) -> Result<Came> {
+        let Some(workers) = &mut self.workers else {
+            return Ok(Came::Nothing);
+        };
+        if !passes {
+            return workers.results.next();
         }
+        let Source {
+            context,
+            socket,
+            intake,
+        } = &mut workers.results;
+        let publisher = &mut self.publisher;
+        intake.receive_or(socket, context, |client, giving, result| {
+            let is_passed = post.may_pass(client, giving) && publisher.pass(client, result)?;
+            if let Some(tasks) = post.tasks().filter(|_| is_passed) {
+                tasks.passed(giving, now);
+            }
+            Ok(is_passed)
+        })
     }
 
     /// How many workers there are, and whether one has gone, if that is news.
@@ -109,7 +140,7 @@ impl Wired {
     }
 
     /// Gives workers what `next` gives, while one of them has room. Whether any was given.
-    pub(super) fn give(&mut self, next: impl FnMut() -> Option<Frame>) -> Result<bool> {
+    pub(super) fn give(&mut self, next: impl FnMut(&mut Vec<u8>) -> Option<Given>) -> Result<bool> {
         match &mut self.workers {
             Some(workers) => workers.give(next),
             None => Ok(false),
@@ -186,6 +217,10 @@ impl Source {
     fn next(&mut self) -> Result<Came> {
         self.intake.receive(&mut self.socket, &self.context)
     }
+
+    fn gather(&mut self) -> Result<Came> {
+        self.intake.gather(&mut self.socket, &self.context)
+    }
 }
 
 impl Workers {
@@ -197,11 +232,15 @@ impl Workers {
         Ok(self.push.peers())
     }
 
-    fn give(&mut self, mut next: impl FnMut() -> Option<Frame>) -> Result<bool> {
+    fn give(&mut self, mut next: impl FnMut(&mut Vec<u8>) -> Option<Given>) -> Result<bool> {
         let mut moved = false;
-        let (mut frame, mut stall) = self.unsent.take().unzip();
-        while let Some(mut given) = frame.take().or_else(&mut next) {
-            if !self.push.try_send_frame(&mut given)? {
+        let (mut unsent, mut stall) = self.unsent.take().unzip();
+        while let Some(mut given) = unsent.take().or_else(|| next(&mut self.buffer)) {
+            let is_sent = match &mut given {
+                Given::Frame(frame) => self.push.try_send_frame(frame)?,
+                Given::Written => self.push.try_send(&self.buffer)?,
+            };
+            if !is_sent {
                 let mut stall = stall.unwrap_or_else(Stall::begin);
                 stall.tell(&self.context);
                 self.unsent = Some((given, stall));
