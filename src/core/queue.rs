@@ -254,6 +254,11 @@ impl<T: Divide> Queue<T> {
         self.tasks.get(id).map(|task| &task.item)
     }
 
+    /// The same, to change it.
+    pub(crate) fn item_mut(&mut self, id: TaskId) -> Option<&mut T> {
+        self.tasks.get_mut(id).map(|task| &mut task.item)
+    }
+
     /// Whether a worker has this giving of a task.
     pub(crate) fn has_given(&self, worker: WorkerId, id: TaskId, attempt: u32) -> bool {
         let task = self.tasks.get(id);

@@ -339,8 +339,8 @@ impl Tasks {
                     id,
                     attempt,
                 } => {
-                    if let Some(kept) = self.queue.item(id) {
-                        self.wire.give(id, attempt, &kept.frame, now);
+                    if let Some(kept) = self.queue.item_mut(id) {
+                        self.wire.give(id, attempt, &mut kept.frame, now);
                     }
                 }
                 Order::Give {

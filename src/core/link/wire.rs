@@ -22,6 +22,9 @@ use crate::message::{Frame, Giving};
 const AHEAD_ALONE: usize = 1_024;
 const AHEAD: usize = 8;
 
+/// From this length on a message is large, in bytes.
+const LARGE: usize = 32 << 10;
+
 /// How many bytes are out for each worker.
 const BYTES: usize = 2 << 20;
 
@@ -206,8 +209,9 @@ impl Wire {
         }
     }
 
-    /// Gives a message to one of them, or the messages of a bundle to some.
-    pub(super) fn give(&mut self, id: TaskId, attempt: u32, frame: &Frame, now: Instant) {
+    /// Gives a message to one of them, or the messages of a bundle to some. A large message says
+    /// itself from now on which giving it is, so that it needs not be copied.
+    pub(super) fn give(&mut self, id: TaskId, attempt: u32, frame: &mut Frame, now: Instant) {
         let giving = Giving {
             task: id,
             attempt,
@@ -224,8 +228,17 @@ impl Wire {
         self.turns += frame.count() as u64;
         match frame.count() {
             1 => {
-                let mut frame = frame.clone();
-                frame.set_giving(giving);
+                let frame = match frame.len() {
+                    LARGE.. => {
+                        frame.set_giving(giving);
+                        frame.clone()
+                    }
+                    _ => {
+                        let mut given = frame.clone();
+                        given.set_giving(giving);
+                        given
+                    }
+                };
                 self.note_out(id, out, frame.cache());
                 self.to_send.push_back(ToSend::Frame(frame));
             }
@@ -768,8 +781,8 @@ mod tests {
             self.queue.assign(self.now, |_| true, &mut orders);
             for order in orders {
                 if let Order::Give { id, attempt, .. } = order {
-                    let frame = self.queue.item(id).unwrap().frame.clone();
-                    self.wire.give(id, attempt, &frame, self.now);
+                    let frame = &mut self.queue.item_mut(id).unwrap().frame;
+                    self.wire.give(id, attempt, frame, self.now);
                 }
             }
             let mut buffer = Vec::new();
