@@ -90,7 +90,8 @@ impl<T: Divide> Queue<T> {
         let in_a_row = self.pool.workers[&worker].pace.in_a_row();
         let most = self.left_of_turn(session, kind, in_a_row);
         let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
-        let few = in_a_row.min(self.functions[function].time.in_a_row()) / 4;
+        let few = self.pool.workers[&worker].pace.while_one_wakes();
+        let few = few.min(self.functions[function].time.while_one_wakes());
         let begin = orders.len();
         let mut given = self.give_first_of(id, share.max(few), worker, now, orders);
         while given < most

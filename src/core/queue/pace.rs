@@ -16,6 +16,10 @@ const FIRST_CREDIT: usize = 2;
 const NO_TIME: Duration = Duration::from_micros(200);
 const IN_A_ROW: usize = 64;
 
+/// How long it takes to wake up a worker that has nothing to do, about: what another does in this
+/// time needs not be shared with it.
+const WAKE_UP: Duration = Duration::from_micros(50);
+
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -84,6 +88,11 @@ impl Pace {
         self.time.in_a_row()
     }
 
+    /// How many tasks a worker does in the time that it takes to wake up another.
+    pub(super) fn while_one_wakes(&self) -> usize {
+        self.time.while_one_wakes()
+    }
+
     /// So many messages of a task were finished. The credit falls at once, and grows in steps: so one short task
     /// among long ones is no reason to give it hundreds.
     pub(super) fn note(&mut self, ran: Ran, count: usize, settings: &Settings) {
@@ -138,11 +147,21 @@ impl Average {
 
     /// How many are done in no time, if this is how long each takes.
     pub(super) fn in_a_row(&self) -> usize {
+        self.done_within(NO_TIME)
+    }
+
+    /// How many are done within so long, as far as that matters.
+    fn done_within(&self, time: Duration) -> usize {
         if self.mean.is_none() {
             return 1;
         }
-        let done = nanos(NO_TIME) / self.rather();
+        let done = nanos(time) / self.rather();
         usize::try_from(done).map_or(IN_A_ROW, |done| done.clamp(1, IN_A_ROW))
+    }
+
+    /// The same of the time that it takes to wake up somebody.
+    pub(super) fn while_one_wakes(&self) -> usize {
+        self.done_within(WAKE_UP)
     }
 
     /// What one has to reckon with, at least 1.
