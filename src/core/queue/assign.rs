@@ -92,6 +92,10 @@ impl<T: Divide> Queue<T> {
         let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
         let few = self.pool.workers[&worker].pace.while_one_wakes();
         let few = few.min(self.functions[function].time.while_one_wakes());
+        let most = match self.pool.kinds[&kind].ring.len() {
+            ..=1 => most.max(few), // Nobody else has a turn.
+            _ => most,
+        };
         let begin = orders.len();
         let mut given = self.give_first_of(id, share.max(few), worker, now, orders);
         while given < most

@@ -19,6 +19,7 @@ const IN_A_ROW: usize = 64;
 /// How long it takes to wake up a worker that has nothing to do, about: what another does in this
 /// time needs not be shared with it.
 const WAKE_UP: Duration = Duration::from_micros(50);
+const AT_ONCE: usize = 256;
 
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -147,21 +148,20 @@ impl Average {
 
     /// How many are done in no time, if this is how long each takes.
     pub(super) fn in_a_row(&self) -> usize {
-        self.done_within(NO_TIME)
+        self.done_within(NO_TIME).clamp(1, IN_A_ROW)
     }
 
-    /// How many are done within so long, as far as that matters.
+    /// How many are done within so long.
     fn done_within(&self, time: Duration) -> usize {
-        if self.mean.is_none() {
-            return 1;
+        match self.mean {
+            None => 1,
+            Some(_) => usize::try_from(nanos(time) / self.rather()).unwrap_or(usize::MAX),
         }
-        let done = nanos(time) / self.rather();
-        usize::try_from(done).map_or(IN_A_ROW, |done| done.clamp(1, IN_A_ROW))
     }
 
     /// The same of the time that it takes to wake up somebody.
     pub(super) fn while_one_wakes(&self) -> usize {
-        self.done_within(WAKE_UP)
+        self.done_within(WAKE_UP).clamp(1, AT_ONCE)
     }
 
     /// What one has to reckon with, at least 1.

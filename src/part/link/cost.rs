@@ -284,6 +284,9 @@ const WORKERS: u64 = 1_000_000;
 /// How long a payload is, in bytes.
 const SIZE: usize = 100;
 
+/// How many messages of each client are measured, at the least.
+const EACH: usize = 256;
+
 /// Which of the cases to run, and with how many messages, when it runs under callgrind.
 const WHICH: &str = "PALM_COST_CASE";
 const MESSAGES: &str = "PALM_COST_MESSAGES";
@@ -327,10 +330,12 @@ fn instructions_of_a_message() {
     }
     println!("clients  workers    window  instructions  of those kept");
     for (which, (case, kept)) in CASES.iter().enumerate() {
-        let few = 20_000.max(case.window);
-        let more = few + 20_000;
+        // So many of each client that its bundles are full.
+        let some = 20_000.max(EACH * case.clients);
+        let few = some.max(case.window);
+        let more = few + some;
         let (few, all) = (instructions(which, few), instructions(which, more));
-        let each = (all - few) / 20_000;
+        let each = (all - few) / some as u64;
         let ratio = each as f64 / *kept as f64;
         let Case {
             clients,
