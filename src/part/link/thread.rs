@@ -268,8 +268,7 @@ impl<'a> Linking<'a> {
     /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
     fn take_pushed(&mut self, now: Instant) -> Result<bool> {
         let mut moved = false;
-        // Nobody but workers knows of bundles here.
-        let gathers = self.short.to_workers.is_some();
+        let gathers = self.short.to_workers.is_some() || self.submitted.takes_bundles();
         let mut left = WIRED_AT_ONCE;
         while left > 0 && self.takes_pushed() {
             left -= 1;
