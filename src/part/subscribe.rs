@@ -137,6 +137,7 @@ impl<'a> Subscription<'a> {
 
     fn run(&mut self, bell: &Bell, mut reader: impl Reader) -> Result<()> {
         let result = self.read(bell, &mut reader);
+        reader.hand_over();
         self.context.say_lost(reader.kept());
         result?;
         match reader.is_deserted() {
