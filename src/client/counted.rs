@@ -7,15 +7,12 @@ use std::time::Instant;
 
 use super::calls::{CallState, Calls, Event};
 use super::feeder::{Form, Submit};
-use super::job::{Piece, Step, stopped};
+use super::job::{Piece, Step, stopped, taken_at_once};
 use super::pusher::{Handed, Pusher};
 use crate::core::link::client::What;
 use crate::core::window::Window;
 use crate::error::{Error, Result};
 use crate::message::Frame;
-
-/// The most results that a reader takes at once. They count until it comes for more.
-const AT_ONCE: usize = 256;
 
 /// The reader's side of a job.
 pub(super) struct Counted {
@@ -35,7 +32,7 @@ pub(super) struct Counted {
 impl Counted {
     /// Begins a job. `None` when the client has ended.
     pub(super) fn open(calls: &Arc<Calls>, window: Window, end_mark: bool) -> Option<Self> {
-        let at_once = (window.messages() / 4).clamp(1, AT_ONCE);
+        let at_once = taken_at_once(window.messages());
         let (number, state) = calls.add(window)?;
         Some(Self {
             state,

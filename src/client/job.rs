@@ -17,6 +17,9 @@ use crate::time::after;
 /// How often within its time-out a job looks whether anything has moved.
 const LOOKS: u32 = 10;
 
+/// The most results that a reader takes at once.
+const AT_ONCE: usize = 256;
+
 /// The results of a call, as they come. Over the palm link, a job ends by itself when all is
 /// there that came of its messages, however much that is; over the pylm wire, when as many
 /// results have come as it has messages, or as [`expect`](super::Request::expect) says.
@@ -40,6 +43,12 @@ pub struct Job {
     broken: Option<Error>,
     over: bool,
     cancelled: Arc<AtomicBool>,
+}
+
+/// How many results a reader takes at once, of a window of so many messages: they count until it
+/// comes for more.
+pub(super) fn taken_at_once(window: usize) -> usize {
+    (window / 4).clamp(1, AT_ONCE)
 }
 
 /// How a job goes.

@@ -7,14 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::feeder::{Form, Submit};
-use super::job::{Piece, Step, stopped};
+use super::job::{Piece, Step, stopped, taken_at_once};
 use super::link::{Link, Waits};
 use crate::core::link::client::{Inbox, JobSettings, Output, Room, Standing, Submitted, What};
 use crate::error::{Error, Result};
 use crate::message::Frame;
-
-/// The most outputs that a reader takes at once. They are acknowledged when it comes for more.
-const AT_ONCE: usize = 256;
 
 /// The reader's side of a job.
 pub(super) struct Tracked {
@@ -38,7 +35,7 @@ impl Tracked {
             link: link.clone(),
             number,
             waits,
-            at_once: (settings.messages / 4).clamp(1, AT_ONCE),
+            at_once: taken_at_once(settings.messages),
             outputs: VecDeque::new(),
             read: Vec::new(),
             function: function.to_owned(),

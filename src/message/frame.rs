@@ -67,16 +67,15 @@ struct Rare {
     bundle: Option<Bundle>,
 }
 
-impl Rare {
-    /// Whether a bundle is as long as it says, and nothing else.
-    fn is_sound(&self, payload: usize) -> bool {
-        let is_plain = self.failure.is_none() && self.end.is_none();
-        let bundle = self.bundle.as_ref();
-        bundle.is_none_or(|bundle| is_plain && bundle.fits(payload))
-    }
-}
-
 impl Fields {
+    /// Whether a bundle is as long as it says, and nothing else.
+    fn is_sound(&self) -> bool {
+        let Some(rare) = &self.rare else { return true };
+        let is_plain = rare.failure.is_none() && rare.end.is_none() && self.giving.is_none();
+        let bundle = rare.bundle.as_ref();
+        bundle.is_none_or(|bundle| is_plain && bundle.fits(self.payload.range().len()))
+    }
+
     /// Whether it has no place, and nothing that hardly any message has.
     fn is_unmarked(&self) -> bool {
         self.place.is_none() && self.rare.is_none()

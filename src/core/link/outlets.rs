@@ -154,11 +154,8 @@ impl Outlets {
         };
         let frame = item.frame.clone();
         let session = frame.session();
-        let is_here = self
-            .topics
-            .get(session)
-            .is_some_and(|known| known.is_client);
-        if !is_here && self.gone.iter().any(|gone| gone == session) {
+        let is_here = self.is_client_here(session);
+        if !is_here && self.has_gone(session) {
             if let Some(ticket) = item.ticket {
                 ticket.done();
             }
@@ -193,9 +190,18 @@ impl Outlets {
     /// Whether a message for the client with this session that nobody answers for, and that has no
     /// place, would be the next one to be published on the pylm wire.
     pub(crate) fn is_next_published(&self, session: &str) -> bool {
+        self.published.is_empty() && !self.is_client_here(session) && !self.has_gone(session)
+    }
+
+    /// Whether the client with this session takes its messages over the link.
+    fn is_client_here(&self, session: &str) -> bool {
         let known = self.topics.get(session);
-        let is_here = known.is_some_and(|known| known.is_client);
-        self.published.is_empty() && !is_here && !self.gone.iter().any(|gone| gone == session)
+        known.is_some_and(|known| known.is_client)
+    }
+
+    /// Whether that has left of late: nobody wants what still comes for it.
+    fn has_gone(&self, session: &str) -> bool {
+        self.gone.iter().any(|gone| gone == session)
     }
 
     /// A message for the steps that subscribe to a topic.

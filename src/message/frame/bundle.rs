@@ -227,21 +227,17 @@ impl Gathering {
         if payload.len() > limit.min(BUNDLE_BYTES) {
             return None;
         }
-        let known = self.0.as_mut().filter(|known| {
-            let of = &known.of;
-            Arc::ptr_eq(of.shared(), shared) && of.stage() == stage && known.has_room(payload.len())
-        });
-        if let Some(known) = known {
+        if let Some(known) = &mut self.0
+            && Arc::ptr_eq(known.of.shared(), shared)
+            && known.of.stage() == stage
+        {
+            // What a full bundle has in common, the next one has, too.
+            let full = (!known.has_room(payload.len())).then(|| known.take());
             known.push(payload);
-            return Some(None);
+            return Some(full);
         }
         let before = self.take();
-        // What a full bundle has in common, the next one has, too.
-        let known = self.0.take().filter(|known| {
-            let of = &known.of;
-            Arc::ptr_eq(of.shared(), shared) && of.stage() == stage
-        });
-        let mut next = known.unwrap_or_else(|| Bundler::of_plain(shared.clone(), stage));
+        let mut next = Bundler::of_plain(shared.clone(), stage);
         next.push(payload);
         self.0 = Some(next);
         Some(before)
@@ -277,11 +273,10 @@ impl Frame {
         *out = writer.out;
     }
 
-    /// Which of its messages has this cache key, if each has its own.
-    pub(crate) fn index_of_cache(&self, cache: &str) -> Option<usize> {
+    /// Which of its messages has this uuid as its cache key, if each has its own.
+    pub(crate) fn index_of_key(&self, key: u128) -> Option<usize> {
         let bundle = self.bundle()?;
         let first = bundle.key?;
-        let key = Uuid::try_parse(cache).ok()?.as_u128();
         let index = key.wrapping_sub(first) & COUNTED;
         let index = usize::try_from(index).ok()?;
         (index < bundle.count() && key_at(first, index) == key).then_some(index)

@@ -349,8 +349,7 @@ impl FrameReader {
         if bytes.len() - payload > ENVELOPE {
             return malformed(TOO_LONG);
         }
-        let (rare, is_given) = (fields.rare.as_ref(), fields.giving.is_some());
-        if rare.is_some_and(|rare| !rare.is_sound(payload) || is_given && rare.bundle.is_some()) {
+        if !fields.is_sound() {
             return malformed("a bundle is not what it says");
         }
         if late.iter().any(Option::is_some) {

@@ -242,14 +242,8 @@ impl<'a> Linking<'a> {
         // No hook is to see them.
         let passes = self.short.from_workers && matches!(self.topics, Topics::Client);
         for _ in 0..WIRED_AT_ONCE {
-            match self.wired.next_result(post, passes, now)? {
-                Came::Message(frame) => {
-                    if let Some(tasks) = post.tasks() {
-                        tasks.wired(frame, now);
-                    }
-                }
-                Came::Other => {}
-                Came::Nothing => return Ok(false),
+            if !self.wired.take_result(post, passes, now)? {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -268,6 +262,7 @@ impl<'a> Linking<'a> {
     /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
     fn take_pushed(&mut self, now: Instant) -> Result<bool> {
         let mut moved = false;
+        // Where a hook is to see them, they go one by one.
         let gathers = self.short.to_workers.is_some() || self.submitted.takes_bundles();
         let mut left = WIRED_AT_ONCE;
         while left > 0 && self.takes_pushed() {

@@ -102,33 +102,39 @@ impl Wired {
         self.clients.as_mut()?.intake.gathered()
     }
 
-    /// The next thing that a worker has made. If it `passes` to its client by no other way, it is
-    /// published as it stands where that can be.
-    pub(super) fn next_result(
+    /// Takes the next thing that a worker has made. If what is made `passes` to its client by no
+    /// other way, it is published as it stands where that can be. Whether there was anything.
+    pub(super) fn take_result(
         &mut self,
         post: &mut Post,
         passes: bool,
         now: Instant,
-    ) -> Result<Came> {
+    ) -> Result<bool> {
         let Some(workers) = &mut self.workers else {
-            return Ok(Came::Nothing);
+            return Ok(false);
         };
-        if !passes {
-            return workers.results.next();
-        }
         let Source {
             context,
             socket,
             intake,
         } = &mut workers.results;
         let publisher = &mut self.publisher;
-        intake.receive_or(socket, context, |client, giving, result| {
-            let is_passed = post.may_pass(client, giving) && publisher.pass(client, result)?;
-            if let Some(tasks) = post.tasks().filter(|_| is_passed) {
-                tasks.passed(giving, now);
-            }
-            Ok(is_passed)
-        })
+        let came = match passes {
+            false => intake.receive(socket, context)?,
+            true => intake.receive_or(socket, context, |client, giving, result| {
+                let is_passed = post.may_pass(client, giving) && publisher.pass(client, result)?;
+                if let Some(tasks) = post.tasks().filter(|_| is_passed) {
+                    tasks.passed(giving, now);
+                }
+                Ok(is_passed)
+            })?,
+        };
+        match (came, post.tasks()) {
+            (Came::Nothing, _) => return Ok(false),
+            (Came::Message(frame), Some(tasks)) => tasks.wired(frame, now),
+            (Came::Message(_) | Came::Other, _) => {}
+        }
+        Ok(true)
     }
 
     /// How many workers there are, and whether one has gone, if that is news.
