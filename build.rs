@@ -5,7 +5,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["proto/palm.proto", "proto/link.proto", "proto/status.proto"];
     let descriptors = protox::compile(files, ["proto"])?;
     prost_build::Config::new()
-        // Every message has a head, and hardly any of them this.
+        // Every message has a head, and hardly any of them these.
+        .boxed(".palm.link.Head.hello")
+        .boxed(".palm.link.Head.welcome")
         .boxed(".palm.link.Head.status")
         .compile_fds(descriptors)?;
     Ok(())

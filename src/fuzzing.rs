@@ -9,22 +9,32 @@ use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader, PalmMessage};
 
-/// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths.
+/// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths, and
+/// how long the small messages are, in 16ths of the rest; if it is 255, what follows is the first
+/// frame as it stands.
 pub fn link_message(bytes: &[u8]) {
-    let Some((first, rest)) = bytes.split_first() else {
+    let Some((sixteenths, rest)) = bytes.split_first() else {
         return;
     };
-    let (head, rest) = rest.split_at(rest.len() * usize::from(first >> 4) / 16);
-    let (small, large) = rest.split_at(rest.len() * usize::from(first & 15) / 16);
-    let parts = [head, small, large]
-        .into_iter()
-        .filter(|part| !part.is_empty());
-    let mut parts: Vec<Buffer> = parts.map(|part| part.to_vec().into()).collect();
+    let (head, rest) = rest.split_at(rest.len() * usize::from(sixteenths >> 4) / 16);
+    let (small, large) = rest.split_at(rest.len() * usize::from(sixteenths & 15) / 16);
+    let mut first = Vec::new();
+    if *sixteenths != u8::MAX {
+        prost::encode_length_delimiter(head.len(), &mut first).expect("there is room");
+    }
+    first.extend_from_slice(head);
+    first.extend_from_slice(small);
+    let mut parts = vec![Buffer::from(first)];
+    if !large.is_empty() {
+        parts.push(large.to_vec().into());
+    }
     let whole = parts.clone();
     if let Ok((_, messages)) = Envelope::decode(&mut parts) {
         let said: usize = messages.sizes.iter().sum();
-        let had: usize = whole.iter().skip(1).map(|part| part.len()).sum();
-        assert_eq!(said, had, "something was made up or left out");
+        let had: usize = whole.iter().map(|part| part.len()).sum();
+        let of_head = prost::decode_length_delimiter(&*whole[0])
+            .map_or(0, |head| head + prost::length_delimiter_len(head));
+        assert_eq!(said + of_head, had, "something was made up or left out");
         let sizes = messages.sizes.clone();
         if let Ok(frames) = messages.take_in(&mut FrameReader::of_link(), usize::MAX, "fuzz") {
             let lengths: Vec<usize> = frames.iter().map(Frame::len).collect();
@@ -78,7 +88,7 @@ pub fn post(bytes: &[u8]) {
         let conn = u64::from(what & 7);
         match what >> 3 {
             0..16 => {
-                let Ok(head) = <Head as prost::Message>::decode(body) else {
+                let Ok(head) = <Head as prost::Message>::decode(body).map(Box::new) else {
                     continue;
                 };
                 let given = head.sizes.len() + head.results().count();
@@ -107,18 +117,19 @@ pub fn post(bytes: &[u8]) {
             }
             _ => {}
         }
-        while let Some(item) = post.next_submitted() {
+        while let Some(item) = post.next_submitted(true) {
             let made = Made {
                 frame: item.frame,
                 ticket: Some(item.ticket),
             };
             post.work(made, now);
         }
-        while let Some(made) = post.next_result() {
+        while let Some(made) = post.next_result(true) {
             post.give_client(made, now);
         }
-        while let Some(frame) = post.tasks().and_then(|tasks| tasks.next_wired()) {
-            drop(frame);
+        let mut buffer = Vec::new();
+        while let Some(given) = post.tasks().and_then(|tasks| tasks.next_wired(&mut buffer)) {
+            drop(given);
         }
         while post.next_published().is_some() {}
         post.tick(now);

@@ -13,11 +13,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::address::{self, Purpose};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
-use crate::message::link::{MAX_PARTS, Part};
+use crate::message::link::{Encoded, MAX_PARTS};
 use crate::message::spare::{Buffer, Lent};
 use crate::message::{ENVELOPE, Frame, spare};
 
@@ -247,6 +248,7 @@ pub(crate) struct Socket {
     attended: bool,
     /// What there may be to read, if it is.
     news: Cell<News>,
+    ears: Ears,
     _context: Arc<Context>,
 }
 
@@ -266,7 +268,7 @@ impl Socket {
     /// come over; those just above are let in, to be refused by name.
     pub(crate) fn open(kind: Kind, part: &str, max_message: usize) -> Result<Self> {
         let context = context();
-        let set_up = || -> zmq::Result<zmq::Socket> {
+        let set_up = || -> zmq::Result<(zmq::Socket, Ears)> {
             let socket = context.0.socket(kind.raw())?;
             let limit = match kind {
                 Kind::Pub => MAX_TOPIC,
@@ -290,9 +292,13 @@ impl Socket {
                 // Or what a peer has no room for would be dropped without a word.
                 socket.set_router_mandatory(true)?;
             }
-            Ok(socket)
+            let ears = Ears {
+                socket: socket.get_fd()?,
+                monitor: None,
+            };
+            Ok((socket, ears))
         };
-        let inner = set_up().map_err(|error| Error::System {
+        let (inner, ears) = set_up().map_err(|error| Error::System {
             what: "a socket cannot be opened",
             source: io::Error::other(error.message()),
         })?;
@@ -306,6 +312,7 @@ impl Socket {
             watch: None,
             attended: false,
             news: Cell::new(News::ANY),
+            ears,
             _context: context,
         };
         if kind == Kind::Pub {
@@ -643,20 +650,12 @@ impl Socket {
     }
 
     /// Says something on a link that this side has connected. `false` when there is no room.
-    pub(crate) fn say(&mut self, parts: Vec<Part>) -> Result<bool> {
-        let last = parts.len().saturating_sub(1);
-        for (index, part) in parts.into_iter().enumerate() {
-            let wait = if index == 0 { zmq::DONTWAIT } else { 0 };
-            let more = if index < last { zmq::SNDMORE } else { 0 };
-            if !self.send_part(part, wait | more)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub(crate) fn say(&mut self, said: Encoded) -> Result<bool> {
+        self.say_parts(said, zmq::DONTWAIT)
     }
 
     /// Says something to a peer on a link that this side has bound.
-    pub(crate) fn say_to(&mut self, peer: &[u8], parts: Vec<Part>) -> Result<Routed> {
+    pub(crate) fn say_to(&mut self, peer: &[u8], said: Encoded) -> Result<Routed> {
         self.set_messages(true);
         match self.inner.send(peer, zmq::DONTWAIT | zmq::SNDMORE) {
             Ok(()) => {}
@@ -664,18 +663,21 @@ impl Socket {
             Err(zmq::Error::EHOSTUNREACH) => return Ok(Routed::Gone),
             Err(error) => return Err(self.broken(error)),
         }
-        let last = parts.len().saturating_sub(1);
-        for (index, part) in parts.into_iter().enumerate() {
-            self.send_part(part, if index < last { zmq::SNDMORE } else { 0 })?;
-        }
+        self.say_parts(said, 0)?;
         Ok(Routed::Sent)
     }
 
-    fn send_part(&mut self, part: Part, flags: i32) -> Result<bool> {
-        match part {
-            Part::Own(bytes) => self.send(&bytes, flags),
-            Part::Shared(frame) => self.send_lent(frame.lend(), flags),
+    /// Sends frames, of which the first one is sent with these flags. `false` when there is no room.
+    fn say_parts(&mut self, Encoded { first, large }: Encoded, flags: i32) -> Result<bool> {
+        let more = |is_last| if is_last { 0 } else { zmq::SNDMORE };
+        if !self.send(&first, flags | more(large.is_empty()))? {
+            return Ok(false);
         }
+        let last = large.len().saturating_sub(1);
+        for (index, frame) in large.into_iter().enumerate() {
+            self.send_lent(frame.lend(), more(index == last))?;
+        }
+        Ok(true)
     }
 
     /// Sends a frame without copying it: libzmq keeps it until it is sent.
@@ -752,7 +754,7 @@ impl Socket {
     }
 
     /// Adds what is wanted of it to what is polled.
-    fn poll_items<'a>(&'a self, want: Want, items: &mut Vec<zmq::PollItem<'a>>) -> Result<()> {
+    fn poll_items<'a>(&'a self, want: Want, items: &mut PollItems<'a>) {
         let events = match want {
             Want::Read | Want::ReadOrNews => zmq::POLLIN,
             Want::Write => zmq::POLLOUT,
@@ -760,13 +762,11 @@ impl Socket {
         };
         items.push(self.inner.as_poll_item(events));
         if matches!(want, Want::ReadOrNews | Want::News) {
-            let fd = self.inner.get_fd().map_err(|error| self.broken(error))?;
-            items.push(zmq::PollItem::from_fd(fd, zmq::POLLIN));
+            items.push(zmq::PollItem::from_fd(self.ears.socket, zmq::POLLIN));
         }
         if let Some((monitor, _)) = &self.watch {
             items.push(monitor.0.as_poll_item(zmq::POLLIN));
         }
-        Ok(())
     }
 
     /// Whether it is bound for those in this process, of whom there is no news.
@@ -803,7 +803,10 @@ impl Socket {
     fn has_now(&self, want: Want) -> Result<bool> {
         let News { messages, peers } = self.news.get();
         let has = match want {
-            Want::Read | Want::ReadOrNews => messages,
+            // What is known may be no more than that something was sent.
+            Want::Read => messages && self.is_readable()?,
+            // A look would take what is no message for read.
+            Want::ReadOrNews => messages,
             Want::Write => self.is_writable()?,
             Want::News | Want::Nothing => false,
         };
@@ -811,13 +814,8 @@ impl Socket {
     }
 
     /// How to wait for it while other threads may use it.
-    pub(crate) fn ears(&self) -> Result<Ears> {
-        let fd = |socket: &zmq::Socket| socket.get_fd().map_err(|error| self.broken(error));
-        let monitor = self.watch.as_ref().map(|(monitor, _)| fd(&monitor.0));
-        Ok(Ears {
-            socket: fd(&self.inner)?,
-            monitor: monitor.transpose()?,
-        })
+    pub(crate) fn ears(&self) -> Ears {
+        self.ears
     }
 
     /// Has libzmq look at what its peers did, so that the next send knows of it.
@@ -833,7 +831,10 @@ impl Socket {
             | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL.to_raw()
             | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH.to_raw()
             | zmq::SocketEvent::DISCONNECTED.to_raw();
-        self.watch = Some((self.monitor_of(events)?, PeerCount::default()));
+        let monitor = self.monitor_of(events)?;
+        let fd = monitor.0.get_fd().map_err(|error| self.broken(error))?;
+        self.ears.monitor = Some(fd);
+        self.watch = Some((monitor, PeerCount::default()));
         Ok(())
     }
 
@@ -908,23 +909,25 @@ pub(crate) fn look_at(sockets: &[(&Socket, Want)]) -> Result<()> {
     poll(sockets, None, 0)
 }
 
+/// What is polled at once: seldom more than a link's sockets, with their monitors, and a bell.
+type PollItems<'a> = SmallVec<[zmq::PollItem<'a>; 12]>;
+
 fn poll(sockets: &[(&Socket, Want)], bell: Option<&Bell>, timeout: i64) -> Result<()> {
     let mut timeout = timeout;
-    let mut items = Vec::with_capacity(2 * sockets.len() + 1);
+    let mut items = PollItems::new();
     items.extend(bell.map(|bell| zmq::PollItem::from_fd(bell.as_raw_fd(), zmq::POLLIN)));
     // Whose news is at which place among the items.
-    let mut heard = Vec::with_capacity(2 * sockets.len());
+    let mut heard: SmallVec<[_; 12]> = SmallVec::new();
     for (socket, want) in sockets {
         if !socket.attended {
-            socket.poll_items(*want, &mut items)?;
+            socket.poll_items(*want, &mut items);
             continue;
         }
-        if socket.has_now(*want)? {
+        if timeout != 0 && socket.has_now(*want)? {
             timeout = 0;
         }
-        let ears = socket.ears()?;
-        let of_peers = ears.monitor.map(|fd| (fd, false));
-        let of_messages = (*want != Want::Nothing).then_some((ears.socket, true));
+        let of_peers = socket.ears.monitor.map(|fd| (fd, false));
+        let of_messages = (*want != Want::Nothing).then_some((socket.ears.socket, true));
         for (fd, messages) in of_messages.into_iter().chain(of_peers) {
             let news = News {
                 messages,
@@ -962,7 +965,7 @@ impl Ears {
     pub(crate) fn wait(&self, bell: &Bell, timeout: Duration) -> Result<News> {
         let fds = [Some(self.socket), Some(bell.as_raw_fd()), self.monitor];
         let fds = fds.into_iter().flatten();
-        let mut items: Vec<_> = fds
+        let mut items: PollItems<'_> = fds
             .map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN))
             .collect();
         match zmq::poll(&mut items, milliseconds(timeout)) {

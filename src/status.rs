@@ -276,8 +276,8 @@ fn ask(link: &str, deadline: Instant) -> Result<Option<proto::Status>> {
     loop {
         while socket.try_recv(&mut parts)? {
             // Whatever else it may say is not meant for one who only asks.
-            if let Ok((Head { status, .. }, _)) = Envelope::decode(&mut parts)
-                && let Some(status) = status
+            if let Ok((head, _)) = Envelope::decode(&mut parts)
+                && let Some(status) = head.status
             {
                 return Ok(Some(*status));
             }
@@ -291,8 +291,7 @@ fn ask(link: &str, deadline: Instant) -> Result<Option<proto::Status>> {
                 ask_status: true,
                 ..Head::default()
             };
-            let frames = Vec::new();
-            socket.say(Envelope { head, frames }.encode())?;
+            socket.say(Envelope::of(head).encode())?;
             again = now + AGAIN;
         }
         let left = deadline.min(again).saturating_duration_since(now);

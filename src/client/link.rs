@@ -51,6 +51,8 @@ pub(super) struct Waits {
     pub(super) outputs: Condvar,
     /// Whether that was so since the reader looked.
     has_outputs: AtomicBool,
+    /// Whether all that was submitted has been said.
+    is_said: AtomicBool,
     /// Whether the next payload is being waited for.
     pub(super) awaits_input: AtomicBool,
 }
@@ -134,11 +136,12 @@ impl Link {
     }
 
     /// Submits a message that is all of its job, and ends that.
-    pub(super) fn submit_all(&self, message: Submitted) {
+    pub(super) fn submit_all(&self, message: Submitted, waits: &Waits) {
         let job = message.job;
         self.inbox.lock().push(message);
         self.lock().fed(job, None);
-        self.voices[0].speak();
+        let is_said = self.voices[0].speak();
+        waits.is_said.store(is_said, Ordering::Relaxed);
     }
 
     /// Has the lines say what there is to say.
@@ -162,7 +165,9 @@ impl Link {
     /// Says what there is to say over the lines, if that is little. The session must not be
     /// locked by the caller.
     pub(super) fn speak(&self) {
-        self.voices.iter().for_each(|voice| voice.speak());
+        for voice in &self.voices {
+            voice.speak();
+        }
     }
 
     /// Of the line over which results come.
@@ -173,10 +178,11 @@ impl Link {
     }
 
     /// Waits until there are outputs, or the time-out, and hears what comes meanwhile: see
-    /// [`Voice::listen`].
-    pub(super) fn listen(&self, waits: &Waits, until: Option<Instant>) -> bool {
+    /// [`Voice::listen`]. Whether the reader `has_read` something is to be said first.
+    pub(super) fn listen(&self, waits: &Waits, until: Option<Instant>, has_read: bool) -> bool {
         let has_outputs = || waits.has_outputs.load(Ordering::SeqCst);
-        self.last_voice().listen(until, has_outputs)
+        let is_said = waits.is_said.swap(false, Ordering::Relaxed) && !has_read;
+        self.last_voice().listen(until, is_said, has_outputs)
     }
 
     /// Has the threads of the lines hear what comes, though somebody has listened just now.
@@ -258,7 +264,7 @@ impl Party for Over {
         self.link.welcome.notify_all();
     }
 
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
         self.link.lock().heard(self.line, head, frames, out);
     }
 

@@ -118,7 +118,7 @@ impl Tracked {
                 if has_read {
                     link.announce_beside();
                 }
-                listens = link.listen(&self.waits, until);
+                listens = link.listen(&self.waits, until, has_read);
                 session = link.lock();
                 if !session.has_one_job() {
                     link.leave_to_threads();
@@ -171,9 +171,13 @@ impl Tracked {
             self.number,
             self.read.drain(..).chain(self.outputs.drain(..)),
         );
-        session.end(self.number);
+        let at_once = session.end(self.number);
         drop(session);
-        self.link.speak();
+        match at_once {
+            true => self.link.speak(),
+            // Nobody waits to hear what was read.
+            false => self.link.speak_soon(),
+        }
     }
 }
 
@@ -208,7 +212,7 @@ impl Submitter {
     /// Submits the one message of a call.
     pub(super) fn submit_one(&mut self, frame: Frame) {
         let message = self.numbered(frame);
-        self.link.submit_all(message);
+        self.link.submit_all(message, &self.waits);
     }
 
     fn push(&mut self, frame: Frame) {

@@ -261,7 +261,7 @@ impl Frame {
 
     /// The steps as text.
     pub fn function(&self) -> &str {
-        &self.shared().function
+        &self.shared().function.text
     }
 
     /// The steps.
@@ -269,7 +269,7 @@ impl Frame {
     /// # Errors
     /// [`Error::Path`] when they are malformed.
     pub fn path(&self) -> Result<Path<'_>> {
-        match &self.shared().steps {
+        match &self.shared().function.steps {
             Some(steps) => Ok(Path::checked(self.function(), steps.len())),
             None => Path::parse(self.function()),
         }

@@ -1,19 +1,19 @@
 //! What palm peers say to each other on the link, as it lies in frames.
 //!
 //! ```text
-//! | head (protobuf, proto/link.proto) | small messages, one after another | large | large | ...
+//! | length, head (protobuf, proto/link.proto), small messages one after another | large | ...
 //! ```
 //!
-//! The head tells the length of each message. Those of up to [`SMALL`] bytes lie together in the
-//! second frame, which is there if there are any; each larger one is a frame by itself, so that
-//! nobody has to copy it. The order is that of the head: the stream's, then the tasks', then
-//! the results'.
+//! The first frame begins with the head and its length, as a varint. The head tells the length of
+//! each message. Those of up to [`SMALL`] bytes lie one after another behind it; each larger one is
+//! a frame by itself, so that nobody has to copy it. The order is that of the head: the stream's,
+//! then the tasks', then the results'. A heartbeat is an empty frame.
 
 use std::time::{Duration, Instant};
 
 use super::proto::link as proto;
 use super::spare::Buffer;
-use super::wire::malformed;
+use super::wire::{Reader, malformed};
 use super::{Frame, FrameReader};
 use crate::error::Result;
 
@@ -33,8 +33,11 @@ const MOST_MESSAGES: usize = 512;
 const MOST_SMALL: usize = 48 << 10;
 const MOST_BYTES: usize = 1 << 20;
 
+/// How long a head is usually at the most, in bytes.
+const USUAL_HEAD: usize = 128;
+
 /// The longest head that is read, in bytes.
-const MOST_HEAD: usize = 4 << 20;
+const MOST_HEAD: u64 = 4 << 20;
 
 /// The most things that are done, and the like, in one head.
 const MOST_NOTES: usize = 4_096;
@@ -45,7 +48,7 @@ const SOON: Duration = Duration::from_millis(5);
 const MOST_UNHURRIED: usize = 256;
 
 /// How many frames a message on the link has at the most.
-pub(crate) const MAX_PARTS: usize = 2 + MOST_BYTES / SMALL;
+pub(crate) const MAX_PARTS: usize = 1 + MOST_BYTES / SMALL;
 
 /// What came of a worker's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,48 +207,68 @@ fn leave_out_ones(list: &mut Vec<u32>) {
     }
 }
 
-/// What is said at once: a head and its messages.
+/// What is said at once, as the frames of a ZeroMQ message.
+pub(crate) struct Encoded {
+    /// The head, and the small messages.
+    pub(crate) first: Vec<u8>,
+    pub(crate) large: Vec<Frame>,
+}
+
+#[cfg(test)]
+impl Encoded {
+    /// All of them, as they come in.
+    pub(crate) fn received(self) -> Vec<Buffer> {
+        let large = self.large.iter().map(|frame| frame.as_bytes().to_vec());
+        let all = std::iter::once(self.first).chain(large);
+        all.map(Buffer::from).collect()
+    }
+}
+
+/// What is said at once: a head and its messages. The one without anything is a heartbeat.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Envelope {
-    pub(crate) head: Head,
+    pub(crate) head: Box<Head>,
     /// In the order of the head.
     pub(crate) frames: Vec<Frame>,
 }
 
 impl Envelope {
-    /// The parts of the ZeroMQ message.
-    pub(crate) fn encode(&self) -> Vec<Part> {
-        let size = self.frames.iter().map(small).sum();
-        let mut small = Vec::with_capacity(size);
+    /// What only a head says.
+    pub(crate) fn of(head: Head) -> Self {
+        Self {
+            head: Box::new(head),
+            frames: Vec::new(),
+        }
+    }
+
+    /// The frames of the ZeroMQ message.
+    pub(crate) fn encode(&self) -> Encoded {
+        let small: usize = self.frames.iter().map(small).sum();
+        let mut first = Vec::with_capacity(small + USUAL_HEAD);
+        prost::Message::encode_length_delimited(&*self.head, &mut first)
+            .expect("a vector has room for it");
+        if first == [0] && self.frames.is_empty() {
+            first.clear();
+        }
         let mut large = Vec::new();
         for frame in &self.frames {
             match frame.len() <= SMALL {
-                true => small.extend_from_slice(frame.as_bytes()),
-                false => large.push(Part::Shared(frame.clone())),
+                true => first.extend_from_slice(frame.as_bytes()),
+                false => large.push(frame.clone()),
             }
         }
-        let mut parts = vec![Part::Own(prost::Message::encode_to_vec(&self.head))];
-        if self.frames.iter().any(|frame| frame.len() <= SMALL) {
-            parts.push(Part::Own(small));
-        }
-        parts.append(&mut large);
-        parts
+        Encoded { first, large }
     }
 
     /// Reads the head of what has come, and finds the messages.
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed) when the head or the lengths are none.
-    pub(crate) fn decode(parts: &mut [Buffer]) -> Result<(Head, Messages<'_>)> {
-        let Some((first, mut rest)) = parts.split_first_mut() else {
+    pub(crate) fn decode(parts: &mut [Buffer]) -> Result<(Box<Head>, Messages<'_>)> {
+        let Some((first, large)) = parts.split_first_mut() else {
             return malformed("it has no head");
         };
-        if first.len() > MOST_HEAD {
-            return malformed("its head is too long");
-        }
-        let Ok(head) = <Head as prost::Message>::decode(&**first) else {
-            return malformed("its head cannot be read");
-        };
+        let (head, small) = head_of(first)?;
         if !head.is_sound() {
             return malformed("its lists do not fit together");
         }
@@ -253,27 +276,41 @@ impl Envelope {
         if sizes.len() > 2 * MOST_MESSAGES {
             return malformed("its head says more than one may");
         }
-        let mut small: &[u8] = &[];
-        if sizes.iter().any(|size| *size <= SMALL) {
-            let Some((together, large)) = rest.split_first_mut() else {
-                return malformed("its messages are missing");
-            };
-            (small, rest) = (together, large);
-        }
         let of_small: usize = sizes.iter().filter(|size| **size <= SMALL).sum();
         if small.len() != of_small {
             return malformed("its small messages have not the length that they should have");
         }
         let of_large = sizes.iter().filter(|size| **size > SMALL);
-        if !rest.iter().map(|large| large.len()).eq(of_large.copied()) {
+        if !large.iter().map(|large| large.len()).eq(of_large.copied()) {
             return malformed("its large messages have not the lengths that they should have");
         }
         let messages = Messages {
             sizes,
             small,
-            large: rest,
+            large,
         };
         Ok((head, messages))
+    }
+}
+
+/// The head that stands in a first frame, and what is behind it.
+fn head_of(first: &[u8]) -> Result<(Box<Head>, &[u8])> {
+    let mut head = Box::<Head>::default();
+    if first.is_empty() {
+        return Ok((head, first));
+    }
+    let mut reader = Reader {
+        bytes: first,
+        at: 0,
+    };
+    let length = reader.varint()?;
+    if length > MOST_HEAD {
+        return malformed("its head is too long");
+    }
+    let span = reader.take(length)?;
+    match prost::Message::merge(&mut *head, &first[span.range()]) {
+        Ok(()) => Ok((head, &first[span.end..])),
+        Err(_) => malformed("its head cannot be read"),
     }
 }
 
@@ -331,29 +368,11 @@ fn sizes(head: &Head) -> Vec<usize> {
     all
 }
 
-/// A part of a ZeroMQ message.
-#[derive(Clone, Debug)]
-pub(crate) enum Part {
-    Own(Vec<u8>),
-    /// A large message that somebody keeps, too.
-    Shared(Frame),
-}
-
-#[cfg(test)]
-impl Part {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Own(bytes) => bytes,
-            Self::Shared(frame) => frame.as_bytes(),
-        }
-    }
-}
-
 /// What is to be said to a peer, gathered into as few ZeroMQ messages as is good.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     ready: Vec<Envelope>,
-    head: Head,
+    head: Box<Head>,
     stream: Vec<Frame>,
     /// How many messages of our stream that is.
     messages: usize,
@@ -491,13 +510,18 @@ impl Outgoing {
 
     /// Whether there are messages to be said, and not only notes.
     pub(crate) fn has_messages(&self) -> bool {
+        !self.ready.is_empty() || self.has_open_messages()
+    }
+
+    /// Whether the head that is not closed yet has any.
+    fn has_open_messages(&self) -> bool {
         let Head {
             sizes,
             tasks,
             results,
             ..
-        } = &self.head;
-        !self.ready.is_empty() || !sizes.is_empty() || tasks.is_some() || results.is_some()
+        } = &*self.head;
+        !sizes.is_empty() || tasks.is_some() || results.is_some()
     }
 
     /// Whether nothing is to be said but what nobody waits for, and not too much of that.
@@ -508,11 +532,13 @@ impl Outgoing {
     }
 
     /// All that is to be said now, in order.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Envelope> {
-        if self.is_unhurried() && now < *self.since.get_or_insert(now) + SOON {
-            return Vec::new();
+    pub(crate) fn take_due(&mut self, now: Instant) -> impl Iterator<Item = Envelope> {
+        let waits = self.is_unhurried() && now < *self.since.get_or_insert(now) + SOON;
+        if !waits {
+            self.close_if_any();
         }
-        self.take()
+        // Of what waits, the head is open.
+        self.ready.drain(..)
     }
 
     /// When more is due than now, though nothing is added.
@@ -523,15 +549,20 @@ impl Outgoing {
     /// Whether there is nothing to say.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.head == Head::default()
+        self.ready.is_empty() && *self.head == Head::default()
     }
 
     /// All that is to be said, in order.
+    #[cfg(test)]
     pub(crate) fn take(&mut self) -> Vec<Envelope> {
-        if self.head != Head::default() {
+        self.close_if_any();
+        std::mem::take(&mut self.ready)
+    }
+
+    fn close_if_any(&mut self) {
+        if self.notes > 0 || self.has_open_messages() {
             self.close();
         }
-        std::mem::take(&mut self.ready)
     }
 
     /// Forgets what is to be said: its connection is gone.
@@ -567,24 +598,22 @@ pub(crate) fn sums(differences: &[u64]) -> impl Iterator<Item = u64> {
 mod tests {
     use super::*;
 
+    fn due(outgoing: &mut Outgoing, now: Instant) -> Vec<Envelope> {
+        outgoing.take_due(now).collect()
+    }
+
     fn frame(size: usize) -> Frame {
         Frame::new("", "c", "s.f", "", &vec![7; size])
     }
 
-    fn parts_of(envelope: &Envelope) -> Vec<Vec<u8>> {
-        let parts = envelope.encode();
-        parts.iter().map(|part| part.as_bytes().to_vec()).collect()
-    }
-
-    fn decode(parts: Vec<Vec<u8>>) -> Result<(Head, Vec<Frame>)> {
-        let mut parts: Vec<Buffer> = parts.into_iter().map(Buffer::from).collect();
+    fn decode(mut parts: Vec<Buffer>) -> Result<(Box<Head>, Vec<Frame>)> {
         let (head, messages) = Envelope::decode(&mut parts)?;
         let frames = messages.take_in(&mut FrameReader::of_link(), usize::MAX, "the peer")?;
         Ok((head, frames))
     }
 
-    fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
-        let parts = parts_of(envelope);
+    fn through(envelope: &Envelope) -> (Box<Head>, Vec<Frame>) {
+        let parts = envelope.encode().received();
         assert!(parts.len() <= MAX_PARTS);
         decode(parts).unwrap()
     }
@@ -624,31 +653,31 @@ mod tests {
         };
         done(&mut outgoing, 1);
         assert_eq!(outgoing.deadline(), None);
-        assert!(outgoing.take_due(now).is_empty());
+        assert!(due(&mut outgoing, now).is_empty());
         assert_eq!(outgoing.deadline(), Some(now + SOON));
         done(&mut outgoing, 2);
-        assert!(outgoing.take_due(now + SOON / 2).is_empty());
-        let said = outgoing.take_due(now + SOON);
+        assert!(due(&mut outgoing, now + SOON / 2).is_empty());
+        let said = due(&mut outgoing, now + SOON);
         assert_eq!(said[0].head.done, [1, 2]);
         assert_eq!(outgoing.deadline(), None);
 
         done(&mut outgoing, 3);
-        assert!(outgoing.take_due(now).is_empty());
+        assert!(due(&mut outgoing, now).is_empty());
         outgoing.item(1, frame(20));
         assert!(outgoing.has_messages());
-        let said = outgoing.take_due(now);
+        let said = due(&mut outgoing, now);
         assert_eq!((said.len(), &said[0].head.done[..]), (1, &[3][..]));
 
         done(&mut outgoing, 4);
         outgoing.note(|head| head.drain = true);
-        assert_eq!(outgoing.take_due(now)[0].head.done, [4]);
+        assert_eq!(due(&mut outgoing, now)[0].head.done, [4]);
 
         (0..MOST_UNHURRIED as u64).for_each(|number| done(&mut outgoing, number));
-        assert_eq!(outgoing.take_due(now)[0].head.done.len(), MOST_UNHURRIED);
+        assert_eq!(due(&mut outgoing, now)[0].head.done.len(), MOST_UNHURRIED);
 
         done(&mut outgoing, 5);
         outgoing.result(TaskId::single(2, 1), 5, &[]);
-        assert_eq!(outgoing.take_due(now)[0].head.done, [5]);
+        assert_eq!(due(&mut outgoing, now)[0].head.done, [5]);
     }
 
     #[test]
@@ -657,7 +686,7 @@ mod tests {
         (1..=1_000).for_each(|number| outgoing.item(number, frame(20)));
         let envelopes = outgoing.take();
         assert_eq!(envelopes.len(), 2);
-        assert_eq!(envelopes[0].encode().len(), 2);
+        assert_eq!(envelopes[0].encode().received().len(), 1);
     }
 
     #[test]
@@ -667,13 +696,13 @@ mod tests {
         outgoing.result(id, 5, &vec![frame(600_000); 3]);
         outgoing.result(id, 5, &[]);
         let heads: Vec<_> = outgoing.take().iter().map(|said| through(said).0).collect();
-        let parts = heads.iter().flat_map(Head::results);
+        let parts = heads.iter().flat_map(|head| head.results());
         let parts: Vec<_> = parts.map(|part| (part.count, part.more)).collect();
         assert_eq!(parts, [(1, true), (1, true), (1, false), (0, false)]);
         assert!(
             heads
                 .iter()
-                .flat_map(Head::results)
+                .flat_map(|head| head.results())
                 .all(|part| part.id == id)
         );
     }
@@ -684,20 +713,32 @@ mod tests {
         outgoing.item(1, frame(20));
         outgoing.item(2, frame(20_000));
         let envelope = outgoing.take().remove(0);
-        let parts = parts_of(&envelope);
+        let Encoded { first, large } = envelope.encode();
+        let parts = vec![first, large[0].as_bytes().to_vec()];
         let decodes = |change: fn(&mut Vec<Vec<u8>>)| {
             let mut parts = parts.clone();
             change(&mut parts);
-            decode(parts).is_ok()
+            decode(parts.into_iter().map(Buffer::from).collect()).is_ok()
         };
         assert!(decodes(|_| {}));
         assert!(!decodes(|parts| parts.clear()));
         assert!(!decodes(|parts| parts[0].push(0xff)));
+        assert!(!decodes(|parts| parts[0].truncate(5)));
+        assert!(!decodes(|parts| parts[0].clear()));
+        assert!(!decodes(|parts| parts[0][0] -= 1));
+        assert!(!decodes(|parts| parts[0]
+            .splice(0..1, [0xff; 12])
+            .for_each(drop)));
         assert!(!decodes(|parts| parts[1].push(0)));
-        assert!(!decodes(|parts| parts[1].truncate(5)));
-        assert!(!decodes(|parts| parts[2].push(0)));
         assert!(!decodes(|parts| drop(parts.pop())));
         assert!(!decodes(|parts| parts.push(vec![])));
+    }
+
+    #[test]
+    fn a_heartbeat_is_an_empty_frame() {
+        let parts = Envelope::default().encode().received();
+        assert_eq!((parts.len(), parts[0].len()), (1, 0));
+        assert_eq!(decode(parts).unwrap(), (Box::default(), vec![]));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) struct Reader<'a> {
     pub(super) at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64> {
         match self.bytes.get(self.at) {
@@ -83,6 +83,15 @@ impl Reader<'_> {
     pub(super) fn value(&mut self) -> Result<Span> {
         let length = self.varint()?;
         self.take(length)
+    }
+
+    /// A text, as it is.
+    pub(super) fn str(&mut self) -> Result<&'a str> {
+        let span = self.value()?;
+        match std::str::from_utf8(&self.bytes[span.range()]) {
+            Ok(text) => Ok(text),
+            Err(_) => malformed("a text is not UTF-8"),
+        }
     }
 
     pub(super) fn text(&mut self) -> Result<Span> {

@@ -93,12 +93,14 @@ impl<P: Party> Voice<P> {
     /// after another should go at once, by that.
     ///
     /// The party is called: the caller must not hold what it locks.
-    pub(crate) fn speak(&self) {
+    /// Whether it is said.
+    pub(crate) fn speak(&self) -> bool {
         let talk = self.talk.try_lock();
         let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
         if !is_said {
             self.announce();
         }
+        is_said
     }
 
     /// Has it said soon what there is to say: the connection's thread need not wake up for it at
@@ -127,14 +129,20 @@ impl<P: Party> Voice<P> {
     /// else makes something to do rings the [ear](Self::ear).
     ///
     /// False when it does not wait: there is no connection at present, or somebody listens
-    /// already.
+    /// already. Before it waits, it says what there is to say, unless all `is_said` already.
     ///
     /// The party is called, and `ready` is: the caller must not hold what they lock.
-    pub(crate) fn listen(&self, until: Option<Instant>, ready: impl Fn() -> bool) -> bool {
+    pub(crate) fn listen(
+        &self,
+        until: Option<Instant>,
+        is_said: bool,
+        ready: impl Fn() -> bool,
+    ) -> bool {
         if self.is_heard.swap(true, Ordering::SeqCst) {
             return false;
         }
         let _listening = Listening(self);
+        let mut is_said = is_said;
         loop {
             self.ear.take_news();
             if ready() {
@@ -145,7 +153,7 @@ impl<P: Party> Voice<P> {
                 let Some(talk) = talk.as_mut() else {
                     return false;
                 };
-                talk.hear_beside()
+                talk.hear_beside(std::mem::take(&mut is_said))
             };
             let ears = match heard {
                 Heard::More if until.is_some_and(|until| Instant::now() >= until) => return true,
@@ -341,6 +349,11 @@ impl<P: Party> Talk<P> {
         Ok((most, heard))
     }
 
+    /// Whether there is nothing to hear as far as is known, and nothing to see to.
+    fn is_quiet(&self) -> bool {
+        self.failed.is_none() && self.socket.as_ref().is_some_and(Socket::is_quiet)
+    }
+
     fn is_readable(&self) -> Result<bool> {
         self.socket.as_ref().map_or(Ok(false), Socket::is_readable)
     }
@@ -357,6 +370,9 @@ impl<P: Party> Talk<P> {
         let something = !said.is_empty();
         if let Some(socket) = &mut self.socket {
             for envelope in said {
+                if let Some(frame) = envelope.frames.last() {
+                    self.reader.expect(frame);
+                }
                 // There always is room: what may be said is bounded by the peer.
                 socket.say(envelope.encode())?;
             }
@@ -379,18 +395,21 @@ impl<P: Party> Talk<P> {
         matches!(next, Next::Wait { .. }) && self.until <= self.line.deadline()
     }
 
-    /// A turn of a thread that listens.
-    fn hear_beside(&mut self) -> Heard {
-        let heard = match self.turn_beside() {
-            Next::Read => return Heard::More,
-            Next::Wait { heard } => heard,
-            Next::Reopen => return Heard::Nothing,
+    /// A turn of a thread that listens; if all `is_said`, only if there may be something to hear.
+    fn hear_beside(&mut self, is_said: bool) -> Heard {
+        let heard = match is_said && self.is_quiet() {
+            true => false,
+            false => match self.turn_beside() {
+                Next::Read => return Heard::More,
+                Next::Wait { heard } => heard,
+                Next::Reopen => return Heard::Nothing,
+            },
         };
         self.is_busy |= heard;
         let is_enough = self.until <= self.line.deadline() && (!heard || self.is_soon());
-        match self.socket.as_ref().map(Socket::ears) {
-            Some(Ok(ears)) => Heard::All(ears, is_enough),
-            _ => Heard::Nothing,
+        match &self.socket {
+            Some(socket) => Heard::All(socket.ears(), is_enough),
+            None => Heard::Nothing,
         }
     }
 
@@ -438,7 +457,7 @@ impl<P: Party> Dealing<'_, P> {
                 Next::Reopen => self.reopen()?,
                 Next::Wait { .. } => {
                     let left = until.saturating_duration_since(Instant::now());
-                    self.sleep(ears.transpose()?, left)?;
+                    self.sleep(ears, left)?;
                 }
             }
         }
@@ -523,7 +542,7 @@ pub(super) fn accept(
     reader: &mut FrameReader,
     limit: usize,
     component: &str,
-) -> Result<(Head, Vec<Frame>)> {
+) -> Result<(Box<Head>, Vec<Frame>)> {
     let (head, messages) = Envelope::decode(parts)?;
     let frames = messages.take_in(reader, limit, component)?;
     Ok((head, frames))

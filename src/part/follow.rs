@@ -212,7 +212,7 @@ impl Party for Step {
         self.shared.lock().session.welcomed(welcome, out, now);
     }
 
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
         let mut shared = self.shared.lock();
         shared.session.heard(head, frames, out, now);
         let all = shared.hand_on();

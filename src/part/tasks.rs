@@ -63,11 +63,12 @@ fn run(
     runner: &Runner,
     voice: &Voice<Tasks>,
 ) {
+    let mut is_said = false;
     while !context.soft.is_raised() {
         let next = session.lock().next();
         let Some((id, frame)) = next else {
             let has_next = || context.soft.is_raised() || session.lock().has_next();
-            if !voice.listen(None, has_next) {
+            if !voice.listen(None, is_said, has_next) {
                 select! {
                     recv(told) -> _ => {}
                     recv(context.soft.raised()) -> _ => {}
@@ -77,6 +78,7 @@ fn run(
         };
         if frame.count() > 1 {
             run_bundle(session, runner, voice, &frame);
+            is_said = false;
             continue;
         }
         let start = Instant::now();
@@ -87,7 +89,7 @@ fn run(
             session.finished(id, start.elapsed(), results);
             !session.has_next()
         };
-        speak(voice, is_last);
+        is_said = speak(voice, is_last);
     }
 }
 
@@ -109,7 +111,7 @@ fn run_bundle(
                 session.gather() && !session.has_next()
             };
             match next.is_slow || is_last {
-                true => speak(voice, is_last),
+                true => drop(speak(voice, is_last)),
                 false => voice.speak_soon(),
             }
         }
@@ -117,12 +119,13 @@ fn run_bundle(
     });
 }
 
-/// Has said what there is to say: at once if nothing is to be run after it.
-fn speak(voice: &Voice<Tasks>, is_last: bool) {
-    match is_last {
-        true => voice.speak(),
-        false => voice.announce(),
+/// Has said what there is to say: at once if nothing is to be run after it. Whether it is said.
+fn speak(voice: &Voice<Tasks>, is_last: bool) -> bool {
+    if is_last {
+        return voice.speak();
     }
+    voice.announce();
+    false
 }
 
 /// The session, as the connection's thread knows it.
@@ -148,7 +151,7 @@ impl Party for Tasks {
         self.session.lock().welcomed(welcome, out, now);
     }
 
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
         let mut session = self.session.lock();
         session.heard(head, frames, out, now);
         if session.has_next() {
@@ -237,14 +240,14 @@ mod tests {
                 }
                 self.peer = parts.remove(0).into_vec();
                 let (head, _) = Envelope::decode(&mut parts).unwrap();
-                if head == Head::default() {
+                if *head == Head::default() {
                     self.beats += 1;
                     // It wants to be sure of us, too.
                     let unknown = !self.knows;
                     self.say(|out| out.note(|head| head.unknown = unknown));
                     continue;
                 }
-                return head;
+                return *head;
             }
         }
 
@@ -274,9 +277,9 @@ mod tests {
                     epoch: self.epoch.to_owned(),
                     ..Welcome::default()
                 };
-                self.say(|out| out.note(|head| head.welcome = Some(welcome)));
+                self.say(|out| out.note(|head| head.welcome = Some(welcome.into())));
                 self.knows = true;
-                return hello;
+                return *hello;
             }
         }
 

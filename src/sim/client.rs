@@ -49,7 +49,7 @@ impl Party for Over {
     fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
         self.0.borrow_mut().welcomed(self.1, welcome);
     }
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
         self.0.borrow_mut().heard(self.1, head, frames, out);
     }
     fn lost(&mut self, _: Instant) {

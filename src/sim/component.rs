@@ -228,7 +228,7 @@ impl Component {
 
     /// Says what there is to be said. Whether somebody turned out to be gone.
     fn say(&mut self, env: &mut Env) -> bool {
-        let mut unsaid: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
+        let mut unsaid: BTreeMap<u64, Vec<Box<Head>>> = BTreeMap::new();
         for (number, envelope) in self.post.take(env.now) {
             if let Some(heads) = unsaid.get_mut(&number) {
                 heads.push(envelope.head);

@@ -19,7 +19,7 @@ pub(crate) trait Party {
     fn welcomed(&mut self, welcome: Welcome, out: &mut Outgoing, now: Instant);
 
     /// The server has said something.
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, now: Instant);
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, now: Instant);
 
     /// The connection is gone, until it is welcomed again.
     fn lost(&mut self, now: Instant);
@@ -119,17 +119,17 @@ impl<P: Party> Line<P> {
         self.nonce += 1;
         let (hello, nonce) = (self.party.hello(), self.nonce);
         self.out.note(|head| {
-            head.hello = Some(Hello {
+            head.hello = Some(Box::new(Hello {
                 version: VERSION,
                 nonce,
                 ..hello
-            });
+            }));
         });
         self.state = State::Asking { since: now };
     }
 
     /// Something has come from the server.
-    pub(crate) fn receive(&mut self, mut head: Head, frames: Vec<Frame>, now: Instant) {
+    pub(crate) fn receive(&mut self, mut head: Box<Head>, frames: Vec<Frame>, now: Instant) {
         self.heard = now;
         self.is_awake = true;
         if head.unknown {
@@ -143,7 +143,7 @@ impl<P: Party> Line<P> {
         match head.welcome.take_if(|welcome| welcome.nonce == nonce) {
             Some(welcome) if matches!(self.state, State::Asking { .. }) => {
                 self.state = State::Welcome;
-                self.party.welcomed(welcome, &mut self.out, now);
+                self.party.welcomed(*welcome, &mut self.out, now);
             }
             _ if self.state != State::Welcome => return,
             _ => {}
@@ -200,7 +200,7 @@ impl<P: Party> Line<P> {
 
     /// What is to be sent now: a heartbeat at the least, when it is time for one.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Envelope> {
-        let mut said = self.out.take_due(now);
+        let mut said: Vec<_> = self.out.take_due(now).collect();
         let beat = if self.is_awake { BEAT / 2 } else { BEAT };
         self.is_awake = false;
         let is_due = now.saturating_duration_since(self.said) >= beat;

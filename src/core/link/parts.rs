@@ -267,7 +267,8 @@ mod tests {
                 ..Head::default()
             };
             let mut out = Outgoing::default();
-            self.session.heard(head, Vec::new(), &mut out, self.now);
+            self.session
+                .heard(head.into(), Vec::new(), &mut out, self.now);
         }
 
         /// What is said: the first message of each part, how many they are, and their payloads; and

@@ -1,6 +1,7 @@
 //! The connections of a server, and what is to be said over each.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{BEAT, Conn, SILENCE};
@@ -39,7 +40,7 @@ pub(crate) struct Who {
 }
 
 struct Peer {
-    who: Who,
+    who: Arc<Who>,
     nonce: u64,
     out: Outgoing,
     has_spoken: bool,
@@ -49,7 +50,13 @@ struct Peer {
 
 impl Peers {
     /// Somebody has said who it is. Gives the connection that it had before.
-    pub(crate) fn add(&mut self, conn: Conn, who: Who, nonce: u64, now: Instant) -> Option<Conn> {
+    pub(crate) fn add(
+        &mut self,
+        conn: Conn,
+        who: Arc<Who>,
+        nonce: u64,
+        now: Instant,
+    ) -> Option<Conn> {
         self.strangers.remove(&conn);
         self.remove(conn);
         let key = (who.kind, who.session.clone());
@@ -71,7 +78,7 @@ impl Peers {
     }
 
     /// Who is at a connection. Something was heard from there.
-    pub(crate) fn heard(&mut self, conn: Conn, now: Instant) -> Option<&Who> {
+    pub(crate) fn heard(&mut self, conn: Conn, now: Instant) -> Option<&Arc<Who>> {
         let peer = self.known.get_mut(&conn)?;
         peer.heard = now;
         Some(&peer.who)
@@ -96,7 +103,7 @@ impl Peers {
     }
 
     /// A connection is gone. Its peer may come back.
-    pub(crate) fn lose(&mut self, conn: Conn) -> Option<Who> {
+    pub(crate) fn lose(&mut self, conn: Conn) -> Option<Arc<Who>> {
         let nonce = self.nonce(conn);
         let who = self.remove(conn)?;
         let key = (who.kind, who.session.clone());
@@ -110,7 +117,7 @@ impl Peers {
     }
 
     /// A peer is not here any more.
-    pub(crate) fn remove(&mut self, conn: Conn) -> Option<Who> {
+    pub(crate) fn remove(&mut self, conn: Conn) -> Option<Arc<Who>> {
         let who = self.known.remove(&conn)?.who;
         let key = (who.kind, who.session.clone());
         if self.by_session.get(&key) == Some(&conn) {
@@ -182,8 +189,7 @@ impl Peers {
                 unknown: true,
                 ..Head::default()
             };
-            let frames = Vec::new();
-            all.push((conn, Envelope { head, frames }));
+            all.push((conn, Envelope::of(head)));
         }
         let spoken = std::mem::take(&mut self.spoken);
         // Messages first: somebody waits for them.
@@ -223,7 +229,7 @@ impl Peers {
         let Some(peer) = peer.filter(|peer| peer.out.has_messages() == messages) else {
             return;
         };
-        let said = peer.out.take_due(now);
+        all.extend(peer.out.take_due(now).map(|said| (conn, said)));
         match peer.out.deadline() {
             Some(_) => self.spoken.push(conn),
             None => {
@@ -231,7 +237,6 @@ impl Peers {
                 peer.said = Some(now);
             }
         }
-        all.extend(said.into_iter().map(|said| (conn, said)));
     }
 
     /// When to call [`take`](Self::take) again though nothing happens.

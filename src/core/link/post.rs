@@ -83,9 +83,15 @@ impl Post {
     }
 
     /// A peer has said something.
-    pub(crate) fn receive(&mut self, conn: Conn, mut head: Head, frames: Vec<Frame>, now: Instant) {
+    pub(crate) fn receive(
+        &mut self,
+        conn: Conn,
+        mut head: Box<Head>,
+        frames: Vec<Frame>,
+        now: Instant,
+    ) {
         if let Some(hello) = head.hello.take() {
-            self.hello(conn, hello, now);
+            self.hello(conn, *hello, now);
             return;
         }
         let Some(who) = self.peers.heard(conn, now).cloned() else {
@@ -107,11 +113,11 @@ impl Post {
         if hello.kind() == Kind::Client {
             hello.topic.clone_from(&hello.session);
         }
-        let who = Who {
+        let who = Arc::new(Who {
             kind: hello.kind(),
             session: hello.session.clone(),
             topic: hello.topic.clone(),
-        };
+        });
         let serves = match who.kind {
             Kind::Worker => self.tasks.is_some(),
             Kind::Client | Kind::Step => true,
@@ -176,13 +182,13 @@ impl Post {
         if let Some(out) = self.peers.to(conn) {
             out.clear();
             out.note(|head| {
-                head.welcome = Some(Welcome {
+                head.welcome = Some(Box::new(Welcome {
                     version: VERSION,
                     nonce,
                     epoch,
                     max_message,
                     ..welcome
-                });
+                }));
             });
         }
     }
@@ -212,7 +218,7 @@ impl Post {
         &mut self,
         conn: Conn,
         who: &Who,
-        mut head: Head,
+        mut head: Box<Head>,
         frames: Vec<Frame>,
         now: Instant,
     ) {
@@ -306,7 +312,14 @@ impl Post {
         }
     }
 
-    fn hear_worker(&mut self, conn: Conn, who: &Who, head: Head, frames: Vec<Frame>, now: Instant) {
+    fn hear_worker(
+        &mut self,
+        conn: Conn,
+        who: &Who,
+        head: Box<Head>,
+        frames: Vec<Frame>,
+        now: Instant,
+    ) {
         let Some(tasks) = &mut self.tasks else {
             return;
         };
@@ -336,14 +349,14 @@ impl Post {
 
     /// A peer cannot be reached any more, and this could not be said to it: tasks in that were not
     /// given, and are no death of it.
-    pub(crate) fn unreachable(&mut self, conn: Conn, unsaid: &[Head], now: Instant) {
+    pub(crate) fn unreachable(&mut self, conn: Conn, unsaid: &[Box<Head>], now: Instant) {
         let Some(who) = self.peers.lose(conn) else {
             return;
         };
         if let Some(tasks) = &mut self.tasks
             && !planted!(UnsaidIsGiven)
         {
-            let given = unsaid.iter().flat_map(Head::tasks);
+            let given = unsaid.iter().flat_map(|head| head.tasks());
             tasks.not_given(&who.session, given.map(|(task, _)| task), now);
         }
         self.gone(conn, &who, false, now);

@@ -232,7 +232,7 @@ impl Party for StepSession {
         self.outcomes.clear();
     }
 
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
         let mut number = head.first;
         // More than there are no peer has sent.
         for frame in frames.into_iter().take(head.sizes.len()) {
@@ -325,7 +325,8 @@ mod tests {
                 sizes: frames.iter().map(|frame| frame.len() as u32).collect(),
                 ..Head::default()
             };
-            self.step.heard(head, frames, &mut self.out, self.now);
+            self.step
+                .heard(head.into(), frames, &mut self.out, self.now);
         }
 
         /// The next message, as the component takes it on.
@@ -356,7 +357,9 @@ mod tests {
             self.step.speak(&mut self.out, self.now);
             let mut said = self.out.take();
             assert!(said.len() < 2);
-            said.pop().map(|envelope| envelope.head).unwrap_or_default()
+            said.pop()
+                .map(|envelope| *envelope.head)
+                .unwrap_or_default()
         }
     }
 
@@ -440,7 +443,7 @@ mod tests {
             ..Head::default()
         };
         peer.step
-            .heard(heard, vec![], &mut Outgoing::default(), peer.now);
+            .heard(heard.into(), vec![], &mut Outgoing::default(), peer.now);
         peer.welcome("epoch", 1, true);
         assert_eq!(peer.said().outcomes, outcomes[1..]);
     }

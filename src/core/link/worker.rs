@@ -283,7 +283,7 @@ impl Party for WorkerSession {
         self.answers = false;
     }
 
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, _: &mut Outgoing, _: Instant) {
         let frames = frames.into_iter().skip(head.sizes.len());
         for ((id, _), frame) in head.tasks().zip(frames) {
             let id = id.of_messages(frame.count());
@@ -386,7 +386,8 @@ mod tests {
             hello
         }
 
-        fn hear(&mut self, head: Head) {
+        fn hear(&mut self, head: impl Into<Box<Head>>) {
+            let head = head.into();
             let frames = vec![frame("x"); head.tasks().count()];
             self.worker.heard(head, frames, &mut self.out, self.now);
         }
@@ -417,7 +418,9 @@ mod tests {
             self.worker.speak(&mut self.out, self.now);
             let mut said = self.out.take();
             assert!(said.len() < 2);
-            said.pop().map(|envelope| envelope.head).unwrap_or_default()
+            said.pop()
+                .map(|envelope| *envelope.head)
+                .unwrap_or_default()
         }
 
         fn results(&mut self) -> Vec<TaskId> {

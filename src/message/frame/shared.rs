@@ -1,5 +1,6 @@
 //! What many messages of a job have in common, and reading messages of which many do.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::batch::Located;
@@ -22,11 +23,48 @@ pub(super) struct Shared {
     pub(super) stage: i64,
     pub(super) pipeline: Box<str>,
     pub(super) client: Box<str>,
-    pub(super) function: Box<str>,
     /// How much of the client is the id of its session.
     pub(super) session: usize,
-    /// The steps of the function, if it is a path: where each begins, its dot, and its end.
+    pub(super) function: Arc<Function>,
+}
+
+/// What is to be run, as it stands on the wire. It is the same for many jobs.
+#[derive(Debug, Default)]
+pub(super) struct Function {
+    pub(super) text: Box<str>,
+    /// Its steps, if it is a path: where each begins, its dot, and its end.
     pub(super) steps: Option<Box<[[u32; 3]]>>,
+}
+
+impl Function {
+    fn of(text: &str) -> Arc<Self> {
+        thread_local! {
+            /// The last one that this thread has read.
+            static LAST: RefCell<Arc<Function>> = RefCell::default();
+        }
+        LAST.with_borrow_mut(|last| {
+            if *last.text != *text {
+                *last = Arc::new(Self {
+                    text: text.into(),
+                    steps: Path::parse(text).ok().map(|path| path.places()),
+                });
+            }
+            last.clone()
+        })
+    }
+
+    /// The step at this stage, if it is one: see [`Path::step`].
+    fn step(&self, stage: i64) -> Option<Step<'_>> {
+        let places = match &**self.steps.as_ref()? {
+            [only] => only,
+            steps => steps.get(usize::try_from(stage).ok()?)?,
+        };
+        let [start, dot, end] = places.map(|place| place as usize);
+        Some(Step {
+            server: &self.text[start..dot],
+            function: &self.text[dot + 1..end],
+        })
+    }
 }
 
 /// A message that has nothing else.
@@ -38,8 +76,8 @@ pub(super) struct Plain<'a> {
 
 impl PartialEq for Shared {
     fn eq(&self, other: &Self) -> bool {
-        (&self.pipeline, &self.client, &self.function)
-            == (&other.pipeline, &other.client, &other.function)
+        (&self.pipeline, &self.client, &self.function.text)
+            == (&other.pipeline, &other.client, &other.function.text)
     }
 }
 
@@ -61,9 +99,8 @@ impl Shared {
             stage,
             pipeline: pipeline.into(),
             client: client.into(),
-            function: function.into(),
             session: session_of(client).len(),
-            steps: Path::parse(function).ok().map(|path| path.places()),
+            function: Function::of(function),
         })
     }
 
@@ -83,8 +120,7 @@ impl Shared {
                     continue;
                 }
             };
-            let span = reader.text()?;
-            *text = std::str::from_utf8(&bytes[span.range()]).unwrap_or_default();
+            *text = reader.str()?;
         }
         Ok(Self::of(bytes.to_vec(), stage, texts))
     }
@@ -97,21 +133,13 @@ impl Shared {
         Self::new(
             pipeline.unwrap_or(&self.pipeline),
             client.unwrap_or(&self.client),
-            function.unwrap_or(&self.function),
+            function.unwrap_or(&self.function.text),
         )
     }
 
-    /// The step at this stage, if it is one: see [`Path::step`].
+    /// The step at this stage, if it is one.
     pub(super) fn step(&self, stage: i64) -> Option<Step<'_>> {
-        let places = match &**self.steps.as_ref()? {
-            [only] => only,
-            steps => steps.get(usize::try_from(stage).ok()?)?,
-        };
-        let [start, dot, end] = places.map(|place| place as usize);
-        Some(Step {
-            server: &self.function[start..dot],
-            function: &self.function[dot + 1..end],
-        })
+        self.function.step(stage)
     }
 
     /// What it takes in memory beside its frames, if it is not shared by many of them.
@@ -153,6 +181,13 @@ impl FrameReader {
         Self {
             bundles: true,
             ..Self::default()
+        }
+    }
+
+    /// The next message is likely to have the texts of this one: what has gone out is answered.
+    pub(crate) fn expect(&mut self, frame: &Frame) {
+        if !Arc::ptr_eq(&self.last, frame.shared()) {
+            self.last = frame.shared().clone();
         }
     }
 

@@ -98,8 +98,8 @@ impl Publisher {
             }
             link.peer = parts.remove(0).into_vec();
             let (head, _) = Envelope::decode(&mut parts).unwrap();
-            if head != Head::default() {
-                return head;
+            if *head != Head::default() {
+                return *head;
             }
         }
     }
@@ -114,7 +114,7 @@ impl Publisher {
     }
 
     fn welcome(&mut self, resumed: bool) -> Hello {
-        let hello = self.hear().hello.expect("a hello");
+        let hello = *self.hear().hello.expect("a hello");
         let welcome = Welcome {
             version: 1,
             nonce: hello.nonce,
@@ -123,7 +123,7 @@ impl Publisher {
             resumed,
             ..Welcome::default()
         };
-        self.say(|out| out.note(|head| head.welcome = Some(welcome)));
+        self.say(|out| out.note(|head| head.welcome = Some(welcome.into())));
         hello
     }
 

@@ -51,11 +51,7 @@ struct Master {
 
 fn onto_wire(said: Vec<Envelope>) -> Wire {
     said.iter()
-        .map(|envelope| {
-            let parts = envelope.encode();
-            let copies = parts.iter().map(|part| part.as_bytes().to_vec());
-            copies.map(Buffer::from).collect()
-        })
+        .map(|envelope| envelope.encode().received())
         .collect()
 }
 

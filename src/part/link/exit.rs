@@ -2,6 +2,16 @@
 
 use crate::part::{Batch, NotSent, Outlet, Parcel};
 
+/// What was moved at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Nothing,
+    /// As much as could be.
+    All,
+    /// As much as may be at a time: there may be more.
+    Some,
+}
+
 /// A way out of the link's thread, and what waits for room there.
 pub(super) struct Exit {
     pub(super) outlet: Option<Outlet>,
@@ -22,21 +32,24 @@ impl Exit {
         &mut self,
         batches: usize,
         mut next: impl FnMut() -> Option<Parcel>,
-    ) -> Result<bool, ()> {
+    ) -> Result<Moved, ()> {
         let Some(outlet) = &self.outlet else {
-            return Ok(false);
+            return Ok(Moved::Nothing);
         };
-        let mut moved = false;
+        let mut moved = Moved::Nothing;
         for _ in 0..batches {
-            while !self.waiting.is_full() {
-                let Some(parcel) = next() else { break };
-                self.waiting.push(parcel);
+            let mut is_last = false;
+            while !self.waiting.is_full() && !is_last {
+                match next() {
+                    Some(parcel) => self.waiting.push(parcel),
+                    None => is_last = true,
+                }
             }
             if self.waiting.is_empty() {
                 return Ok(moved);
             }
             match outlet.try_send(std::mem::take(&mut self.waiting)) {
-                Ok(()) => moved = true,
+                Ok(()) => moved = Moved::All,
                 Err(NotSent::Full(batch)) => {
                     self.waiting = batch;
                     return Ok(moved);
@@ -47,8 +60,11 @@ impl Exit {
                     return Err(());
                 }
             }
+            if is_last {
+                return Ok(moved);
+            }
         }
-        Ok(moved)
+        Ok(Moved::Some)
     }
 
     pub(super) fn takes_bundles(&self) -> bool {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connections::Connections;
-use super::exit::Exit;
+use super::exit::{Exit, Moved};
 use super::short::{ShortWays, WayOut, has_room};
-use super::wired::Wired;
+use super::wired::{Wants, Wired};
 use super::{Publish, Work};
 use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
@@ -66,8 +66,8 @@ pub(super) struct Linking<'a> {
     wired: Wired,
     /// Whether a stop was known at the beginning of this turn.
     saw_soft: bool,
-    /// Whether there was something to do since it slept last.
-    was_busy: bool,
+    /// Whether something has moved in this turn.
+    has_moved: bool,
 }
 
 impl<'a> Linking<'a> {
@@ -110,7 +110,7 @@ impl<'a> Linking<'a> {
             link_first: false,
             wired,
             saw_soft: false,
-            was_busy: false,
+            has_moved: false,
         }
     }
 
@@ -130,9 +130,12 @@ impl<'a> Linking<'a> {
 
     /// Until everybody ends, or a stop has let out what is inside. False when nobody takes its
     /// messages any more.
+    ///
+    /// It sleeps after a turn that has moved all that can move: what is left waits for a socket,
+    /// for the bell, or for what [`sleep`](Self::sleep) looks at.
     fn serve(&mut self, bell: &Bell) -> Result<bool> {
         while !self.context.hard.is_raised() {
-            bell.take_news();
+            self.has_moved = false;
             self.saw_soft = self.context.soft.is_raised();
             let mut more = self.receive()?;
             self.post.set_behind(more);
@@ -142,28 +145,32 @@ impl<'a> Linking<'a> {
             if self.link_first {
                 // What waits already, and one more.
                 match self.submit(2) {
-                    Ok(moved) => more |= moved,
+                    Ok(again) => more |= again,
                     Err(()) => return Ok(false),
                 }
             }
             more |= self.take_in()?;
+            // What is settled by now the post finds.
+            bell.take_news();
             self.post.tick(Instant::now());
-            // That, too, may have made something, or room.
+            // That may have made something, or room; what comes of it is to be seen to again.
             more |= self.go_short_ways(Instant::now());
+            let (was_busy, was_full) = (self.post.is_busy(), self.post.is_full());
             match self.hand_on() {
-                Ok(moved) => more |= moved,
+                Ok(again) => more |= again,
                 Err(()) => return Ok(false),
             }
-            more |= self.speak_wired()?;
+            self.speak_wired()?;
             more |= self.say(Instant::now())?;
             if self.context.soft.is_raised() && self.wind_up() {
                 break;
             }
+            // There is room for what waits inside.
+            more |= was_busy && !self.post.is_busy() || was_full && !self.post.is_full();
             match more {
                 true => look_at(&self.wants())?,
                 false => self.sleep(bell)?,
             }
-            self.was_busy = more;
         }
         Ok(true)
     }
@@ -218,10 +225,8 @@ impl<'a> Linking<'a> {
             status: Some(Box::new(status)),
             ..Head::default()
         };
-        let frames = Vec::new();
         // One who is gone by now needs no answer.
-        self.socket
-            .say_to(&name, Envelope { head, frames }.encode())?;
+        self.socket.say_to(&name, Envelope::of(head).encode())?;
         self.asked.push((name, now));
         Ok(())
     }
@@ -259,25 +264,25 @@ impl<'a> Linking<'a> {
         takes && has_room
     }
 
-    /// Takes what clients push on the pylm wire, as far as there is room. Whether there was any.
+    /// Takes what clients push on the pylm wire, as far as there is room. Whether there may be
+    /// more.
     fn take_pushed(&mut self, now: Instant) -> Result<bool> {
-        let mut moved = false;
         // Where a hook is to see them, they go one by one.
         let gathers = self.short.to_workers.is_some() || self.submitted.takes_bundles();
         let mut left = WIRED_AT_ONCE;
         while left > 0 && self.takes_pushed() {
-            left -= 1;
             match self.wired.next_pushed(gathers)? {
                 Came::Message(frame) => self.push(frame, now),
                 Came::Other => {}
                 Came::Nothing => break,
             }
-            moved = true;
+            left -= 1;
         }
         while let Some(gathered) = self.wired.gathered() {
             self.push(gathered, now);
         }
-        Ok(moved)
+        self.has_moved |= left < WIRED_AT_ONCE;
+        Ok(left == 0)
     }
 
     /// Hands on what a client has pushed.
@@ -291,49 +296,51 @@ impl<'a> Linking<'a> {
         }
     }
 
-    /// Gives workers and subscribers on the pylm wire what there is for them. Whether there was
-    /// any.
-    fn speak_wired(&mut self) -> Result<bool> {
+    /// Gives workers and subscribers on the pylm wire what there is for them.
+    fn speak_wired(&mut self) -> Result<()> {
         let post = &mut self.post;
-        let given = self.wired.give(|buffer| post.tasks()?.next_wired(buffer))?;
-        let published = self
+        self.has_moved |= self.wired.give(|buffer| post.tasks()?.next_wired(buffer))?;
+        self.has_moved |= self
             .wired
             .publish(Instant::now(), || post.next_published())?;
-        Ok(given || published)
+        Ok(())
     }
 
-    /// Takes what the component and clients on the pylm wire have. Whether there was any.
+    /// Takes what the component and clients on the pylm wire have. Whether there may be more.
     fn take_in(&mut self) -> Result<bool> {
         let now = Instant::now();
-        let mut moved = self.link_first && self.go_short_ways(now);
-        moved |= self.take_pushed(now)?;
-        for _ in 0..BATCHES {
-            let taken = !self.post.is_busy()
-                && take_from(&mut self.tasks, |parcel| {
-                    let Parcel { frame, ticket, .. } = parcel;
-                    self.post.work(Made { frame, ticket }, now);
-                });
-            moved |= taken;
-            if !taken {
-                break;
-            }
+        if self.link_first {
+            self.go_short_ways(now);
         }
+        let mut more = self.take_pushed(now)?;
         let post = &mut self.post;
+        let tasks = take_from(
+            &mut self.tasks,
+            post,
+            |post| !post.is_busy(),
+            |post, Parcel { frame, ticket, .. }| post.work(Made { frame, ticket }, now),
+        );
         let mut out = WayOut {
             topics: &mut self.topics,
             component: &self.context.component,
         };
-        for _ in 0..BATCHES {
-            if post.is_full() {
-                break;
-            }
-            let taken = take_from(&mut self.messages, |parcel| out.publish(post, parcel, now));
-            moved |= taken;
-            if !taken {
-                break;
-            }
+        let messages = take_from(
+            &mut self.messages,
+            post,
+            |post| !post.is_full(),
+            |post, parcel| out.publish(post, parcel, now),
+        );
+        for moved in [tasks, messages] {
+            more |= self.note(moved);
         }
-        Ok(moved | self.go_short_ways(now))
+        self.go_short_ways(now);
+        Ok(more)
+    }
+
+    /// Notes what has moved. Whether there may be more.
+    fn note(&mut self, moved: Moved) -> bool {
+        self.has_moved |= moved != Moved::Nothing;
+        moved == Moved::Some
     }
 
     /// Hands on what needs not leave this thread. Whether there was any.
@@ -343,30 +350,30 @@ impl<'a> Linking<'a> {
             component: &self.context.component,
         };
         let takes = self.submitted.outlet.is_some();
-        self.short.hand_on(&mut self.post, &mut out, takes, now)
+        let moved = self.short.hand_on(&mut self.post, &mut out, takes, now);
+        self.has_moved |= moved;
+        moved
     }
 
-    /// Hands on what there is for the component. Whether there was any.
+    /// Hands on what there is for the component. Whether there may be more.
     fn hand_on(&mut self) -> Result<bool, ()> {
         let post = &mut self.post;
-        let mut moved = false;
         let results = self.results.takes_bundles();
-        moved |= self
+        let moved = self
             .results
             .feed(BATCHES, || match self.short.from_workers {
                 true => None,
                 false => post.next_result(results).map(Parcel::from),
             })?;
-        moved |= self.submit(1)?;
-        Ok(moved)
+        Ok(self.note(moved) | self.submit(1)?)
     }
 
     /// Hands the component so many batches of what clients have submitted, where that way is not
-    /// short. Whether there was any.
+    /// short. Whether there may be more.
     fn submit(&mut self, batches: usize) -> Result<bool, ()> {
         let post = &mut self.post;
         let bundles = self.submitted.takes_bundles();
-        self.submitted.feed(batches, || {
+        let moved = self.submitted.feed(batches, || {
             if self.short.to_workers.is_some() {
                 return None;
             }
@@ -377,12 +384,13 @@ impl<'a> Linking<'a> {
                 frame: item.frame,
                 ticket: Some(item.ticket),
             })
-        })
+        })?;
+        Ok(self.note(moved))
     }
 
     /// Says what is to be said. Whether somebody turned out to be gone.
     fn say(&mut self, now: Instant) -> Result<bool> {
-        let mut unsaid: BTreeMap<Conn, Vec<Head>> = BTreeMap::new();
+        let mut unsaid: BTreeMap<Conn, Vec<Box<Head>>> = BTreeMap::new();
         for (conn, envelope) in self.post.take(now) {
             if let Some(heads) = unsaid.get_mut(&conn) {
                 heads.push(envelope.head);
@@ -417,7 +425,7 @@ impl<'a> Linking<'a> {
         let until = self.post.deadline(now);
         let left = until.map(|until| until.saturating_duration_since(now));
         let left = left.into_iter().chain(self.wired.deadline(now)).min();
-        let nap = self.was_busy.then_some(NAP);
+        let nap = self.has_moved.then_some(NAP);
         let left = left.into_iter().chain(nap).min();
         bell.set_naps(left.is_some_and(|left| left <= NAP));
         let is_ready = |inlet: &Option<Inlet>| inlet.as_ref().is_some_and(Inlet::is_ready);
@@ -436,8 +444,9 @@ impl<'a> Linking<'a> {
     }
 
     /// What is wanted of the sockets.
-    fn wants(&self) -> Vec<(&Socket, Want)> {
-        let mut wants = vec![(&self.socket, Want::Read)];
+    fn wants(&self) -> Wants<'_> {
+        let mut wants = Wants::new();
+        wants.push((&self.socket, Want::Read));
         self.wired.wants(self.takes_pushed(), &mut wants);
         wants
     }
@@ -447,17 +456,25 @@ impl<'a> Linking<'a> {
     }
 }
 
-/// Takes a batch from an inlet. Whether there was one; at its end the inlet is let go.
-fn take_from(inlet: &mut Option<Inlet>, take: impl FnMut(Parcel)) -> bool {
-    match inlet.as_ref().map(Inlet::try_recv) {
-        Some(Received::Batch(batch)) => {
-            batch.into_iter().for_each(take);
-            true
+/// Takes what there is in an inlet, up to some batches, each while `has_room`; at its end the
+/// inlet is let go.
+fn take_from<T>(
+    inlet: &mut Option<Inlet>,
+    to: &mut T,
+    has_room: impl Fn(&T) -> bool,
+    mut take: impl FnMut(&mut T, Parcel),
+) -> Moved {
+    let mut moved = Moved::Nothing;
+    for _ in 0..BATCHES {
+        let from = inlet.as_ref().filter(|_| has_room(to));
+        match from.map(Inlet::try_recv) {
+            Some(Received::Batch(batch)) => {
+                batch.into_iter().for_each(|parcel| take(to, parcel));
+                moved = Moved::All;
+            }
+            Some(Received::End) => *inlet = None,
+            Some(Received::Nothing) | None => return moved,
         }
-        Some(Received::End) => {
-            *inlet = None;
-            true
-        }
-        Some(Received::Nothing) | None => false,
     }
+    Moved::Some
 }

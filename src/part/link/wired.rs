@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::core::link::{Given, Post};
 use crate::core::outbox::Topic;
 use crate::error::Result;
@@ -17,6 +19,9 @@ use crate::socket::{Socket, Want};
 pub(super) const PULL: &str = "Pull";
 pub(super) const WORKER_PUSH: &str = "WorkerPush";
 pub(super) const WORKER_PULL: &str = "WorkerPull";
+
+/// What a link's thread wants of its sockets.
+pub(super) type Wants<'a> = SmallVec<[(&'a Socket, Want); 5]>;
 
 /// Clients, workers and subscribers that speak the pylm wire.
 pub(super) struct Wired {
@@ -187,7 +192,7 @@ impl Wired {
     }
 
     /// What to wait for; what clients push only if there is room for it.
-    pub(super) fn wants<'a>(&'a self, takes: bool, wants: &mut Vec<(&'a Socket, Want)>) {
+    pub(super) fn wants<'a>(&'a self, takes: bool, wants: &mut Wants<'a>) {
         if let Some(clients) = self.clients.as_ref().filter(|_| takes) {
             wants.push((&clients.socket, Want::Read));
         }

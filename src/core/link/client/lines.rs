@@ -94,7 +94,7 @@ impl Session {
     pub(crate) fn heard(
         &mut self,
         line: usize,
-        mut head: Head,
+        mut head: Box<Head>,
         frames: Vec<Frame>,
         out: &mut Outgoing,
     ) {
@@ -185,8 +185,8 @@ impl Session {
             self.lines[line].is_awaited = true;
         }
         let incoming = &mut self.lines[line];
-        let is_much = incoming.untold_bytes >= MANY_BYTES;
-        let at_once = std::mem::take(&mut incoming.is_awaited) || is_much;
+        let at_once = incoming.tells_at_once();
+        incoming.is_awaited = false;
         if at_once {
             incoming.untold_bytes = 0;
         }
@@ -238,5 +238,12 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+impl Incoming {
+    /// Whether what is done is to be told at once, and not with the next thing or soon.
+    pub(super) fn tells_at_once(&self) -> bool {
+        self.is_awaited || self.untold_bytes >= MANY_BYTES
     }
 }

@@ -263,15 +263,17 @@ impl Session {
     }
 
     /// A job is over. What is not given of it is withdrawn, and the server is told not to run
-    /// what it has. Nothing is left of it here when its messages are done.
-    pub(crate) fn end(&mut self, number: u64) {
+    /// what it has. Nothing is left of it here when its messages are done. Whether something of it
+    /// is to be told at once.
+    pub(crate) fn end(&mut self, number: u64) -> bool {
         let Some(mut job) = self.jobs.remove(&number) else {
-            return;
+            return false;
         };
         let mut done = Acknowledging::new(&mut self.lines);
         job.unacknowledged(|at| done.add(at));
         done.end();
-        if job.kept() > 0 {
+        let is_cut_short = job.kept() > 0;
+        if is_cut_short {
             let withdrawn = self.giver.withdraw(|message| message.job == number);
             let given = job.kept() - withdrawn.iter().map(|(_, left)| left).sum::<usize>();
             if given > 0 && job.awaits_outputs() {
@@ -280,6 +282,7 @@ impl Session {
             }
         }
         job.wake_all();
+        is_cut_short || self.lines.iter().any(Incoming::tells_at_once)
     }
 
     /// Ends all jobs: what has come can still be read.

@@ -8,7 +8,6 @@ use crate::core::link::{Line, Party, Taken};
 use crate::message::link::{
     Envelope, Failed, Head, Hello, Outcome, Outgoing, Position, Welcome, differences, sums,
 };
-use crate::message::spare::Buffer;
 use crate::message::{Failure, FailureKind, FrameReader, PlaceRef};
 
 /// One line of a session, as whoever drives it sees it.
@@ -21,7 +20,7 @@ impl Party for Over {
     fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
         self.0.borrow_mut().welcomed(self.1, welcome);
     }
-    fn heard(&mut self, head: Head, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
+    fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
         self.0.borrow_mut().heard(self.1, head, frames, out);
     }
     fn lost(&mut self, _: Instant) {
@@ -85,7 +84,7 @@ impl Server {
         }
     }
 
-    fn hear(&mut self, head: Head, frames: Vec<Frame>) {
+    fn hear(&mut self, head: Box<Head>, frames: Vec<Frame>) {
         let done: Vec<_> = head.done().collect();
         if let Some(hello) = head.hello {
             self.out.clear();
@@ -125,7 +124,7 @@ impl Server {
                 max_message: 1_000,
             };
             self.known = true;
-            self.out.note(|head| head.welcome = Some(welcome));
+            self.out.note(|head| head.welcome = Some(welcome.into()));
             for (number, outcome) in self.taker.untold() {
                 let outcome = told(*number, outcome);
                 self.out.outcome(outcome);
@@ -210,10 +209,8 @@ struct World {
     results: Vec<(Option<u64>, Vec<u64>, String)>,
 }
 
-fn through(envelope: &Envelope) -> (Head, Vec<Frame>) {
-    let parts = envelope.encode();
-    let parts = parts.iter().map(|part| part.as_bytes().to_vec());
-    let mut parts: Vec<_> = parts.map(Buffer::from).collect();
+fn through(envelope: &Envelope) -> (Box<Head>, Vec<Frame>) {
+    let mut parts = envelope.encode().received();
     let (head, messages) = Envelope::decode(&mut parts).unwrap();
     let frames = messages.take_in(&mut FrameReader::of_link(), 1 << 20, "the peer");
     (head, frames.unwrap())
@@ -422,9 +419,9 @@ fn what_is_all_of_a_message_completes_it_and_is_acknowledged_with_the_next_thing
         };
         let mut out = Outgoing::default();
         let mut session = world.session.borrow_mut();
-        session.heard(0, complete, vec![frame], &mut out);
+        session.heard(0, complete.into(), vec![frame], &mut out);
         session.speak(0, &mut out);
-        assert!(out.take_due(world.now).is_empty());
+        assert_eq!(out.take_due(world.now).count(), 0);
         assert_eq!(out.take()[0].head.done, [number]);
     }
     assert!(world.read(job).is_none());
@@ -764,11 +761,11 @@ fn what_a_server_makes_up_does_no_harm() {
     };
     session.heard(
         0,
-        head.clone(),
+        head.clone().into(),
         vec![frame.clone(), frame.clone()],
         &mut out,
     );
-    session.heard(1, head, vec![frame], &mut out);
+    session.heard(1, head.into(), vec![frame], &mut out);
     session.welcomed(
         0,
         Welcome {

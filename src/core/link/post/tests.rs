@@ -22,7 +22,7 @@ fn hello(nonce: u64, position: Option<Position>) -> Head {
         bytes: 1 << 20,
     };
     Head {
-        hello: Some(Hello {
+        hello: Some(Box::new(Hello {
             version: VERSION,
             nonce,
             kind: Kind::Step.into(),
@@ -32,7 +32,7 @@ fn hello(nonce: u64, position: Option<Position>) -> Head {
             credit: Some(credit),
             position,
             ..Hello::default()
-        }),
+        })),
         ..Head::default()
     }
 }
@@ -66,7 +66,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         let said = post.take(now).into_iter();
         said.map(|(_, envelope)| envelope.head).collect::<Vec<_>>()
     };
-    post.receive(1, client(1, None), vec![], now);
+    post.receive(1, client(1, None).into(), vec![], now);
     let run = say(&mut post)[0].welcome.as_ref().expect("a welcome").run;
     let frames = [1, 2].map(|number| {
         let mut frame = Frame::new("", "c/1", "s.f", "", b"x");
@@ -77,7 +77,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         first: 1,
         ..Head::default()
     };
-    post.receive(1, items, frames.to_vec(), now);
+    post.receive(1, items.into(), frames.to_vec(), now);
     let mut one = post.next_submitted(false).expect("the first");
     let two = post.next_submitted(false).expect("the second");
     let result = |Item { frame, ticket }| Made {
@@ -97,7 +97,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
     assert_eq!((head.sizes.len(), &head.complete[..]), (1, &[2][..]));
     // What is not said to have come is given again, with the same word.
     post.unreachable(1, &[], now);
-    post.receive(2, client(2, has(run, 1, &[])), vec![], now);
+    post.receive(2, client(2, has(run, 1, &[])).into(), vec![], now);
     let heads = say(&mut post);
     let welcome = heads.iter().find_map(|head| head.welcome.as_ref());
     let known = welcome.and_then(|welcome| welcome.position.clone());
@@ -108,7 +108,7 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         done: vec![2],
         ..Head::default()
     };
-    post.receive(2, done, vec![], now);
+    post.receive(2, done.into(), vec![], now);
     one.ticket.done();
     let heads = say(&mut post);
     assert!(heads.iter().all(|head| head.done == [1]), "{heads:?}");
@@ -132,14 +132,14 @@ fn a_bundle_is_taken_apart_for_who_knows_nothing_of_it_whatever_its_size() {
     for (count, size) in (2..=64).flat_map(|count| (0..100).map(move |size| (count, size))) {
         let now = Instant::now();
         let mut post = post();
-        post.receive(1, client(1, None), vec![], now);
+        post.receive(1, client(1, None).into(), vec![], now);
         let payload = vec![7; size];
         let payloads: Vec<_> = (0..count).map(|_| payload.as_slice()).collect();
         let items = Head {
             first: 1,
             ..Head::default()
         };
-        post.receive(1, items, vec![bundle(&payloads)], now);
+        post.receive(1, items.into(), vec![bundle(&payloads)], now);
         let mut tickets = Vec::new();
         while let Some(Item { frame, ticket }) = post.next_submitted(false) {
             tickets.push(ticket);
@@ -159,19 +159,19 @@ fn a_bundle_is_taken_apart_for_who_knows_nothing_of_it_whatever_its_size() {
 fn the_messages_of_a_bundle_are_done_as_their_taker_is_done_with_them() {
     let now = Instant::now();
     let mut post = post();
-    post.receive(1, client(1, None), vec![], now);
+    post.receive(1, client(1, None).into(), vec![], now);
     let items = Head {
         first: 1,
         ..Head::default()
     };
-    post.receive(1, items, vec![bundle(&[&b"x"[..]; 5])], now);
+    post.receive(1, items.into(), vec![bundle(&[&b"x"[..]; 5])], now);
     let Item { frame, ticket } = post.next_submitted(true).unwrap();
     let ticket = Some(ticket);
     post.give_step("t", Made { frame, ticket }, now);
-    post.receive(2, hello(2, None), vec![], now);
+    post.receive(2, hello(2, None).into(), vec![], now);
     post.tick(now);
-    let mut done = |head| {
-        post.receive(2, head, vec![], now);
+    let mut done = |head: Head| {
+        post.receive(2, head.into(), vec![], now);
         post.tick(now);
         let said = post.take(now);
         let done = said.iter().flat_map(|(_, said)| said.head.done());
@@ -206,7 +206,7 @@ fn the_messages_of_a_bundle_are_done_as_their_taker_is_done_with_them() {
 fn what_a_client_acknowledges_when_it_leaves_is_settled() {
     let now = Instant::now();
     let mut post = post();
-    post.receive(1, client(1, None), vec![], now);
+    post.receive(1, client(1, None).into(), vec![], now);
     post.tick(now);
     let mut frame = Frame::new("", "c/1", "s.f", "", b"x");
     frame.set_place(1, &[]);
@@ -214,7 +214,7 @@ fn what_a_client_acknowledges_when_it_leaves_is_settled() {
         first: 1,
         ..Head::default()
     };
-    post.receive(1, items, vec![frame], now);
+    post.receive(1, items.into(), vec![frame], now);
     let Item { frame, ticket } = post.next_submitted(false).expect("a message");
     let ticket = Some(ticket);
     post.give_client(Made { frame, ticket }, now);
@@ -224,7 +224,7 @@ fn what_a_client_acknowledges_when_it_leaves_is_settled() {
         bye: true,
         ..Head::default()
     };
-    post.receive(1, leave, vec![], now);
+    post.receive(1, leave.into(), vec![], now);
     let clients = post.clients().expect("it has clients");
     assert_eq!(clients.counters().settled, 1);
     assert_eq!(post.left(), Vec::<String>::new());
@@ -238,11 +238,11 @@ fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
         post.tick(now);
         post.take(now)
     };
-    post.receive(1, hello(1, None), vec![], now);
+    post.receive(1, hello(1, None).into(), vec![], now);
     let welcome = say(&mut post).remove(0).1.head.welcome;
     let run = welcome.expect("a welcome").run;
     // The second hello is on its way by connection 2, while the third comes by connection 3.
-    post.receive(3, hello(3, has(run, 0, &[])), vec![], now);
+    post.receive(3, hello(3, has(run, 0, &[])).into(), vec![], now);
     for text in ["a", "b", "c"] {
         let frame = Frame::new("", "c", "s.f", "", text.as_bytes());
         let made = Made {
@@ -256,11 +256,11 @@ fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
         done: vec![2],
         ..Head::default()
     };
-    post.receive(3, done, vec![], now);
+    post.receive(3, done.into(), vec![], now);
     post.unreachable(3, &[], now);
-    post.receive(2, hello(2, has(run, 0, &[])), vec![], now);
+    post.receive(2, hello(2, has(run, 0, &[])).into(), vec![], now);
     assert!(say(&mut post).is_empty(), "nothing is given to who is late");
-    post.receive(4, hello(4, has(run, 3, &[1, 3])), vec![], now);
+    post.receive(4, hello(4, has(run, 3, &[1, 3])).into(), vec![], now);
     say(&mut post);
     let kept: usize = post.outlets.stats().0.iter().map(|slot| slot.kept).sum();
     assert_eq!(kept, 2, "what is open at the taker is kept");

@@ -54,10 +54,10 @@ impl Master {
             ..Hello::default()
         };
         let head = Head {
-            hello: Some(hello),
+            hello: Some(hello.into()),
             ..Head::default()
         };
-        self.post.receive(conn, head, Vec::new(), self.now);
+        self.post.receive(conn, head.into(), Vec::new(), self.now);
     }
 
     /// The client connects, and submits so many messages.
@@ -69,7 +69,7 @@ impl Master {
         };
         self.submitted += count;
         let frames = (0..count).map(|_| frame(b"")).collect();
-        self.post.receive(CLIENT, head, frames, self.now);
+        self.post.receive(CLIENT, head.into(), frames, self.now);
     }
 
     /// What was submitted goes to the workers.
@@ -245,7 +245,9 @@ fn a_client_that_is_done_with_nothing_for_long_does_not_read() {
             done: done.to_vec(),
             ..Head::default()
         };
-        master.post.receive(CLIENT, head, Vec::new(), master.now);
+        master
+            .post
+            .receive(CLIENT, head.into(), Vec::new(), master.now);
         master.now += Duration::from_millis(ms);
         master.post.tick(master.now);
         master.post.status(master.now).waits
