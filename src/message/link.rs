@@ -156,10 +156,7 @@ fn add_counted(numbers: &mut Vec<u64>, counts: &mut Vec<u32>, number: u64, count
             return;
         }
     }
-    if count != 1 || !counts.is_empty() {
-        counts.resize(numbers.len(), 1);
-        counts.push(count);
-    }
+    add_unless_ones(counts, numbers.len(), count);
     numbers.push(number);
 }
 
@@ -201,9 +198,11 @@ fn or_ones(list: &[u32]) -> impl Iterator<Item = u32> + '_ {
     list.iter().copied().chain(ones)
 }
 
-fn leave_out_ones(list: &mut Vec<u32>) {
-    if list.iter().all(|number| *number == 1) {
-        list.clear();
+/// Adds a number to those of `before` others; the list is not there as long as all are 1.
+fn add_unless_ones(list: &mut Vec<u32>, before: usize, number: u32) {
+    if number != 1 || !list.is_empty() {
+        list.resize(before, 1);
+        list.push(number);
     }
 }
 
@@ -435,38 +434,37 @@ impl Outgoing {
     pub(crate) fn task(&mut self, id: TaskId, frame: Frame) {
         self.count(&frame);
         let tasks = self.head.tasks.get_or_insert_with(Tasks::default);
+        add_unless_ones(&mut tasks.attempts, tasks.ids.len(), id.attempt);
         tasks.ids.push(id.id);
-        tasks.attempts.push(id.attempt);
         tasks.sizes.push(frame.len() as u32);
         self.tasks.push(frame);
     }
 
     /// What came of a task.
     pub(crate) fn result(&mut self, id: TaskId, ran: u64, frames: &[Frame]) {
-        self.begin_result(id, ran);
-        for frame in frames {
-            if !self.has_room(frame) {
-                self.results_so_far().more = true;
-                self.close();
-                self.begin_result(id, ran);
+        let mut left = frames;
+        loop {
+            let mut count = 0;
+            while let Some(frame) = left.get(count).filter(|frame| self.has_room(frame)) {
+                self.count(frame);
+                self.results_so_far().sizes.push(frame.len() as u32);
+                self.results.push(frame.clone());
+                count += 1;
             }
-            self.count(frame);
+            left = &left[count..];
             let results = self.results_so_far();
-            results.sizes.push(frame.len() as u32);
-            if let Some(count) = results.counts.last_mut() {
-                *count += 1;
+            let before = results.ids.len();
+            add_unless_ones(&mut results.attempts, before, id.attempt);
+            add_unless_ones(&mut results.spans, before, id.count.max(1));
+            add_unless_ones(&mut results.counts, before, count as u32);
+            results.ids.push(id.id);
+            results.ran.push(ran);
+            if left.is_empty() {
+                return;
             }
-            self.results.push(frame.clone());
+            results.more = true;
+            self.close();
         }
-    }
-
-    fn begin_result(&mut self, id: TaskId, ran: u64) {
-        let results = self.results_so_far();
-        results.spans.push(id.count.max(1));
-        results.ids.push(id.id);
-        results.attempts.push(id.attempt);
-        results.ran.push(ran);
-        results.counts.push(0);
     }
 
     fn results_so_far(&mut self) -> &mut Results {
@@ -494,15 +492,7 @@ impl Outgoing {
         let mut frames = std::mem::take(&mut self.stream);
         frames.append(&mut self.tasks);
         frames.append(&mut self.results);
-        let mut head = std::mem::take(&mut self.head);
-        if let Some(tasks) = &mut head.tasks {
-            leave_out_ones(&mut tasks.attempts);
-        }
-        if let Some(results) = &mut head.results {
-            leave_out_ones(&mut results.attempts);
-            leave_out_ones(&mut results.counts);
-            leave_out_ones(&mut results.spans);
-        }
+        let head = std::mem::take(&mut self.head);
         self.ready.push(Envelope { head, frames });
         (self.messages, self.small, self.bytes, self.notes) = (0, 0, 0, 0);
         (self.unhurried, self.things, self.since) = (0, 0, None);

@@ -309,14 +309,15 @@ impl<P: Party> Talk<P> {
             return Err(error);
         }
         let (read, heard) = self.receive(most)?;
+        let now = Instant::now();
         let more = read == most;
         if watches && !more && self.is_cut() {
-            self.line.cut(Instant::now());
+            self.line.cut(now);
         }
-        if self.line.tick(Instant::now()) == Verdict::Reopen {
+        if self.line.tick(now) == Verdict::Reopen {
             return Ok(Next::Reopen);
         }
-        let said = self.send()?;
+        let said = self.send(now)?;
         // What was there to read by then is no news to who waits for the socket.
         if more || said && self.is_readable()? {
             return Ok(Next::Read);
@@ -365,8 +366,8 @@ impl<P: Party> Talk<P> {
     }
 
     /// Whether anything was said.
-    fn send(&mut self) -> Result<bool> {
-        let said = self.line.take(Instant::now());
+    fn send(&mut self, now: Instant) -> Result<bool> {
+        let said = self.line.take(now);
         let something = !said.is_empty();
         if let Some(socket) = &mut self.socket {
             for envelope in said {
@@ -388,6 +389,22 @@ impl<P: Party> Talk<P> {
         })
     }
 
+    /// A turn of a thread that listens. It hears one thing, and is done with that: that may be what
+    /// it waits for, and there is nothing to say that nobody else would say soon.
+    fn turn_to_hear(&mut self) -> Next {
+        match self.receive(1) {
+            Ok((0, _)) => self.turn_beside(),
+            Ok((_, heard)) => {
+                self.is_busy |= heard;
+                Next::Read
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                Next::Reopen
+            }
+        }
+    }
+
     /// A turn of a thread that has said something. Whether the connection's need not wake up: it
     /// does for whatever is not to be done here.
     fn speak_beside(&mut self) -> bool {
@@ -397,16 +414,14 @@ impl<P: Party> Talk<P> {
 
     /// A turn of a thread that listens; if all `is_said`, only if there may be something to hear.
     fn hear_beside(&mut self, is_said: bool) -> Heard {
-        let heard = match is_said && self.is_quiet() {
-            true => false,
-            false => match self.turn_beside() {
+        if !is_said || !self.is_quiet() {
+            match self.turn_to_hear() {
                 Next::Read => return Heard::More,
-                Next::Wait { heard } => heard,
+                Next::Wait { .. } => {}
                 Next::Reopen => return Heard::Nothing,
-            },
-        };
-        self.is_busy |= heard;
-        let is_enough = self.until <= self.line.deadline() && (!heard || self.is_soon());
+            }
+        }
+        let is_enough = self.until <= self.line.deadline();
         match &self.socket {
             Some(socket) => Heard::All(socket.ears(), is_enough),
             None => Heard::Nothing,
@@ -462,8 +477,9 @@ impl<P: Party> Dealing<'_, P> {
             }
         }
         let mut talk = self.talk();
-        talk.line.leave(Instant::now());
-        talk.send().map(drop)
+        let now = Instant::now();
+        talk.line.leave(now);
+        talk.send(now).map(drop)
     }
 
     fn is_over(&self) -> bool {
@@ -494,7 +510,7 @@ impl<P: Party> Dealing<'_, P> {
                         let mut talk = self.talk();
                         talk.socket = Some(socket);
                         talk.line.opened(now);
-                        return talk.send().map(drop);
+                        return talk.send(now).map(drop);
                     }
                     // What a cache tells, any of its clients may have set.
                     Err(error) => {

@@ -268,7 +268,7 @@ impl Publishing<'_> {
     fn publish(&mut self, inlet: &Inlet, bell: &Bell) -> Result<()> {
         let mut ended = false;
         while !self.context.hard.is_raised() {
-            self.publisher.keep_up(|_, _| {})?;
+            self.publisher.keep_up(Instant::now(), |_, _| {})?;
             if !ended && !self.publisher.is_full() {
                 match inlet.try_recv() {
                     Received::Batch(batch) => {
@@ -333,11 +333,15 @@ impl Publisher {
 
     /// Takes subscriptions in, publishes what there is room for now, and gives up what is late.
     /// `report` is told how many subscribe to exactly what.
-    pub(super) fn keep_up(&mut self, mut report: impl FnMut(&str, usize)) -> Result<()> {
-        self.take_subscriptions(&mut report)?;
+    pub(super) fn keep_up(
+        &mut self,
+        now: Instant,
+        mut report: impl FnMut(&str, usize),
+    ) -> Result<()> {
+        self.take_subscriptions(now, &mut report)?;
         let mut over = Over(&mut self.socket);
-        self.outbox.flush(Instant::now(), &mut over)?;
-        self.give_up_late()
+        self.outbox.flush(now, &mut over)?;
+        self.give_up_late(now)
     }
 
     /// Whether no more may be held.
@@ -380,12 +384,16 @@ impl Publisher {
         self.socket.catch_up()
     }
 
-    fn take_subscriptions(&mut self, report: &mut impl FnMut(&str, usize)) -> Result<()> {
+    fn take_subscriptions(
+        &mut self,
+        now: Instant,
+        report: &mut impl FnMut(&str, usize),
+    ) -> Result<()> {
         for _ in 0..SUBSCRIPTIONS_AT_ONCE {
             if !self.socket.try_recv(&mut self.parts)? {
                 break;
             }
-            self.take_subscription(Instant::now(), report)?;
+            self.take_subscription(now, report)?;
         }
         Ok(())
     }
@@ -418,8 +426,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn give_up_late(&mut self) -> Result<()> {
-        let now = Instant::now();
+    fn give_up_late(&mut self, now: Instant) -> Result<()> {
         let late = self.outbox.expire(now, &mut Over(&mut self.socket))?;
         for subscribed in [false, true] {
             let mut of_kind = late.iter().filter(|late| late.subscribed == subscribed);

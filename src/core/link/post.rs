@@ -462,7 +462,12 @@ impl Post {
         self.tasks.as_ref().is_none_or(Tasks::is_empty)
     }
 
-    /// Says whether more has come than was received so far.
+    /// Whether it is time to look who is silent.
+    pub(crate) fn is_time(&self, now: Instant) -> bool {
+        self.peers.is_time(now)
+    }
+
+    /// Says whether more may have come than was received so far.
     pub(crate) fn set_behind(&mut self, is_behind: bool) {
         self.is_behind = is_behind;
     }

@@ -68,6 +68,8 @@ pub(super) struct Linking<'a> {
     saw_soft: bool,
     /// Whether something has moved in this turn.
     has_moved: bool,
+    /// Whether peers have said no more of late than could be heard in a turn.
+    is_calm: bool,
 }
 
 impl<'a> Linking<'a> {
@@ -111,6 +113,7 @@ impl<'a> Linking<'a> {
             wired,
             saw_soft: false,
             has_moved: false,
+            is_calm: false,
         }
     }
 
@@ -137,9 +140,9 @@ impl<'a> Linking<'a> {
         while !self.context.hard.is_raised() {
             self.has_moved = false;
             self.saw_soft = self.context.soft.is_raised();
-            let mut more = self.receive()?;
-            self.post.set_behind(more);
-            more |= self.hear_wired()?;
+            let now = Instant::now();
+            let mut more = self.receive(now)?;
+            more |= self.hear_wired(now)?;
             // When there is little room, those on either wire are first in turn.
             self.link_first = !self.link_first;
             if self.link_first {
@@ -149,24 +152,28 @@ impl<'a> Linking<'a> {
                     Err(()) => return Ok(false),
                 }
             }
-            more |= self.take_in()?;
+            more |= self.take_in(now)?;
             // What is settled by now the post finds.
             bell.take_news();
-            self.post.tick(Instant::now());
-            // That may have made something, or room; what comes of it is to be seen to again.
-            more |= self.go_short_ways(Instant::now());
+            let now = Instant::now();
+            self.post.tick(now);
+            // Before all that nobody waits for.
+            more |= self.say(now)?;
+            // The tick may have made something, or room; what comes of it is to be seen to again.
+            more |= self.go_short_ways(now);
             let (was_busy, was_full) = (self.post.is_busy(), self.post.is_full());
             match self.hand_on() {
                 Ok(again) => more |= again,
                 Err(()) => return Ok(false),
             }
-            self.speak_wired()?;
-            more |= self.say(Instant::now())?;
+            self.speak_wired(now)?;
             if self.context.soft.is_raised() && self.wind_up() {
                 break;
             }
             // There is room for what waits inside.
             more |= was_busy && !self.post.is_busy() || was_full && !self.post.is_full();
+            more = more || !self.socket.is_quiet() && self.socket.is_readable()?;
+            self.is_calm = !more;
             match more {
                 true => look_at(&self.wants())?,
                 false => self.sleep(bell)?,
@@ -176,13 +183,23 @@ impl<'a> Linking<'a> {
     }
 
     /// Reads what peers have said. Whether there may be more.
-    fn receive(&mut self) -> Result<bool> {
+    ///
+    /// In calm times there is no look for more after the first thing: it would cost as much as to
+    /// read one. There is one before the thread sleeps.
+    fn receive(&mut self, now: Instant) -> Result<bool> {
+        let is_one = self.is_calm && !self.post.is_time(now);
+        // Of what has not been heard, nobody may be found to be silent.
+        self.post.set_behind(true);
         let mut messages = 0;
-        for _ in 0..AT_ONCE {
+        for read in 0..AT_ONCE {
             if messages >= MESSAGES_AT_ONCE {
                 break;
             }
+            if is_one && read > 0 {
+                return Ok(false);
+            }
             if !self.socket.try_recv(&mut self.parts)? {
+                self.post.set_behind(false);
                 return Ok(false);
             }
             let Some((name, parts)) = self.parts.split_first_mut() else {
@@ -195,7 +212,7 @@ impl<'a> Linking<'a> {
                 Ok((head, frames)) => {
                     let conn = self.peers.number(&name, |conn| self.post.knows(conn));
                     messages += frames.len();
-                    self.post.receive(conn, head, frames, Instant::now());
+                    self.post.receive(conn, head, frames, now);
                 }
                 Err(error) => {
                     self.peers.forget(&name);
@@ -233,11 +250,11 @@ impl<'a> Linking<'a> {
 
     /// Hears who is there on the pylm wire, and what its workers have made. Whether there may be
     /// more.
-    fn hear_wired(&mut self) -> Result<bool> {
-        let now = Instant::now();
+    fn hear_wired(&mut self, now: Instant) -> Result<bool> {
         let post = &mut self.post;
-        self.wired
-            .keep_up(|prefix, count| post.set_wire_subscribers(prefix, count))?;
+        self.wired.keep_up(now, |prefix, count| {
+            post.set_wire_subscribers(prefix, count)
+        })?;
         let Some(tasks) = post.tasks() else {
             return Ok(false);
         };
@@ -297,18 +314,15 @@ impl<'a> Linking<'a> {
     }
 
     /// Gives workers and subscribers on the pylm wire what there is for them.
-    fn speak_wired(&mut self) -> Result<()> {
+    fn speak_wired(&mut self, now: Instant) -> Result<()> {
         let post = &mut self.post;
         self.has_moved |= self.wired.give(|buffer| post.tasks()?.next_wired(buffer))?;
-        self.has_moved |= self
-            .wired
-            .publish(Instant::now(), || post.next_published())?;
+        self.has_moved |= self.wired.publish(now, || post.next_published())?;
         Ok(())
     }
 
     /// Takes what the component and clients on the pylm wire have. Whether there may be more.
-    fn take_in(&mut self) -> Result<bool> {
-        let now = Instant::now();
+    fn take_in(&mut self, now: Instant) -> Result<bool> {
         if self.link_first {
             self.go_short_ways(now);
         }

@@ -176,8 +176,8 @@ impl Wired {
     }
 
     /// Takes in who subscribes, which `report` is told, and publishes what there is room for now.
-    pub(super) fn keep_up(&mut self, report: impl FnMut(&str, usize)) -> Result<()> {
-        self.publisher.keep_up(report)
+    pub(super) fn keep_up(&mut self, now: Instant, report: impl FnMut(&str, usize)) -> Result<()> {
+        self.publisher.keep_up(now, report)
     }
 
     /// Whether everything has gone out.
