@@ -20,7 +20,7 @@ use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::message::link::{Encoded, MAX_PARTS};
 use crate::message::spare::{Buffer, Lent};
-use crate::message::{ENVELOPE, Frame, spare};
+use crate::message::{ENVELOPE, Frame, LENT, spare};
 
 /// How long a closed socket may go on to hand over what it has, in milliseconds.
 const LINGER: i32 = 250;
@@ -167,14 +167,10 @@ impl Received for Vec<u8> {
     }
 }
 
-/// Frames of this size on are not copied, in bytes. Smaller ones may lie in a buffer of libzmq's
-/// that holds others, too, all of which stay as long as one does.
-const LEND: usize = 32 << 10;
-
 impl Received for Buffer {
     fn take(frame: &mut zmq::Message) -> Self {
         match frame.len() {
-            LEND.. => Self::lent(Loan(std::mem::replace(frame, zmq::Message::new()))),
+            LENT.. => Self::lent(Loan(std::mem::replace(frame, zmq::Message::new()))),
             _ => <Vec<u8> as Received>::take(frame).into(),
         }
     }
@@ -523,7 +519,7 @@ impl Socket {
                 return Ok(Got::Taken);
             }
             if parts.len() < self.max_parts {
-                if self.received.len() >= LEND {
+                if self.received.len() >= LENT {
                     self.peer_of_lent = address_in(&mut self.received);
                 }
                 parts.push(P::take(&mut self.received));
@@ -580,7 +576,7 @@ impl Socket {
 
     fn send_frame(&mut self, frame: &mut Frame, flags: i32) -> Result<bool> {
         match frame.len() {
-            LEND.. => self.send_lent(frame.clone().lend(), flags),
+            LENT.. => self.send_lent(frame.clone().lend(), flags),
             _ => self.send(frame.as_bytes(), flags),
         }
     }
@@ -1103,7 +1099,7 @@ mod tests {
         let address = pull.bind("tcp://127.0.0.1:*").unwrap();
         let mut push = Socket::open(Kind::Push, "push", 1 << 20).unwrap();
         push.connect(&address).unwrap();
-        let mut frame = Frame::new("", "c", "s.f", "", &vec![7; 2 * LEND]);
+        let mut frame = Frame::new("", "c", "s.f", "", &vec![7; 2 * LENT]);
         assert!(push.try_send_frame(&mut frame).unwrap());
         let mut parts: Vec<Buffer> = Vec::new();
         while !pull.try_recv(&mut parts).unwrap() {

@@ -17,7 +17,7 @@ pub(crate) use shared::FrameReader;
 use shared::Shared;
 
 use super::spare::{Buffer, Lent};
-use super::wire::{BYTES, Reader, Span, VARINT, Writer, malformed, varint_length};
+use super::wire::{BYTES, FIXED64, Reader, Span, VARINT, Writer, malformed, varint_length};
 use super::{End, Failure, FailureKind, Giving, PalmMessage, Path, Place, Step};
 use crate::error::{Error, Result};
 
@@ -57,6 +57,8 @@ struct Fields {
     place: Option<PlaceAt>,
     giving: Option<Giving>,
     rare: Option<Box<Rare>>,
+    /// Whether there are fields that are not ours.
+    has_others: bool,
 }
 
 /// What hardly any message has.
@@ -76,7 +78,7 @@ impl Fields {
         bundle.is_none_or(|bundle| is_plain && bundle.fits(self.payload.range().len()))
     }
 
-    /// Whether it has no place, and nothing that hardly any message has.
+    /// Whether it has no place, and nothing of ours that hardly any message has.
     fn is_unmarked(&self) -> bool {
         self.place.is_none() && self.rare.is_none()
     }
@@ -534,9 +536,22 @@ fn giving(reader: &mut Reader<'_>, before: Option<Giving>) -> Result<Giving> {
     }
 }
 
+/// Says which giving it is. Also what is 0 is said: of an earlier giving that stands there too, say
+/// of another master, nothing may count.
 fn write_giving(writer: &mut Writer, giving: Giving) {
+    let Giving { task, attempt, run } = giving;
+    let attempt = u64::from(attempt);
+    let run = run.to_le_bytes();
     writer.key(GIVING, BYTES);
-    writer.value(&prost::Message::encode_to_vec(&giving));
+    let keys = 3;
+    let length = keys + varint_length(task) + varint_length(attempt) + run.len();
+    writer.varint(length as u64);
+    writer.key(1, VARINT);
+    writer.varint(task);
+    writer.key(2, VARINT);
+    writer.varint(attempt);
+    writer.key(3, FIXED64);
+    writer.out.extend_from_slice(&run);
 }
 
 /// A place. What stands there twice is merged, as protobuf does.

@@ -36,6 +36,11 @@ pub const DEFAULT_MAX_MESSAGE: usize = 64 << 20;
 /// What the other fields of a message may take beside its payload, in bytes.
 pub const ENVELOPE: usize = 64 << 10;
 
+/// From this length on a message is lent to libzmq, and by it, in place of being copied, in bytes.
+/// Smaller ones that have come may lie in a buffer of libzmq's that holds others, too, all of which
+/// stay as long as one does.
+pub(crate) const LENT: usize = 32 << 10;
+
 /// The number in what is named `ID/NUMBER`: a client's call, a request, a task.
 pub(crate) fn number_under(id: &str, name: &str) -> Option<u64> {
     name.strip_prefix(id)?.strip_prefix('/')?.parse().ok()

@@ -63,7 +63,7 @@ pub(crate) use step::StepSession;
 pub(crate) use taker::{Taken, Taker, Tell};
 pub(crate) use tasks::Tasks;
 pub(crate) use upstream::{Speaks, Upstream};
-pub(crate) use wire::Given;
+pub(crate) use wire::ToWorker;
 pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::wire::{Given, Wire};
+use super::wire::{ToWorker, Wire};
 use super::{Conn, Made, Peers, kept_size, take_single};
 use crate::core::custody::Shares;
 use crate::core::divide::Divide;
@@ -442,12 +442,16 @@ impl Tasks {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let away = self.workers.values().filter(|worker| worker.conn.is_none());
         let away = away.map(|worker| worker.away + BACK).min();
-        let ends = [self.queue.next_deadline(), away, self.wire.deadline()];
+        let ends = [
+            self.queue.next_deadline(),
+            away,
+            self.wire.deadline(&self.queue),
+        ];
         ends.into_iter().flatten().min()
     }
 
     /// The next message for a worker on the pylm wire: it may be written to the buffer.
-    pub(crate) fn next_wired(&mut self, buffer: &mut Vec<u8>) -> Option<Given> {
+    pub(crate) fn next_wired(&mut self, buffer: &mut Vec<u8>) -> Option<ToWorker> {
         self.wire.next(buffer)
     }
 
@@ -460,7 +464,7 @@ impl Tasks {
     /// Whether nobody wants to know more of what a worker on the pylm wire has made than of which
     /// giving it is, and nothing else is before it.
     pub(crate) fn may_pass(&self, giving: Giving) -> bool {
-        self.results.is_empty() && self.wire.is_loose(giving)
+        self.results.is_empty() && self.wire.is_in_bundle(giving)
     }
 
     /// That has gone to its client.
@@ -496,7 +500,8 @@ impl Tasks {
     /// How many results there are that nobody answers for.
     pub(crate) fn unanswered(&self) -> usize {
         let results = self.results.iter();
-        results.filter(|made| made.ticket.is_none()).count()
+        let unanswered = results.filter(|made| made.ticket.is_none());
+        unanswered.map(|made| made.frame.count()).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -20,14 +20,11 @@ use super::tasks::placed_as;
 use crate::core::custody::Ticket;
 use crate::core::numbered::Numbered;
 use crate::core::queue::{Queue, Takes, TaskId, WorkerId};
-use crate::message::{Frame, Giving};
+use crate::message::{Frame, Giving, LENT};
 
 /// How many messages are out for each worker when there are no others, and when there are.
 const AHEAD_ALONE: usize = 1_024;
 const AHEAD: usize = 8;
-
-/// From this length on a message is large, in bytes.
-const LARGE: usize = 32 << 10;
 
 /// How many bytes are out for each worker.
 const BYTES: usize = 2 << 20;
@@ -47,8 +44,13 @@ const MORE: Duration = Duration::from_millis(500);
 const OVERTAKEN: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(30);
 
-/// How often to look for such.
-const LOOK: Duration = Duration::from_millis(100);
+/// The same of both where no more may be out by its bytes: those may be few messages, with functions
+/// that take their time.
+const LARGE_SILENT: Duration = Duration::from_secs(300);
+
+/// How often to look for such. A bundle of which that may be true for one of its messages is taken
+/// apart after as long.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How many of them may answer after all.
 const MOST_SILENT: usize = 65_536;
@@ -120,7 +122,7 @@ enum ToSend {
 
 /// A message for a worker.
 #[derive(Debug)]
-pub(crate) enum Given {
+pub(crate) enum ToWorker {
     Frame(Frame),
     /// It was written to the buffer.
     Written,
@@ -213,7 +215,7 @@ impl Wire {
         match frame.count() {
             1 => {
                 let frame = match frame.len() {
-                    LARGE.. => {
+                    LENT.. => {
                         frame.set_giving(giving);
                         frame.clone()
                     }
@@ -254,9 +256,9 @@ impl Wire {
     }
 
     /// The next message to send. One of a bundle is written to the buffer.
-    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Option<Given> {
+    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Option<ToWorker> {
         match self.to_send.pop_front()? {
-            ToSend::Frame(frame) => Some(Given::Frame(frame)),
+            ToSend::Frame(frame) => Some(ToWorker::Frame(frame)),
             ToSend::Bundle {
                 bundle,
                 next,
@@ -276,7 +278,7 @@ impl Wire {
                         first,
                     });
                 }
-                Some(Given::Written)
+                Some(ToWorker::Written)
             }
         }
     }
@@ -486,23 +488,33 @@ impl Wire {
         (peers * each, peers * BYTES)
     }
 
-    fn is_full(&self) -> bool {
-        self.peers > 0 && self.open() >= self.credit(self.peers).0
+    /// Whether all messages are out that may be.
+    fn has_many(&self) -> bool {
+        self.open() >= self.credit(self.peers).0
+    }
+
+    /// The same of messages or bytes.
+    fn is_full(&self, queue: &Queue<Made>) -> bool {
+        self.peers > 0 && (self.has_many() || queue.is_held_up(Self::ID))
     }
 
     /// When all that may be out is, those of it that seem to be silent make room: nobody waits
     /// for them any more, and if they answer after all, that goes on.
     fn presume_silent(&mut self, now: Instant, queue: &mut Queue<Made>) {
-        if !self.is_full() || self.look.is_some_and(|look| look > now) {
+        if !self.is_full(queue) || self.look.is_some_and(|look| look > now) {
             return;
         }
         self.look = Some(now + LOOK);
+        let (long, very_long) = match self.has_many() {
+            true => (OVERTAKEN, SILENT),
+            false => (LARGE_SILENT, LARGE_SILENT),
+        };
         let age = |since: Instant| now.saturating_duration_since(since);
-        let all_silent = self.last_news.is_some_and(|last| age(last) >= SILENT);
+        let all_silent = self.last_news.is_some_and(|last| age(last) >= very_long);
         let overtaken = self.last_turn.saturating_sub(2 * self.peers as u64);
         let is_silent = |out: &Out| {
-            let is_overtaken = out.turn < overtaken && age(out.since) >= OVERTAKEN;
-            is_overtaken || all_silent && age(out.since) >= SILENT
+            let is_overtaken = out.turn < overtaken && age(out.since) >= long;
+            is_overtaken || all_silent && age(out.since) >= very_long
         };
         // What has its result makes room at once, where others of its bundle seem to have none.
         let is_late = |known: &OutBundle| {
@@ -575,10 +587,11 @@ impl Wire {
         given_up
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, queue: &Queue<Made>) -> Option<Instant> {
         let end = self.ends.first().map(|(end, _)| *end);
         let suspects = self.suspects.front().map(|(end, _)| *end);
-        let look = self.look.filter(|_| self.is_full());
+        let is_full = self.is_full(queue);
+        let look = self.look.or(self.last_news).filter(|_| is_full);
         [end, suspects, look].into_iter().flatten().min()
     }
 }

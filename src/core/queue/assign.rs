@@ -106,7 +106,7 @@ impl<T: Divide> Queue<T> {
             } else {
                 share
             }
-            && given < upto
+            && given + next.count <= upto
             && self.pool.workers[&worker].has_place()
             && self.has_room(worker, next.size, now)
         {

@@ -47,7 +47,7 @@ impl<T: Divide> Queue<T> {
     }
 
     /// Takes a bundle apart: each of its messages is a task from now on, where it is.
-    pub(super) fn scatter(&mut self, id: TaskId) {
+    pub(crate) fn scatter(&mut self, id: TaskId) {
         let task = self.task(id);
         let (count, size) = (task.count, task.size);
         if count == 1 {

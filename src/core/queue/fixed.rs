@@ -26,17 +26,21 @@ impl<T: Divide> Queue<T> {
         }
     }
 
-    /// The first message of a bundle is a task by itself from now on.
-    pub(crate) fn take_off(&mut self, id: TaskId) {
-        self.isolate(id, 1);
-    }
-
     /// It may hold so many tasks, and bytes, from now on.
     pub(crate) fn set_credit(&mut self, worker: WorkerId, tasks: usize, bytes: usize) {
         if let Some(known) = self.pool.workers.get_mut(&worker) {
             known.pace.fix(tasks, bytes);
+            known.full = false;
             self.pool.refresh(worker);
         }
+    }
+
+    /// Whether there is something for it that was more, by bytes, than it may hold.
+    pub(crate) fn is_held_up(&self, worker: WorkerId) -> bool {
+        self.pool
+            .workers
+            .get(&worker)
+            .is_some_and(|known| known.full)
     }
 
     /// It has finished a task, at whatever attempt. Gives what was kept of it, wherever it is

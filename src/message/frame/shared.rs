@@ -289,11 +289,12 @@ impl FrameReader {
         (sizes.len().min(MOST_TOGETHER), length)
     }
 
-    /// What a message says, if it says nothing but its texts, a stage and a payload.
+    /// What a message says, if it says nothing but its texts, a stage and a payload. (What is not
+    /// ours would be lost in a bundle.)
     pub(super) fn read_plain<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Plain<'a>> {
         let fields = self.locate(bytes).ok()?;
         let is_plain = fields.cache.range().is_empty() && fields.giving.is_none();
-        (is_plain && fields.is_unmarked()).then(|| Plain {
+        (is_plain && fields.is_unmarked() && !fields.has_others).then(|| Plain {
             shared: &self.last,
             stage: fields.stage,
             payload: &bytes[fields.payload.range()],
@@ -377,7 +378,10 @@ impl FrameReader {
                 (PIPELINE..=PAYLOAD | GIVING..=FAILURE, _) => {
                     return malformed("a field has the wrong type");
                 }
-                (number, kind) => reader.skip(number, kind)?,
+                (number, kind) => {
+                    reader.skip(number, kind)?;
+                    fields.has_others = true;
+                }
             }
         }
         let payload = fields.payload.range().len();

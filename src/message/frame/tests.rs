@@ -495,3 +495,32 @@ fn a_message_of_a_bundle_is_written_as_it_would_be_alone() {
     let other = uuid::Uuid::new_v4().as_u128();
     assert_eq!(bundle.index_of_key(other), None);
 }
+
+#[test]
+fn of_two_givings_the_last_one_counts_whatever_is_0_in_it() {
+    let mut frame = Frame::new("", "c", "s.f", "", b"x");
+    frame.set_giving(Giving {
+        task: 5,
+        attempt: 2,
+        run: 3,
+    });
+    let first = Giving {
+        task: 0,
+        attempt: 1,
+        run: 9,
+    };
+    frame.set_giving(first);
+    let read = Frame::parse(frame.as_bytes().to_vec(), 1_000).unwrap();
+    assert_eq!(read.giving(), Some(first));
+}
+
+#[test]
+fn what_has_fields_that_are_not_ours_is_not_gathered() {
+    let mut gathering = Gathering::default();
+    let mut reader = FrameReader::default();
+    let frame = Frame::new("", "c", "s.f", "", b"x");
+    let mut bytes = frame.as_bytes().to_vec();
+    assert_eq!(gathering.add(&mut reader, &bytes, 1_000), Some(None));
+    bytes.extend([0x9a, 0x06, 1, 7]); // Field 99.
+    assert_eq!(gathering.add(&mut reader, &bytes, 1_000), None);
+}

@@ -206,15 +206,16 @@ struct Case {
 }
 
 /// What is held against: instructions a message, when they were counted last.
-const CASES: [(Case, u64); 8] = [
-    (case(1, 2, 1_000), 3_700),
-    (case(1, 2, 100_000), 3_700),
-    (case(10, 2, 4_096), 3_900),
-    (case(100, 2, 4_096), 4_100),
-    (case(500, 2, 4_096), 4_200),
-    (case(1, 1, 4_096), 3_700),
-    (case(1, 16, 4_096), 3_700),
-    (case(1, 64, 4_096), 3_800),
+const CASES: [(Case, u64); 9] = [
+    (case(1, 2, 1), 65_300),
+    (case(1, 2, 1_000), 3_300),
+    (case(1, 2, 100_000), 3_200),
+    (case(10, 2, 4_096), 3_400),
+    (case(100, 2, 4_096), 3_700),
+    (case(500, 2, 4_096), 3_800),
+    (case(1, 1, 4_096), 3_200),
+    (case(1, 16, 4_096), 3_300),
+    (case(1, 64, 4_096), 3_400),
 ];
 
 const fn case(clients: usize, workers: usize, window: usize) -> Case {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::core::link::{Given, Post};
+use crate::core::link::{Post, ToWorker};
 use crate::core::outbox::Topic;
 use crate::error::Result;
 use crate::message::Frame;
@@ -41,7 +41,7 @@ struct Workers {
     context: Context,
     push: Socket,
     /// What none of them has room for.
-    unsent: Option<(Given, Stall)>,
+    unsent: Option<(ToWorker, Stall)>,
     /// Where messages are written.
     buffer: Vec<u8>,
     /// Whether there is no news of who is there, and nobody has been seen yet.
@@ -151,7 +151,10 @@ impl Wired {
     }
 
     /// Gives workers what `next` gives, while one of them has room. Whether any was given.
-    pub(super) fn give(&mut self, next: impl FnMut(&mut Vec<u8>) -> Option<Given>) -> Result<bool> {
+    pub(super) fn give(
+        &mut self,
+        next: impl FnMut(&mut Vec<u8>) -> Option<ToWorker>,
+    ) -> Result<bool> {
         match &mut self.workers {
             Some(workers) => workers.give(next),
             None => Ok(false),
@@ -243,13 +246,13 @@ impl Workers {
         Ok(self.push.peers())
     }
 
-    fn give(&mut self, mut next: impl FnMut(&mut Vec<u8>) -> Option<Given>) -> Result<bool> {
+    fn give(&mut self, mut next: impl FnMut(&mut Vec<u8>) -> Option<ToWorker>) -> Result<bool> {
         let mut moved = false;
         let (mut unsent, mut stall) = self.unsent.take().unzip();
         while let Some(mut given) = unsent.take().or_else(|| next(&mut self.buffer)) {
             let is_sent = match &mut given {
-                Given::Frame(frame) => self.push.try_send_frame(frame)?,
-                Given::Written => self.push.try_send(&self.buffer)?,
+                ToWorker::Frame(frame) => self.push.try_send_frame(frame)?,
+                ToWorker::Written => self.push.try_send(&self.buffer)?,
             };
             if !is_sent {
                 let mut stall = stall.unwrap_or_else(Stall::begin);

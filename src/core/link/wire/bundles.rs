@@ -44,8 +44,8 @@ impl Wire {
         (id - first < known.count()).then_some(known)
     }
 
-    /// Whether this is a task of a bundle.
-    pub(in crate::core::link) fn is_loose(&self, giving: Giving) -> bool {
+    /// Whether this is a giving of a task of a bundle that is out.
+    pub(in crate::core::link) fn is_in_bundle(&self, giving: Giving) -> bool {
         giving.run == self.run && self.bundle_of(giving.task).is_some()
     }
 
@@ -91,9 +91,9 @@ impl Wire {
         if queue.item(first).is_none() {
             return; // It has come to its end elsewhere.
         }
+        queue.scatter(first);
         for at in 0..known.count() {
             let id = first + at;
-            queue.take_off(id);
             if known.is_left(at) {
                 let turn = known.out.turn + at;
                 let cache = known.bundle.single(at as usize);
@@ -124,7 +124,10 @@ impl Wire {
         let mut all = self.bundles.iter();
         all.find_map(|(first, known)| {
             let at = known.bundle.index_of_key(key)?;
-            Some((first + at as u64, known.out.attempt))
+            // Of one that has its result, the key may be another's by now.
+            known
+                .is_left(at as u64)
+                .then_some((first + at as u64, known.out.attempt))
         })
     }
 

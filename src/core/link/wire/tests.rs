@@ -14,6 +14,8 @@ struct Master {
     queue: Queue<Made>,
     ledger: Arc<Ledger>,
     pushed: u64,
+    /// How large each message is taken to be, in bytes.
+    size: usize,
     now: Instant,
 }
 
@@ -25,6 +27,7 @@ impl Master {
             queue: Queue::new(Settings::default()),
             ledger: Ledger::new(|| {}),
             pushed: 0,
+            size: 1,
             now: Instant::now(),
         };
         master.peers(peers, false);
@@ -44,7 +47,7 @@ impl Master {
                 frame,
                 ticket: Some(self.ledger.ticket(1, self.pushed)),
             };
-            self.queue.push("c", "c/1", "f", 1, kept, self.now);
+            self.queue.push("c", "c/1", "f", self.size, kept, self.now);
         }
     }
 
@@ -62,8 +65,8 @@ impl Master {
         let mut given = Vec::new();
         while let Some(next) = self.wire.next(&mut buffer) {
             given.push(match next {
-                Given::Frame(frame) => frame,
-                Given::Written => Frame::parse(buffer.clone(), 1_000).unwrap(),
+                ToWorker::Frame(frame) => frame,
+                ToWorker::Written => Frame::parse(buffer.clone(), 1_000).unwrap(),
             });
         }
         given
@@ -257,8 +260,40 @@ fn functions_that_all_give_nothing_do_not_stop_the_rest_for_ever() {
     assert_eq!(master.given().len(), AHEAD_ALONE);
     master.wait(LOOK);
     assert!(master.given().is_empty());
-    assert!(master.wire.deadline().is_some_and(|look| look > master.now));
+    assert!(
+        master
+            .wire
+            .deadline(&master.queue)
+            .is_some_and(|look| look > master.now)
+    );
     master.wait(SILENT);
+    assert_eq!(master.given().len(), 1);
+}
+
+#[test]
+fn large_messages_that_are_silent_do_not_stop_the_rest_for_ever() {
+    let mut master = Master::new(1);
+    master.size = 100_000;
+    master.push(100);
+    let given = master.given();
+    assert!((10..50).contains(&given.len()));
+    assert!(master.given().is_empty());
+    // A function may take its time.
+    master.wait(2 * SILENT);
+    assert!(master.given().is_empty());
+    assert!(master.wire.deadline(&master.queue).is_some());
+    master.wait(LARGE_SILENT);
+    assert_eq!(master.given().len(), given.len());
+}
+
+#[test]
+fn more_workers_have_room_for_a_large_message_at_once() {
+    let mut master = Master::new(1);
+    master.size = BYTES;
+    master.push(3);
+    assert_eq!(master.given().len(), 1);
+    assert!(master.given().is_empty());
+    master.peers(2, false);
     assert_eq!(master.given().len(), 1);
 }
 
@@ -301,6 +336,31 @@ fn a_message_of_a_bundle_is_known_by_its_cache_if_its_worker_says_nothing_else()
         assert_eq!(settle(made), b"y");
     }
     assert_eq!(master.queue.len(), 0);
+}
+
+#[test]
+fn a_cache_key_that_comes_back_in_another_message_is_not_that_of_the_one_before() {
+    let mut master = Master::new(1);
+    master.push_bundle(3);
+    let given = master.given();
+    let key = given[1].cache().to_owned();
+    assert_eq!(master.answer_all(&given[1..2]), [1]);
+    // A message of a client that has the key from that result.
+    let frame = Frame::new("", "c/2", "s.f", &key, b"x");
+    let kept = Made {
+        frame: frame.clone(),
+        ticket: None,
+    };
+    master.queue.push("c", "c/2", "f", 1, kept, master.now);
+    assert_eq!(master.given().len(), 1);
+    let result = frame.with_payload(b"y");
+    assert!(
+        master
+            .wire
+            .finished(result, &mut master.queue, master.now)
+            .is_some()
+    );
+    assert_eq!(master.queue.len(), 3);
 }
 
 #[test]
