@@ -122,11 +122,10 @@ impl Bell {
             self.spared.store(spared - 1, Ordering::Relaxed);
             return false;
         }
-        let mut before = Instant::now();
         for _ in 0..YIELDS {
+            let start = Instant::now();
             std::thread::yield_now();
-            let now = Instant::now();
-            let is_costly = now - std::mem::replace(&mut before, now) >= COSTLY;
+            let is_costly = start.elapsed() >= COSTLY;
             if is_costly {
                 self.spared.store(SPARED, Ordering::Relaxed);
             }

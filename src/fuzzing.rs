@@ -10,16 +10,16 @@ use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader, PalmMessage};
 
 /// Reads what a peer may send on the link: the first byte says how long the head is, in 16ths, and
-/// how long the small messages are, in 16ths of the rest; if it is 255, what follows is the first
-/// frame as it stands.
+/// how long the small messages are, in 15ths of the rest; if it is 255, what follows is the first
+/// frame as it stands, and all there is.
 pub fn link_message(bytes: &[u8]) {
-    let Some((sixteenths, rest)) = bytes.split_first() else {
+    let Some((shares, rest)) = bytes.split_first() else {
         return;
     };
-    let (head, rest) = rest.split_at(rest.len() * usize::from(sixteenths >> 4) / 16);
-    let (small, large) = rest.split_at(rest.len() * usize::from(sixteenths & 15) / 16);
+    let (head, rest) = rest.split_at(rest.len() * usize::from(shares >> 4) / 16);
+    let (small, large) = rest.split_at(rest.len() * usize::from(shares & 15) / 15);
     let mut first = Vec::new();
-    if *sixteenths != u8::MAX {
+    if *shares != u8::MAX {
         prost::encode_length_delimiter(head.len(), &mut first).expect("there is room");
     }
     first.extend_from_slice(head);
@@ -32,8 +32,9 @@ pub fn link_message(bytes: &[u8]) {
     if let Ok((_, messages)) = Envelope::decode(&mut parts) {
         let said: usize = messages.sizes.iter().sum();
         let had: usize = whole.iter().map(|part| part.len()).sum();
-        let of_head = prost::decode_length_delimiter(&*whole[0])
-            .map_or(0, |head| head + prost::length_delimiter_len(head));
+        let mut behind = &*whole[0];
+        let head = prost::decode_length_delimiter(&mut behind).unwrap_or(0);
+        let of_head = whole[0].len() - behind.len() + head;
         assert_eq!(said + of_head, had, "something was made up or left out");
         let sizes = messages.sizes.clone();
         if let Ok(frames) = messages.take_in(&mut FrameReader::of_link(), usize::MAX, "fuzz") {

@@ -900,6 +900,26 @@ pub(crate) fn wait_for_any(
     poll(sockets, Some(bell), timeout.map_or(-1, milliseconds))
 }
 
+/// The same, within a [sleep](Bell::sleep) of the bell that ends when it is `ready`. Whoever is so
+/// at once, each time, knows all the same what news there is of sockets that are
+/// [attended](Socket::attend).
+pub(crate) fn sleep_until_any(
+    sockets: &[(&Socket, Want)],
+    bell: &Bell,
+    timeout: Option<Duration>,
+    ready: impl FnMut() -> bool,
+) -> Result<()> {
+    let has_waited = Cell::new(false);
+    bell.sleep(ready, || {
+        has_waited.set(true);
+        wait_for_any(sockets, bell, timeout)
+    })?;
+    match has_waited.get() {
+        true => Ok(()),
+        false => look_at(sockets),
+    }
+}
+
 /// Has these sockets, which are [attended](Socket::attend), know what news there is of them.
 pub(crate) fn look_at(sockets: &[(&Socket, Want)]) -> Result<()> {
     poll(sockets, None, 0)
@@ -1107,6 +1127,22 @@ mod tests {
         }
         assert_eq!(*parts[0], *frame.as_bytes());
         assert_eq!(pull.peer(), "127.0.0.1");
+    }
+
+    #[test]
+    fn who_never_waits_knows_of_news_all_the_same() {
+        let (mut pull, push) = pair();
+        pull.attend();
+        let bell = Bell::new().unwrap();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        assert!(!pull.try_recv(&mut parts).unwrap());
+        assert!(push.try_send(b"x").unwrap());
+        let end = Instant::now() + Duration::from_secs(5);
+        while !pull.try_recv(&mut parts).unwrap() {
+            assert!(Instant::now() < end, "it never looks");
+            sleep_until_any(&[(&pull, Want::Read)], &bell, None, || true).unwrap();
+        }
+        assert_eq!(parts, [b"x"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{SOON, client, echo_server, eval, fixed_addresses, limit, start_again, timed, until};
@@ -368,4 +368,31 @@ fn fewer_results_than_were_expected_are_an_error_and_more_are_cut_off() {
         .job(texts(1_000))
         .unwrap();
     assert_eq!(job.map(Result::unwrap).count(), 5);
+}
+
+#[test]
+fn a_link_is_heard_however_much_goes_over_the_pylm_wire() {
+    let _limit = limit(60, "a link beside a busy pylm wire");
+    let server = echo_server("s").start().unwrap();
+    let db = &server.addresses().db;
+    let pylm = Client::builder("s", db).wire(Wire::Pylm).connect().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (pylm, stop) = (&pylm, &stop);
+        scope.spawn(move || {
+            let mut number = 0_u64;
+            let payloads = std::iter::from_fn(move || {
+                number += 1;
+                // So much that none of it stands still.
+                (number < 400_000).then(|| number.to_string())
+            });
+            let job = pylm.job("s.echo", payloads).unwrap();
+            job.take_while(|_| !stop.load(Ordering::SeqCst)).count()
+        });
+        for _ in 0..20 {
+            // Longer than that, and a client would take it for a pylm peer.
+            palm::Status::of(db, Duration::from_millis(300)).unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
 }

@@ -21,7 +21,7 @@ pub(crate) use proto::hello::Kind;
 pub(crate) use proto::{Credit, Failed, Head, Hello, Outcome, Position, TaskId, TaskIds, Welcome};
 use proto::{Results, Tasks};
 
-/// The version of the protocol.
+/// The version of the protocol. (It has not changed with what was never released.)
 pub(crate) const VERSION: u32 = 1;
 
 /// A message of up to so many bytes shares a frame with others.

@@ -90,10 +90,9 @@ impl<P: Party> Voice<P> {
 
     /// Says what there is to say in the caller's thread, if nobody else is about to. That is
     /// sooner than by the connection's thread, which has to wake up for it; but what many say one
-    /// after another should go at once, by that.
+    /// after another should go at once, by that. Whether it is said.
     ///
     /// The party is called: the caller must not hold what it locks.
-    /// Whether it is said.
     pub(crate) fn speak(&self) -> bool {
         let talk = self.talk.try_lock();
         let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
@@ -389,8 +388,9 @@ impl<P: Party> Talk<P> {
         })
     }
 
-    /// A turn of a thread that listens. It hears one thing, and is done with that: that may be what
-    /// it waits for, and there is nothing to say that nobody else would say soon.
+    /// A turn of a thread that listens. It hears one thing, and is done with that, which may be what
+    /// it waits for. What there is to say is said when there is no more to hear, or by the
+    /// connection's thread soon after nobody listens any more.
     fn turn_to_hear(&mut self) -> Next {
         match self.receive(1) {
             Ok((0, _)) => self.turn_beside(),

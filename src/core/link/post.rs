@@ -568,6 +568,11 @@ impl Post {
         self.outlets.is_full()
     }
 
+    /// Whether no worker is given anything because of the results that nobody has taken.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.tasks.as_ref().is_some_and(Tasks::is_choked)
+    }
+
     /// Whether it can keep no more tasks.
     pub(crate) fn is_busy(&self) -> bool {
         self.tasks.as_ref().is_some_and(Tasks::is_full)

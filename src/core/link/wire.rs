@@ -48,9 +48,10 @@ const SILENT: Duration = Duration::from_secs(30);
 /// that take their time.
 const LARGE_SILENT: Duration = Duration::from_secs(300);
 
-/// How often to look for such. A bundle of which that may be true for one of its messages is taken
-/// apart after as long.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often to look for such; and while there are bundles, one of whose messages that may be true
+/// of: then those are taken apart, if they are as old.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOK_AT_BUNDLES: Duration = Duration::from_millis(10);
 
 /// How many of them may answer after all.
 const MOST_SILENT: usize = 65_536;
@@ -504,7 +505,10 @@ impl Wire {
         if !self.is_full(queue) || self.look.is_some_and(|look| look > now) {
             return;
         }
-        self.look = Some(now + LOOK);
+        self.look = Some(match self.bundles.is_empty() {
+            true => now + LOOK,
+            false => now + LOOK_AT_BUNDLES,
+        });
         let (long, very_long) = match self.has_many() {
             true => (OVERTAKEN, SILENT),
             false => (LARGE_SILENT, LARGE_SILENT),
@@ -519,7 +523,7 @@ impl Wire {
         // What has its result makes room at once, where others of its bundle seem to have none.
         let is_late = |known: &OutBundle| {
             let is_overtaken = known.out.turn + known.count() <= overtaken;
-            is_overtaken && age(known.out.since) >= LOOK || is_silent(&known.out)
+            is_overtaken && age(known.out.since) >= LOOK_AT_BUNDLES || is_silent(&known.out)
         };
         self.take_all_apart(is_late, queue, now);
         let silent = self.out.iter().filter(|(_, out)| is_silent(out));

@@ -26,8 +26,8 @@ impl Exit {
         }
     }
 
-    /// Hands on what `next` gives, so many batches at the most, while there is room. Whether
-    /// anything was; an error if nobody takes it.
+    /// Hands on what `next` gives, so many batches at the most, while there is room. How much that
+    /// was; an error if nobody takes it.
     pub(super) fn feed(
         &mut self,
         batches: usize,

@@ -22,7 +22,7 @@ use crate::part::dealer::accept;
 use crate::part::publish::Topics;
 use crate::part::receive::Came;
 use crate::part::{Context, Inlet, Outlet, Parcel, Received};
-use crate::socket::{Routed, Socket, Want, look_at, wait_for_any};
+use crate::socket::{Routed, Socket, Want, look_at, sleep_until_any};
 
 /// How many envelopes are read from the socket before others have their turn, and when they have
 /// it before that: when so many messages were in them.
@@ -161,7 +161,7 @@ impl<'a> Linking<'a> {
             more |= self.say(now)?;
             // The tick may have made something, or room; what comes of it is to be seen to again.
             more |= self.go_short_ways(now);
-            let (was_busy, was_full) = (self.post.is_busy(), self.post.is_full());
+            let (was_choked, was_full) = (self.post.is_choked(), self.post.is_full());
             match self.hand_on() {
                 Ok(again) => more |= again,
                 Err(()) => return Ok(false),
@@ -171,7 +171,7 @@ impl<'a> Linking<'a> {
                 break;
             }
             // There is room for what waits inside.
-            more |= was_busy && !self.post.is_busy() || was_full && !self.post.is_full();
+            more |= was_choked && !self.post.is_choked() || was_full && !self.post.is_full();
             more = more || !self.socket.is_quiet() && self.socket.is_readable()?;
             self.is_calm = !more;
             match more {
@@ -187,7 +187,8 @@ impl<'a> Linking<'a> {
     /// In calm times there is no look for more after the first thing: it would cost as much as to
     /// read one. There is one before the thread sleeps.
     fn receive(&mut self, now: Instant) -> Result<bool> {
-        let is_one = self.is_calm && !self.post.is_time(now);
+        // Nor near the time at which the silent are looked for.
+        let is_one = self.is_calm && !self.post.is_time(now + NAP);
         // Of what has not been heard, nobody may be found to be silent.
         self.post.set_behind(true);
         let mut messages = 0;
@@ -434,6 +435,7 @@ impl<'a> Linking<'a> {
         self.messages.is_none() && self.post.is_idle() && self.wired.is_empty()
     }
 
+    /// Sleeps until there is something to do, and knows then what news there is of its sockets.
     fn sleep(&self, bell: &Bell) -> Result<()> {
         let now = Instant::now();
         let until = self.post.deadline(now);
@@ -453,8 +455,7 @@ impl<'a> Linking<'a> {
                     .exits()
                     .any(|exit| exit.is_blocked() && exit.has_room())
         };
-        let wants = self.wants();
-        bell.sleep(ready, || wait_for_any(&wants, bell, left))
+        sleep_until_any(&self.wants(), bell, left, ready)
     }
 
     /// What is wanted of the sockets.
