@@ -47,7 +47,7 @@ pub struct Bench {
     /// how many workers a master has (default: 2)
     #[argh(option, default = "2")]
     workers: usize,
-    /// how many messages a client may have open (default: as many as it likes)
+    /// how many messages a client may have open (default, and 0: as many as it likes)
     #[argh(option, default = "0")]
     window: usize,
     /// what palm is to speak: link or pylm (default: both, one after the other)
@@ -59,7 +59,7 @@ pub struct Bench {
     /// how often each is measured (default: 5)
     #[argh(option, default = "5")]
     runs: usize,
-    /// how many seconds one measurement may take (default: 300)
+    /// how many seconds one measurement may take (default: 300; 0: as many as it takes)
     #[argh(option, default = "300.0")]
     timeout: f64,
     /// print a line of JSON for each figure, in place of tables

@@ -103,7 +103,9 @@ impl Process {
             .lines
             .recv_timeout(self.limit)
             .map_err(|error| match error {
-                RecvTimeoutError::Timeout => format!("a {name} says nothing for {:?}", self.limit),
+                RecvTimeoutError::Timeout => {
+                    format!("a {name} says nothing for {:?} (see --timeout)", self.limit)
+                }
                 RecvTimeoutError::Disconnected => format!("a {name} has ended"),
             })?;
         serde_json::from_str(&line)

@@ -215,7 +215,6 @@ impl Session {
     }
 
     fn give(&mut self, out: &mut Outgoing) {
-        let waiting = self.giver.waiting();
         let limit = self.server_limit;
         while let Some((number, Submitted { frame, .. })) = self.giver.give() {
             // A bundle does: see `submit`.
@@ -231,7 +230,8 @@ impl Session {
         for job in self.untold.drain(..) {
             out.note(|head| head.cancel.push(job));
         }
-        if self.giver.waiting() < waiting && self.giver.waiting() < MOST_WAITING {
+        // Not for each that was given: a job that is woken is to have much to do.
+        if self.giver.waiting() <= MOST_WAITING / 2 {
             for job in std::mem::take(&mut self.blocked) {
                 if let Some(job) = self.jobs.get(&job) {
                     job.wake(News::Room);

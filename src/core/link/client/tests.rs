@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::*;
@@ -580,6 +582,39 @@ fn a_cancelled_job_is_withdrawn_and_its_server_told_again_after_a_break() {
     world.carry();
     assert!(world.servers[0].work.is_empty() && world.servers[0].cancelled.is_empty());
     world.assert_empty();
+}
+
+#[test]
+fn a_job_that_waits_for_another_to_be_given_goes_on_when_that_ends() {
+    let mut session = Session::new("me", 1, 1_000);
+    let settings = JobSettings {
+        ordered: false,
+        one_each: true,
+        messages: 100_000,
+        bytes: 1 << 30,
+    };
+    let woken = Arc::new(AtomicU32::new(0));
+    let counts = woken.clone();
+    let first = session.open(settings, Box::new(|_| {})).unwrap();
+    let wake = move |news| {
+        counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
+    };
+    let other = session.open(settings, Box::new(wake)).unwrap();
+    let submit = |session: &mut Session, job, number| {
+        let mut frame = Frame::new("", &session.topic(job), "s.f", "", b"x");
+        frame.set_place(number, &[]);
+        session.submit(Submitted { job, number, frame });
+    };
+    submit(&mut session, other, 1);
+    (1..=MOST_WAITING as u64).for_each(|number| submit(&mut session, first, number));
+    // Nobody takes any.
+    assert_eq!(session.room(other, 1), Some(Room::default()));
+    session.speak(0, &mut Outgoing::default());
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    session.end(first);
+    session.speak(0, &mut Outgoing::default());
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    assert!(session.room(other, 1).unwrap().messages > 0);
 }
 
 #[test]
