@@ -114,6 +114,11 @@ const THERE: &str = "it is taken when the frame is dropped";
 const NUMBER: u64 = 1;
 const PATH: u64 = 2;
 
+/// The fields of a giving.
+const TASK: u64 = 1;
+const ATTEMPT: u64 = 2;
+const RUN: u64 = 3;
+
 /// What a stage and a cache key (a uuid) may add to a frame; a buffer with this much room to
 /// spare is not moved by it.
 pub(crate) const HEADROOM: usize = 64;
@@ -279,7 +284,7 @@ impl Frame {
 
     /// The step that is the next to run.
     pub(crate) fn step(&self) -> Result<Step<'_>> {
-        match self.shared().step(self.stage()) {
+        match self.shared().function.step(self.stage()) {
             Some(step) => Ok(step),
             None => self.path()?.step(self.stage()),
         }
@@ -542,15 +547,15 @@ fn write_giving(writer: &mut Writer, giving: Giving) {
     let Giving { task, attempt, run } = giving;
     let attempt = u64::from(attempt);
     let run = run.to_le_bytes();
+    // A byte for each key.
+    let length = 3 + varint_length(task) + varint_length(attempt) + run.len();
     writer.key(GIVING, BYTES);
-    let keys = 3;
-    let length = keys + varint_length(task) + varint_length(attempt) + run.len();
     writer.varint(length as u64);
-    writer.key(1, VARINT);
+    writer.key(TASK, VARINT);
     writer.varint(task);
-    writer.key(2, VARINT);
+    writer.key(ATTEMPT, VARINT);
     writer.varint(attempt);
-    writer.key(3, FIXED64);
+    writer.key(RUN, FIXED64);
     writer.out.extend_from_slice(&run);
 }
 

@@ -88,20 +88,18 @@ impl<'a> Reader<'a> {
     /// A text, as it is.
     pub(super) fn str(&mut self) -> Result<&'a str> {
         let span = self.value()?;
-        match std::str::from_utf8(&self.bytes[span.range()]) {
-            Ok(text) => Ok(text),
-            Err(_) => malformed("a text is not UTF-8"),
-        }
+        utf8(&self.bytes[span.range()])
     }
 
+    /// Where a text stands.
     pub(super) fn text(&mut self) -> Result<Span> {
         let span = self.value()?;
         let text = &self.bytes[span.range()];
         // Which is quicker to find out, and the rule.
-        match text.is_ascii() || std::str::from_utf8(text).is_ok() {
-            true => Ok(span),
-            false => malformed("a text is not UTF-8"),
+        if !text.is_ascii() {
+            utf8(text)?;
         }
+        Ok(span)
     }
 
     pub(super) fn skip(&mut self, number: u64, kind: u64) -> Result<()> {
@@ -115,6 +113,13 @@ impl<'a> Reader<'a> {
             FIXED32 => self.take(4).map(drop),
             _ => malformed("a field has no valid type"),
         }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(_) => malformed("a text is not UTF-8"),
     }
 }
 

@@ -509,16 +509,16 @@ impl Wire {
             true => now + LOOK,
             false => now + LOOK_AT_BUNDLES,
         });
-        let (long, very_long) = match self.has_many() {
+        let (overtaken_for, silent_for) = match self.has_many() {
             true => (OVERTAKEN, SILENT),
             false => (LARGE_SILENT, LARGE_SILENT),
         };
         let age = |since: Instant| now.saturating_duration_since(since);
-        let all_silent = self.last_news.is_some_and(|last| age(last) >= very_long);
+        let all_silent = self.last_news.is_some_and(|last| age(last) >= silent_for);
         let overtaken = self.last_turn.saturating_sub(2 * self.peers as u64);
         let is_silent = |out: &Out| {
-            let is_overtaken = out.turn < overtaken && age(out.since) >= long;
-            is_overtaken || all_silent && age(out.since) >= very_long
+            let is_overtaken = out.turn < overtaken && age(out.since) >= overtaken_for;
+            is_overtaken || all_silent && age(out.since) >= silent_for
         };
         // What has its result makes room at once, where others of its bundle seem to have none.
         let is_late = |known: &OutBundle| {

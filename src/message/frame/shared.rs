@@ -54,7 +54,7 @@ impl Function {
     }
 
     /// The step at this stage, if it is one: see [`Path::step`].
-    fn step(&self, stage: i64) -> Option<Step<'_>> {
+    pub(super) fn step(&self, stage: i64) -> Option<Step<'_>> {
         let places = match &**self.steps.as_ref()? {
             [only] => only,
             steps => steps.get(usize::try_from(stage).ok()?)?,
@@ -135,11 +135,6 @@ impl Shared {
             client.unwrap_or(&self.client),
             function.unwrap_or(&self.function.text),
         )
-    }
-
-    /// The step at this stage, if it is one.
-    pub(super) fn step(&self, stage: i64) -> Option<Step<'_>> {
-        self.function.step(stage)
     }
 
     /// What it takes in memory beside its frames, if it is not shared by many of them.
