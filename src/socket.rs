@@ -4,15 +4,19 @@
 //! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`],
 //! [`wait_for_any`] and [`Ears::wait`], which a [`Bell`] or their time-out ends.
 
+mod slab;
+
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use slab::Slabs;
 use smallvec::SmallVec;
 
 use crate::address::{self, Purpose};
@@ -27,7 +31,11 @@ const LINGER: i32 = 250;
 
 /// How many messages libzmq keeps for one peer on each side. It counts messages, not bytes:
 /// so the number is small.
-const HIGH_WATER: i32 = 128;
+const HIGH_WATER: i32 = 256;
+
+/// Which messages share slabs, by their size in bytes: smaller ones libzmq has in what it keeps of
+/// each, and larger ones do not come by the thousand.
+const IN_SLABS: RangeInclusive<usize> = 34..=1_024;
 
 /// After so many seconds of silence the system asks a peer's system whether it is still there,
 /// so often, so many times. (Not ZMTP's heartbeats: those are not read, and so not answered,
@@ -193,6 +201,17 @@ impl AsRef<[u8]> for Loan {
 
 impl Lent for Loan {}
 
+/// A frame that others have, too.
+struct Shared(Arc<dyn Lent>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Lent for Shared {}
+
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routed {
@@ -233,6 +252,7 @@ pub(crate) struct Socket {
     // In this order: the socket is closed before the context may be.
     inner: zmq::Socket,
     received: zmq::Message,
+    slabs: Slabs,
     /// Where that came from, if it was lent to somebody.
     peer_of_lent: Option<String>,
     part: String,
@@ -301,6 +321,7 @@ impl Socket {
         let mut socket = Self {
             inner,
             received: zmq::Message::new(),
+            slabs: Slabs::default(),
             peer_of_lent: None,
             part: part.to_owned(),
             bound: None,
@@ -565,7 +586,7 @@ impl Socket {
     }
 
     /// Sends one frame, if there is room; else nothing of it is sent.
-    pub(crate) fn try_send(&self, frame: &[u8]) -> Result<bool> {
+    pub(crate) fn try_send(&mut self, frame: &[u8]) -> Result<bool> {
         self.send(frame, zmq::DONTWAIT)
     }
 
@@ -576,7 +597,7 @@ impl Socket {
 
     fn send_frame(&mut self, frame: &mut Frame, flags: i32) -> Result<bool> {
         match frame.len() {
-            LENT.. => self.send_lent(frame.clone().lend(), flags),
+            LENT.. => self.send_lent(Shared(frame.clone().lend()), flags),
             _ => self.send(frame.as_bytes(), flags),
         }
     }
@@ -610,7 +631,7 @@ impl Socket {
     }
 
     /// Sends several frames as one message, if there is room; else nothing of them is sent.
-    pub(crate) fn try_send_parts(&self, parts: &[&[u8]]) -> Result<bool> {
+    pub(crate) fn try_send_parts(&mut self, parts: &[&[u8]]) -> Result<bool> {
         let Some((last, first)) = parts.split_last() else {
             return Ok(true);
         };
@@ -625,7 +646,7 @@ impl Socket {
     }
 
     /// Answers the request that came in this envelope: the frames before its empty one.
-    pub(crate) fn try_route(&self, envelope: &[Vec<u8>], answer: &[u8]) -> Result<Routed> {
+    pub(crate) fn try_route(&mut self, envelope: &[Vec<u8>], answer: &[u8]) -> Result<Routed> {
         let Some((peer, hops)) = envelope.split_first() else {
             return Ok(Routed::Gone);
         };
@@ -671,16 +692,34 @@ impl Socket {
         }
         let last = large.len().saturating_sub(1);
         for (index, frame) in large.into_iter().enumerate() {
-            self.send_lent(frame.lend(), more(index == last))?;
+            self.send_lent(Shared(frame.lend()), more(index == last))?;
         }
         Ok(true)
     }
 
+    fn send(&mut self, frame: &[u8], flags: i32) -> Result<bool> {
+        if IN_SLABS.contains(&frame.len()) {
+            let frame = self.slabs.copy(frame);
+            return self.send_lent(frame, flags);
+        }
+        // libzmq may find out, and tell us no more.
+        self.set_messages(true);
+        loop {
+            match self.inner.send(frame, flags) {
+                Ok(()) => return Ok(true),
+                Err(zmq::Error::EAGAIN) => return Ok(false),
+                Err(zmq::Error::EINTR) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+    }
+
     /// Sends a frame without copying it: libzmq keeps it until it is sent.
-    fn send_lent(&mut self, frame: Arc<dyn Lent>, flags: i32) -> Result<bool> {
+    fn send_lent<L: Lent>(&mut self, frame: L, flags: i32) -> Result<bool> {
+        // libzmq may find out, and tell us no more.
         self.set_messages(true);
         let frame = Box::new(frame);
-        let bytes = (**frame).as_ref();
+        let bytes = (*frame).as_ref();
         let (data, size) = (bytes.as_ptr(), bytes.len());
         let kept = Box::into_raw(frame);
         let mut message = MaybeUninit::<zmq_sys::zmq_msg_t>::uninit();
@@ -693,7 +732,7 @@ impl Socket {
                 message.as_mut_ptr(),
                 data.cast_mut().cast::<c_void>(),
                 size,
-                Some(release),
+                Some(release::<L>),
                 kept.cast::<c_void>(),
             )
         };
@@ -725,19 +764,6 @@ impl Socket {
                     format_args!("its socket failed: {error}"),
                 )),
             };
-        }
-    }
-
-    fn send(&self, frame: &[u8], flags: i32) -> Result<bool> {
-        // libzmq may find out, and tell us no more.
-        self.set_messages(true);
-        loop {
-            match self.inner.send(frame, flags) {
-                Ok(()) => return Ok(true),
-                Err(zmq::Error::EAGAIN) => return Ok(false),
-                Err(zmq::Error::EINTR) => {}
-                Err(error) => return Err(self.broken(error)),
-            }
         }
     }
 
@@ -1008,10 +1034,10 @@ fn milliseconds(time: Duration) -> i64 {
 /// Gives back what `send_lent` has lent to libzmq.
 ///
 /// # Safety
-/// `kept` is what `Box::into_raw` gave for a `Box<Arc<dyn Lent>>`, and it is called once for it.
-unsafe extern "C" fn release(_: *mut c_void, kept: *mut c_void) {
+/// `kept` is what `Box::into_raw` gave for a `Box<L>`, and it is called once for it.
+unsafe extern "C" fn release<L: Lent>(_: *mut c_void, kept: *mut c_void) {
     // SAFETY: as the caller promises.
-    drop(unsafe { Box::from_raw(kept.cast::<Arc<dyn Lent>>()) });
+    drop(unsafe { Box::from_raw(kept.cast::<L>()) });
 }
 
 /// How many peers a socket has.
@@ -1131,7 +1157,7 @@ mod tests {
 
     #[test]
     fn who_never_waits_knows_of_news_all_the_same() {
-        let (mut pull, push) = pair();
+        let (mut pull, mut push) = pair();
         pull.attend();
         let bell = Bell::new().unwrap();
         let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -1147,7 +1173,7 @@ mod tests {
 
     #[test]
     fn extra_frames_are_counted_but_not_kept() {
-        let (mut pull, push) = pair();
+        let (mut pull, mut push) = pair();
         let bell = Bell::new().unwrap();
         let frames: Vec<&[u8]> = vec![b"x"; 50];
         assert!(push.try_send_parts(&frames).unwrap());

@@ -33,7 +33,7 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 /// [`patience`](Self::patience), it goes to those of its subscribers that have room, if there are
 /// any, and what comes later is not waited for; that is counted and logged. When
 /// [`hold`](Self::hold) bytes are held, the part takes no more until there is room again. libzmq
-/// keeps up to 128 messages for each subscriber beside.
+/// keeps up to 256 messages for each subscriber beside.
 pub struct PubService {
     address: String,
     topics: Topics,

@@ -13,13 +13,13 @@ use crate::socket::{Kind, Socket, Want};
 
 /// How many messages libzmq sends ahead to a worker, beside what the network holds: what a
 /// busy worker hoards, and what is lost with it.
-pub(super) const PREFETCH: u16 = 64;
+pub(super) const PREFETCH: u16 = 128;
 
 /// After how long a message that nobody takes is worth a line of the log.
 pub(super) const STALL: Duration = Duration::from_secs(5);
 
 /// Gives messages to workers in turn (a PUSH socket that binds). While there is no worker, or
-/// none has room, it takes no more. libzmq holds 64 messages for each worker, so that none
+/// none has room, it takes no more. libzmq holds 128 messages for each worker, so that none
 /// hoards what others could do.
 #[derive(Clone, Debug)]
 pub struct WorkerPushService {
@@ -27,7 +27,7 @@ pub struct WorkerPushService {
 }
 
 /// Gives messages to whoever pulls, in turn (a PUSH socket that binds). While nobody does, or
-/// nobody has room, it takes no more. libzmq holds 128 messages for each.
+/// nobody has room, it takes no more. libzmq holds 256 messages for each.
 #[derive(Clone, Debug)]
 pub struct PushService {
     address: String,
@@ -37,7 +37,7 @@ pub struct PushService {
 /// [`PullService`](super::PullService).
 ///
 /// That need not be there yet; libzmq connects to it, and connects again, when it is. libzmq
-/// holds 128 messages for it until then; when it has no more room, the part takes no more. On
+/// holds 256 messages for it until then; when it has no more room, the part takes no more. On
 /// a stop, what was taken has the grace of 0.25 s to be handed over, and libzmq as long again
 /// to send it. What libzmq could not send then is lost, and not counted.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ const BYTES: usize = 32 << 20;
 /// component among them. It never blocks: 1,024 messages may wait, and 32 MiB of them beside
 /// one that is larger. More are given back, and it is the caller's to drop or to keep them.
 ///
-/// The peer need not be there yet; libzmq connects to it, and holds 128 messages for it until
+/// The peer need not be there yet; libzmq connects to it, and holds 256 messages for it until
 /// then. The part goes on until the others of its component have ended, and then has 0.15 s for
 /// what waits.
 ///
@@ -184,9 +184,9 @@ impl PushBypass {
         start_alone("Push", self, None, None)
     }
 
-    fn run(&self, context: &Context, attached: &Attached, bell: &Bell) -> Result<()> {
+    fn run(&self, context: &Context, attached: &mut Attached, bell: &Bell) -> Result<()> {
         let mut unsent = None;
-        let result = self.push(context, &attached.socket, bell, &mut unsent);
+        let result = self.push(context, &mut attached.socket, bell, &mut unsent);
         // Also when the socket has failed.
         self.sender.shared.close();
         context.say_lost(usize::from(unsent.is_some()) + self.queue.len());
@@ -197,7 +197,7 @@ impl PushBypass {
     fn push(
         &self,
         context: &Context,
-        socket: &Socket,
+        socket: &mut Socket,
         bell: &Bell,
         next: &mut Option<Vec<u8>>,
     ) -> Result<()> {
@@ -237,7 +237,7 @@ impl PushBypass {
 }
 
 /// Sends the next bytes, if there is room.
-fn send(socket: &Socket, next: &mut Option<Vec<u8>>) -> Result<bool> {
+fn send(socket: &mut Socket, next: &mut Option<Vec<u8>>) -> Result<bool> {
     if let Some(bytes) = next
         && !socket.try_send(bytes)?
     {
@@ -268,9 +268,9 @@ impl Part for PushBypass {
         let _ = self.sender.shared.bell.set(bell.clone());
         crew.spawn(&wiring.name, Duty::Serves, move |context| {
             context.wake_by(&bell);
-            let (attached, bound) = Attached::open(plan, &bell)?;
+            let (mut attached, bound) = Attached::open(plan, &bell)?;
             context.ready(bound)?;
-            self.run(context, &attached, &bell)
+            self.run(context, &mut attached, &bell)
         });
         Ok(())
     }

@@ -339,7 +339,7 @@ impl<'a> Replying<'a> {
     }
 
     fn send(&mut self, answer: Answer) -> Result<()> {
-        let socket = &self.attached.socket;
+        let socket = &mut self.attached.socket;
         match socket.try_route(&answer.envelope, &answer.bytes)? {
             Routed::Sent => {}
             Routed::Gone => self.miss("had an answer for a peer that is not there any more"),
