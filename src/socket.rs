@@ -33,6 +33,10 @@ const LINGER: i32 = 250;
 /// so the number is small.
 const HIGH_WATER: i32 = 256;
 
+/// The same of what is published: whoever does bounds the bytes of large messages, and to find out
+/// again and again whether there is room costs more than with other kinds, which tell.
+const HIGH_WATER_PUB: i32 = 1_000;
+
 /// Which messages share slabs, by their size in bytes: smaller ones libzmq has in what it keeps of
 /// each, and larger ones do not come by the thousand.
 const IN_SLABS: RangeInclusive<usize> = 34..=1_024;
@@ -143,6 +147,7 @@ impl Kind {
     fn high_water(self) -> i32 {
         match self {
             Self::LinkServer | Self::LinkPeer => 0,
+            Self::Pub => HIGH_WATER_PUB,
             _ => HIGH_WATER,
         }
     }
@@ -610,6 +615,18 @@ impl Socket {
         self.send_frame(frame, 0)
     }
 
+    /// The same of a message that is lent.
+    pub(crate) fn try_publish_lent(
+        &mut self,
+        topic: &str,
+        message: impl Lent + 'static,
+    ) -> Result<bool> {
+        if !self.begin_publishing(topic)? {
+            return Ok(false);
+        }
+        self.send_lent(message, 0)
+    }
+
     /// The same of a message as it stands.
     pub(crate) fn try_publish_bytes(&mut self, topic: &str, message: &[u8]) -> Result<bool> {
         if !self.begin_publishing(topic)? {
@@ -715,7 +732,7 @@ impl Socket {
     }
 
     /// Sends a frame without copying it: libzmq keeps it until it is sent.
-    fn send_lent<L: Lent>(&mut self, frame: L, flags: i32) -> Result<bool> {
+    fn send_lent<L: Lent + 'static>(&mut self, frame: L, flags: i32) -> Result<bool> {
         // libzmq may find out, and tell us no more.
         self.set_messages(true);
         let frame = Box::new(frame);
