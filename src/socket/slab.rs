@@ -15,7 +15,7 @@ use crate::message::spare::Lent;
 const SIZE: usize = 8 << 10;
 
 /// How many slabs a socket keeps to use them again.
-const KEPT: usize = 16;
+const KEPT: usize = 48;
 
 /// The slabs of a socket.
 #[derive(Default)]
