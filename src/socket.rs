@@ -561,6 +561,8 @@ impl Socket {
     /// anything costs a system call each time.
     pub(crate) fn attend(&mut self) {
         self.attended = true;
+        // What came before has been told of.
+        self.news.set(News::ANY);
     }
 
     /// Whether there is no message to read as far as is known.

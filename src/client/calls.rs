@@ -11,11 +11,10 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::bell::Bell;
 use crate::core::window::Window;
 use crate::error::{Error, shown};
 use crate::message::{Frame, number_under};
-use crate::part::Reader;
+use crate::part::{Hearing, Reader};
 
 /// What a call hears while it waits.
 pub(super) enum Event {
@@ -29,23 +28,33 @@ pub(super) enum Event {
     Broken(usize, Error),
 }
 
-/// The results of all calls of a client that wait to be read.
-struct Unread {
-    bytes: AtomicUsize,
-    /// Of the thread that receives: rung when there may be room again.
-    bell: Arc<Bell>,
+/// What all calls of a client have in common.
+struct Common {
+    /// How many there are.
+    calls: AtomicUsize,
+    /// Of their results, those that wait to be read.
+    unread_bytes: AtomicUsize,
+    /// By which threads those come.
+    hearing: Arc<Hearing<Delivery>>,
 }
 
-impl Unread {
+impl Common {
+    /// Some results have been read.
     fn less(&self, bytes: usize) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        let before = self.unread_bytes.fetch_sub(bytes, Ordering::SeqCst);
         self.ring_if_full(before);
+    }
+
+    /// Whether there is one call only, which may hear for itself: where others wait, too, whoever
+    /// listened would have to leave it to them.
+    fn is_one_call(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) <= 1
     }
 
     /// Nobody waits for room unless there were so many bytes that there was none.
     fn ring_if_full(&self, bytes: usize) {
         if bytes >= MOST_UNREAD {
-            self.bell.ring();
+            self.hearing.bell().ring();
         }
     }
 }
@@ -57,7 +66,7 @@ const MOST_UNREAD: usize = 64 << 20;
 
 /// What the threads of a call share: that which sends, that which reads, and that which receives.
 pub(super) struct CallState {
-    unread: Arc<Unread>,
+    common: Arc<Common>,
     progress: Mutex<Progress>,
     /// There is room to send.
     room: Condvar,
@@ -79,9 +88,9 @@ struct Progress {
 }
 
 impl CallState {
-    fn new(window: Window, unread: Arc<Unread>) -> Arc<Self> {
+    fn new(window: Window, common: Arc<Common>) -> Arc<Self> {
         Arc::new(Self {
-            unread,
+            common,
             progress: Mutex::new(Progress {
                 window,
                 events: VecDeque::new(),
@@ -123,7 +132,8 @@ impl CallState {
     }
 
     /// The reader has read results of these sizes, and takes what there is, up to so many: they
-    /// count until it comes again. It waits for something until then, if that is ever.
+    /// count until it comes again. It waits for something until then, if that is ever, and hears
+    /// itself what comes if it can.
     pub(super) fn take(
         &self,
         read: &mut Vec<usize>,
@@ -134,17 +144,28 @@ impl CallState {
         let mut progress = self.progress.lock();
         if !progress.closed {
             read.iter().for_each(|size| progress.window.read(*size));
-            self.unread.less(read.iter().sum());
+            self.common.less(read.iter().sum());
         }
         read.clear();
         // Whoever sends is woken for much room; or for any, before nothing else happens.
-        if let Some(size) = progress.blocked
-            && progress.window.may_send(size)
-            && (progress.events.is_empty() || progress.window.has_much_room())
-        {
-            self.room.notify_one();
+        if progress.window.has_much_room() {
+            self.tell_of_room(&progress);
         }
+        let mut listens = true;
         while progress.events.is_empty() {
+            if listens && self.common.is_one_call() {
+                drop(progress);
+                listens = self.listen(until);
+                progress = self.progress.lock();
+                let is_late = || until.is_some_and(|until| Instant::now() >= until);
+                if listens && progress.events.is_empty() && is_late() {
+                    break;
+                }
+                continue;
+            }
+            listens = true;
+            self.tell_of_room(&progress);
+            self.common.hearing.leave();
             match until {
                 None => self.news.wait(&mut progress),
                 Some(until) => {
@@ -156,6 +177,22 @@ impl CallState {
         }
         let count = progress.events.len().min(most);
         events.extend(progress.events.drain(..count));
+    }
+
+    /// Wakes whoever waits for room, if there is enough.
+    fn tell_of_room(&self, progress: &Progress) {
+        let blocked = progress.blocked;
+        if blocked.is_some_and(|size| progress.window.may_send(size)) {
+            self.room.notify_one();
+        }
+    }
+
+    /// Hears what comes for any call until there is something for this one. False when it is to be
+    /// waited for, because another thread hears it.
+    fn listen(&self, until: Option<Instant>) -> bool {
+        let ready = || !self.progress.lock().events.is_empty() || !self.common.is_one_call();
+        let rests = || self.tell_of_room(&self.progress.lock());
+        self.common.hearing.listen(until, ready, rests)
     }
 
     /// How often anything was sent or received, and whether results are due.
@@ -173,7 +210,7 @@ impl CallState {
             let bytes = progress.window.waiting_bytes();
             drop(progress);
             self.room.notify_one();
-            self.unread.less(bytes);
+            self.common.less(bytes);
         }
     }
 
@@ -183,7 +220,13 @@ impl CallState {
 
     pub(super) fn tell(&self, event: Event) {
         self.progress.lock().events.push_back(event);
+        self.has_news();
+    }
+
+    /// Wakes its reader, however that waits.
+    fn has_news(&self) {
         self.news.notify_one();
+        self.common.hearing.ear().announce();
     }
 
     /// Some results have come.
@@ -196,11 +239,11 @@ impl CallState {
             let size = frame.payload().len();
             progress.window.received(size);
             progress.steps += 1;
-            self.unread.bytes.fetch_add(size, Ordering::SeqCst);
+            self.common.unread_bytes.fetch_add(size, Ordering::SeqCst);
             progress.events.push_back(Event::Result(frame));
         }
         drop(progress);
-        self.news.notify_one();
+        self.has_news();
     }
 
     /// Whether its reader has read all there is.
@@ -214,7 +257,7 @@ impl CallState {
 pub(super) struct Calls {
     client: String,
     open: Mutex<Open>,
-    unread: Arc<Unread>,
+    common: Arc<Common>,
 }
 
 #[derive(Default)]
@@ -225,14 +268,15 @@ struct Open {
 }
 
 impl Calls {
-    /// The calls of a client, whose results are received by the thread that `bell` wakes.
-    pub(super) fn new(client: &str, bell: Arc<Bell>) -> Arc<Self> {
+    /// The calls of a client, whose results come in by `hearing`.
+    pub(super) fn new(client: &str, hearing: Arc<Hearing<Delivery>>) -> Arc<Self> {
         Arc::new(Self {
             client: client.to_owned(),
             open: Mutex::default(),
-            unread: Arc::new(Unread {
-                bytes: AtomicUsize::new(0),
-                bell,
+            common: Arc::new(Common {
+                calls: AtomicUsize::new(0),
+                unread_bytes: AtomicUsize::new(0),
+                hearing,
             }),
         })
     }
@@ -241,7 +285,7 @@ impl Calls {
     /// is a call that has read all of its own. (It may be made by the reader of a job whose
     /// results are what waits.)
     pub(super) fn has_room(&self) -> bool {
-        if self.unread.bytes.load(Ordering::SeqCst) < MOST_UNREAD {
+        if self.common.unread_bytes.load(Ordering::SeqCst) < MOST_UNREAD {
             return true;
         }
         let calls: Vec<_> = self.open.lock().calls.values().cloned().collect();
@@ -255,11 +299,15 @@ impl Calls {
 
     /// Adds a call. `None` when the client has ended.
     pub(super) fn add(&self, window: Window) -> Option<(u64, Arc<CallState>)> {
-        let call = CallState::new(window, self.unread.clone());
+        let call = CallState::new(window, self.common.clone());
         let number = self.insert(call.clone())?;
+        if !self.common.is_one_call() {
+            // Whoever listens leaves that to the thread that does for all.
+            self.common.hearing.ear().announce();
+        }
         // It has read all of its own.
-        let bytes = self.unread.bytes.load(Ordering::SeqCst);
-        self.unread.ring_if_full(bytes);
+        let bytes = self.common.unread_bytes.load(Ordering::SeqCst);
+        self.common.ring_if_full(bytes);
         Some((number, call))
     }
 
@@ -271,11 +319,14 @@ impl Calls {
         open.next += 1;
         let number = open.next;
         open.calls.insert(number, call);
+        self.common.calls.store(open.calls.len(), Ordering::SeqCst);
         Some(number)
     }
 
     pub(super) fn remove(&self, number: u64) {
-        self.open.lock().calls.remove(&number);
+        let mut open = self.open.lock();
+        open.calls.remove(&number);
+        self.common.calls.store(open.calls.len(), Ordering::SeqCst);
     }
 
     /// Which call a topic is of.
@@ -377,7 +428,7 @@ mod tests {
     use super::*;
 
     fn calls() -> Arc<Calls> {
-        Calls::new("client", Bell::new().unwrap())
+        Calls::new("client", Hearing::new().unwrap())
     }
 
     fn window() -> Window {
@@ -500,6 +551,6 @@ mod tests {
         assert!(!calls.has_room());
         state.close();
         assert!(calls.has_room());
-        assert_eq!(calls.unread.bytes.load(Ordering::SeqCst), 0);
+        assert_eq!(calls.common.unread_bytes.load(Ordering::SeqCst), 0);
     }
 }

@@ -10,10 +10,9 @@ use super::link::Places;
 use super::pusher::Pusher;
 use super::{ClientBuilder, Connected};
 use crate::address::Addresses;
-use crate::bell::Bell;
 use crate::cache::CacheClient;
 use crate::error::{Error, Result};
-use crate::part::{Crew, Running, Subscribe, Target};
+use crate::part::{Crew, Hearing, Running, Subscribe, Target};
 use crate::wire::Wire;
 
 /// How many messages a job has open at the most when their results are published by a pylm peer.
@@ -34,8 +33,8 @@ impl ClientBuilder {
             target: id,
             "pushes to {}, subscribes at {}", addresses.pull, addresses.publish
         );
-        let bell = Bell::new()?;
-        let calls = Calls::new(id, bell.clone());
+        let hearing = Hearing::new()?;
+        let calls = Calls::new(id, hearing.clone());
         let pusher = Arc::new(Pusher::connect(id, &addresses.pull)?);
         let is_palm = Arc::new(AtomicBool::new(false));
         let subscribe = Subscribe {
@@ -46,7 +45,7 @@ impl ClientBuilder {
             timeout,
             is_palm: is_palm.clone(),
         };
-        subscribe.spawn(&mut crew, bell, Delivery::to(calls.clone()));
+        subscribe.spawn(&mut crew, hearing, Delivery::to(calls.clone()));
         let running = crew.start(|_| Ok(addresses))?;
         let most_open = match is_palm.load(Ordering::SeqCst) {
             true => usize::MAX,

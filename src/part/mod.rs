@@ -138,7 +138,7 @@ pub(crate) use link::ShortWays;
 pub(crate) use publish::{Choose, WELCOME};
 pub(crate) use route::{Sorting, Spread, runnable, spread};
 pub(crate) use signal::Signal;
-pub(crate) use subscribe::{Reader, Subscribe};
+pub(crate) use subscribe::{Hearing, Reader, Subscribe};
 pub(crate) use tasks::TaskLink;
 pub(crate) use wired_tasks::WiredTasks;
 pub(crate) use wiring::Inbound;

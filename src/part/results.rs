@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::subscribe::{Reader, Subscribe};
+use super::subscribe::{Hearing, Reader, Subscribe};
 use super::wiring::{Inbound, Part, Wiring};
 use super::{Batch, Crew, NotSent, Outlet, Running, Target, start_alone};
 use crate::address::{self, Purpose};
-use crate::bell::Bell;
 use crate::error::Result;
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
 
@@ -81,8 +80,8 @@ impl Part for ResultConnection {
         let Some(outlet) = wiring.outlet else {
             return Ok(());
         };
-        let bell = Bell::new()?;
-        outlet.rings_for_room(&bell);
+        let hearing = Hearing::new()?;
+        outlet.rings_for_room(hearing.bell());
         let subscribe = Subscribe {
             name: wiring.name,
             target: Target::new(self.address),
@@ -96,7 +95,7 @@ impl Part for ResultConnection {
             waiting: Batch::new(),
             closed: false,
         };
-        subscribe.spawn(crew, bell, hand_over);
+        subscribe.spawn(crew, hearing, hand_over);
         Ok(())
     }
 }

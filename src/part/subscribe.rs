@@ -4,16 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::{Context, Crew, Duty, Target, WELCOME};
-use crate::bell::Bell;
+use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{Frame, FrameReader};
-use crate::socket::{Kind, Monitor, Socket, Want};
+use crate::socket::{Ears, Kind, Monitor, Socket, Want};
 
 /// How long a peer that has answered at all may take to say that it is a palm peer. One that
 /// says nothing may be one that publishes to nobody while our subscription is on its way.
 const SETTLE: Duration = Duration::from_millis(300);
+
+/// How many messages are read before others have their turn.
+const AT_ONCE: usize = 64;
+
+/// For how long to wait at the most before looking again.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// What a publisher sends that does not keep to its form.
 pub(super) const UNPUBLISHED: Error = Error::Malformed {
@@ -37,16 +45,29 @@ pub(crate) struct Subscribe {
 }
 
 impl Subscribe {
-    /// Gives each topic and message to `reader`, while it has room for them.
-    pub(crate) fn spawn(self, crew: &mut Crew, bell: Arc<Bell>, reader: impl Reader) {
+    /// Gives each topic and message to `reader`, while it has room for them; by whichever thread
+    /// hears it.
+    pub(crate) fn spawn<R: Reader>(self, crew: &mut Crew, hearing: Arc<Hearing<R>>, reader: R) {
         let name = self.name.clone();
         crew.spawn(&name, Duty::Serves, move |context| {
-            context.wake_by(&bell);
-            let mut subscription = Subscription::open(&self, context)?;
-            let is_palm = subscription.settle(&bell)?;
-            self.is_palm.store(is_palm, Ordering::SeqCst);
+            context.wake_by(&hearing.bell);
+            let mut subscription = Subscription::open(self, context)?;
+            let is_palm = subscription.settle(&hearing.bell)?;
+            subscription.socket.attend();
+            let told = subscription.config.is_palm.clone();
+            told.store(is_palm, Ordering::SeqCst);
+            *hearing.reading.lock() = Some(Reading {
+                subscription,
+                reader,
+                is_busy: false,
+                wakes_soon: false,
+                is_deaf: false,
+                failed: None,
+            });
+            let ending = Ending(&hearing);
             context.ready(None)?;
-            subscription.run(&bell, reader)
+            let result = hearing.run(context);
+            ending.say(context, result)
         });
     }
 }
@@ -69,23 +90,290 @@ pub(crate) trait Reader: Send + 'static {
     }
 }
 
-struct Subscription<'a> {
-    config: &'a Subscribe,
-    context: &'a Context,
+/// A subscription that several threads may hear: its own, or one that waits for what comes by it,
+/// and needs not be woken by the other then.
+pub(crate) struct Hearing<R> {
+    /// Wakes the subscription's thread.
+    bell: Arc<Bell>,
+    /// While that is there.
+    reading: Mutex<Option<Reading<R>>>,
+    /// Wakes the thread that listens in its place.
+    ear: Arc<Bell>,
+    /// Whether there is one. The subscription's thread sleeps meanwhile.
+    is_heard: AtomicBool,
+}
+
+/// What is heard, by whichever thread.
+struct Reading<R> {
+    subscription: Subscription,
+    reader: R,
+    /// Whether another thread has heard something since the subscription's slept last.
+    is_busy: bool,
+    /// Whether the subscription's thread sleeps for a [`NAP`] at the most.
+    wakes_soon: bool,
+    /// Whether it sleeps without hearing what comes: another listens, or did.
+    is_deaf: bool,
+    /// What another thread has failed of: its thread ends of that.
+    failed: Option<Error>,
+}
+
+/// What there was to hear.
+enum Heard {
+    /// Something, and there may be more.
+    More,
+    /// No more at present.
+    All(Ears),
+    /// There is no room for it.
+    Full,
+}
+
+impl<R: Reader> Hearing<R> {
+    /// One that is to be spawned.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            bell: Bell::new()?,
+            reading: Mutex::new(None),
+            ear: Bell::new()?,
+            is_heard: AtomicBool::new(false),
+        }))
+    }
+
+    /// What wakes the subscription's thread: for whoever makes room.
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// What wakes the thread that [listens](Self::listen).
+    pub(crate) fn ear(&self) -> &Arc<Bell> {
+        &self.ear
+    }
+
+    /// Has the subscription's thread hear what comes at once, though somebody has listened just now
+    /// who might be back.
+    pub(crate) fn leave(&self) {
+        let reading = self.reading.try_lock();
+        if reading.is_none_or(|reading| reading.as_ref().is_some_and(|reading| reading.is_deaf)) {
+            self.bell.announce();
+        }
+    }
+
+    /// Waits in the caller's thread until there is something to do, as `ready` says, or the
+    /// time-out, and hears meanwhile what comes: so neither has the subscription's thread to wake
+    /// up, nor to wake the caller. Whoever else makes something to do announces it by the
+    /// [ear](Self::ear). `rests` is called before it sleeps.
+    ///
+    /// False when it does not wait: somebody listens already, or it cannot be heard at present.
+    ///
+    /// The reader is called, and `ready` and `rests` are: the caller must not hold what they lock.
+    pub(crate) fn listen(
+        &self,
+        until: Option<Instant>,
+        ready: impl Fn() -> bool,
+        rests: impl Fn(),
+    ) -> bool {
+        if self.is_heard.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let _listening = Listening(self);
+        // There may be many that have come since somebody listened; after a sleep there is one.
+        let mut most = AT_ONCE;
+        loop {
+            self.ear.take_news();
+            if ready() {
+                return true;
+            }
+            let heard = match self.reading.lock().as_mut() {
+                Some(reading) => reading.hear_beside(most),
+                None => return false,
+            };
+            let left = until.map_or(LONG, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            let ears = match heard {
+                Some(Heard::More) if left.is_zero() => return true,
+                Some(Heard::More) => continue,
+                Some(Heard::All(ears)) => ears,
+                Some(Heard::Full) | None => {
+                    self.bell.announce();
+                    return false;
+                }
+            };
+            rests();
+            let is_due = || self.ear.has_news() || ready();
+            let slept = self.ear.sleep(is_due, || self.wait(ears, &self.ear, left));
+            if slept.is_err() {
+                return false;
+            }
+            if left.is_zero() {
+                return true;
+            }
+            most = 1;
+        }
+    }
+
+    /// Waits for something to hear, a bell, or the time-out.
+    fn wait(&self, ears: Ears, bell: &Bell, left: Duration) -> Result<()> {
+        let news = ears.wait(bell, left)?;
+        if let Some(reading) = &*self.reading.lock() {
+            reading.subscription.socket.note(news);
+        }
+        Ok(())
+    }
+
+    /// The subscription's thread: hears what comes, unless another listens.
+    fn run(&self, context: &Context) -> Result<()> {
+        while !context.hard.is_raised() {
+            self.bell.take_news();
+            let mut guard = self.reading.lock();
+            let Some(reading) = guard.as_mut() else {
+                break;
+            };
+            if let Some(error) = reading.failed.take() {
+                return Err(error);
+            }
+            if reading.reader.is_deserted() {
+                break;
+            }
+            reading.is_deaf = self.is_heard.load(Ordering::SeqCst);
+            reading.wakes_soon = std::mem::take(&mut reading.is_busy) && reading.is_deaf;
+            let left = if reading.wakes_soon { NAP } else { LONG };
+            let (ears, is_full) = match reading.is_deaf {
+                true => (None, false),
+                false => match reading.hear(AT_ONCE)? {
+                    Heard::More => continue,
+                    Heard::All(ears) => (Some(ears), false),
+                    Heard::Full => (None, true),
+                },
+            };
+            drop(guard);
+            let ready =
+                || self.bell.has_news() || context.hard.is_raised() || is_full && self.has_room();
+            self.bell.sleep(ready, || match ears {
+                Some(ears) => self.wait(ears, &self.bell, left),
+                None => self.bell.wait(left),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let mut reading = self.reading.lock();
+        reading
+            .as_mut()
+            .is_none_or(|reading| reading.reader.has_room())
+    }
+}
+
+/// Has the subscription's thread hear again what nobody listens for any more: soon.
+struct Listening<'a, R>(&'a Hearing<R>);
+
+impl<R> Drop for Listening<'_, R> {
+    fn drop(&mut self) {
+        let Hearing {
+            reading,
+            is_heard,
+            bell,
+            ..
+        } = self.0;
+        is_heard.store(false, Ordering::SeqCst);
+        let reading = reading.try_lock();
+        // Whoever has it may have looked already whether somebody listens.
+        let is_soon = reading
+            .is_some_and(|reading| reading.as_ref().is_some_and(|reading| reading.wakes_soon));
+        if !is_soon {
+            bell.announce();
+        }
+    }
+}
+
+/// Takes the subscription and its reader away from those who may be what that shares.
+struct Ending<'a, R>(&'a Hearing<R>);
+
+impl<R: Reader> Ending<'_, R> {
+    /// Hands over what was read, and says what became of it.
+    fn say(self, context: &Context, result: Result<()>) -> Result<()> {
+        let reading = self.0.reading.lock().take();
+        let Some(Reading { mut reader, .. }) = reading else {
+            return result;
+        };
+        reader.hand_over();
+        context.say_lost(reader.kept());
+        result?;
+        match reader.is_deserted() {
+            true => context.deserted("nobody takes its messages any more"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<R> Drop for Ending<'_, R> {
+    fn drop(&mut self) {
+        let reading = self.0.reading.lock().take();
+        drop(reading);
+        self.0.ear.announce();
+    }
+}
+
+impl<R: Reader> Reading<R> {
+    /// Hears what is there, up to some number of messages, and hands it over.
+    fn hear(&mut self, most: usize) -> Result<Heard> {
+        for heard in 0..most {
+            let has_room = self.reader.has_room();
+            let next = match has_room {
+                true => self.subscription.next()?,
+                false => None,
+            };
+            let Some(message) = next else {
+                self.reader.hand_over();
+                return Ok(match has_room {
+                    true if heard == 0 => Heard::All(self.subscription.socket.ears()),
+                    true => Heard::More,
+                    false => Heard::Full,
+                });
+            };
+            if let Some((topic, frame)) = message {
+                self.reader.take(&topic, frame);
+            }
+        }
+        self.reader.hand_over();
+        Ok(Heard::More)
+    }
+
+    /// The same, by a thread that is not the subscription's. `None` when that has to see to it.
+    fn hear_beside(&mut self, most: usize) -> Option<Heard> {
+        if self.failed.is_some() || self.subscription.context.hard.is_raised() {
+            return None;
+        }
+        match self.hear(most) {
+            Ok(heard) => {
+                self.is_busy |= matches!(heard, Heard::More);
+                Some(heard)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
+    }
+}
+
+struct Subscription {
+    config: Subscribe,
+    context: Context,
     socket: Socket,
     complaints: Complaints,
     parts: Vec<Vec<u8>>,
     reader: FrameReader,
 }
 
-impl<'a> Subscription<'a> {
-    fn open(config: &'a Subscribe, context: &'a Context) -> Result<Self> {
+impl Subscription {
+    fn open(config: Subscribe, context: &Context) -> Result<Self> {
         let socket = Socket::open(Kind::Sub, &config.name, config.max_message)?;
         socket.subscribe(&config.prefix)?;
         socket.subscribe(WELCOME)?;
         Ok(Self {
+            context: context.of(&context.part),
             config,
-            context,
             socket,
             complaints: Complaints::default(),
             parts: Vec::new(),
@@ -135,40 +423,16 @@ impl<'a> Subscription<'a> {
         }
     }
 
-    fn run(&mut self, bell: &Bell, mut reader: impl Reader) -> Result<()> {
-        let result = self.read(bell, &mut reader);
-        reader.hand_over();
-        self.context.say_lost(reader.kept());
-        result?;
-        match reader.is_deserted() {
-            true => self.context.deserted("nobody takes its messages any more"),
-            false => Ok(()),
+    /// What is there next, if anything is: a message, or something that is none.
+    fn next(&mut self) -> Result<Option<Option<(String, Frame)>>> {
+        if !self.socket.try_recv(&mut self.parts)? {
+            return Ok(None);
         }
-    }
-
-    fn read(&mut self, bell: &Bell, reader: &mut impl Reader) -> Result<()> {
-        while !self.context.hard.is_raised() && !reader.is_deserted() {
-            if !reader.has_room() {
-                reader.hand_over();
-                let ready = || self.context.hard.is_raised() || reader.has_room();
-                bell.sleep(ready, || self.socket.wait(Want::Nothing, bell, None))?;
-                continue;
-            }
-            if !self.socket.try_recv(&mut self.parts)? {
-                reader.hand_over();
-                let wait = || self.socket.wait(Want::Read, bell, None);
-                bell.sleep(|| self.context.hard.is_raised(), wait)?;
-                continue;
-            }
-            if self.parts.len() == 1 && self.parts[0].starts_with(WELCOME.as_bytes()) {
-                continue; // After a reconnection.
-            }
-            match self.accept() {
-                Ok((topic, frame)) => reader.take(&topic, frame),
-                Err(error) => self.refuse(&error),
-            }
+        if self.parts.len() == 1 && self.parts[0].starts_with(WELCOME.as_bytes()) {
+            return Ok(Some(None)); // After a reconnection.
         }
-        Ok(())
+        let message = self.accept();
+        Ok(Some(message.map_err(|error| self.refuse(&error)).ok()))
     }
 
     /// A message and its topic. One that is too large is taken as its failure: so whoever waits
