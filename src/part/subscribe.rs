@@ -459,3 +459,192 @@ impl Subscription {
         self.context.refuse(&mut self.complaints, &peer, error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use parking_lot::Condvar;
+
+    use super::*;
+    use crate::address::Addresses;
+    use crate::part::Running;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// What was heard, and by which threads.
+    #[derive(Default)]
+    struct Notes {
+        heard: Mutex<Vec<(ThreadId, Vec<u8>)>>,
+        news: Condvar,
+        is_full: AtomicBool,
+    }
+
+    impl Notes {
+        fn count(&self) -> usize {
+            self.heard.lock().len()
+        }
+
+        /// Waits until there are so many, without listening.
+        fn wait(&self, count: usize) {
+            let mut heard = self.heard.lock();
+            let end = Instant::now() + SOON;
+            while heard.len() < count {
+                let late = self.news.wait_until(&mut heard, end).timed_out();
+                assert!(!late, "{} of {count} messages", heard.len());
+            }
+        }
+    }
+
+    impl Reader for Arc<Notes> {
+        fn has_room(&mut self) -> bool {
+            !self.is_full.load(Ordering::SeqCst)
+        }
+
+        fn take(&mut self, _: &str, frame: Frame) {
+            let payload = frame.payload().to_vec();
+            self.heard.lock().push((thread::current().id(), payload));
+            self.news.notify_all();
+        }
+    }
+
+    struct Published {
+        publisher: Socket,
+        hearing: Arc<Hearing<Arc<Notes>>>,
+        notes: Arc<Notes>,
+        running: Running,
+    }
+
+    fn subscribed() -> Published {
+        let mut publisher = Socket::open(Kind::Pub, "publisher", 1 << 20).unwrap();
+        publisher.set_welcome(WELCOME.as_bytes()).unwrap();
+        let address = publisher.bind("tcp://127.0.0.1:*").unwrap();
+        let subscribe = Subscribe {
+            name: "Sub".into(),
+            target: Target::new(&address),
+            prefix: "me".into(),
+            max_message: 1 << 20,
+            timeout: SOON,
+            is_palm: Arc::default(),
+        };
+        let (hearing, notes) = (Hearing::new().unwrap(), Arc::<Notes>::default());
+        let mut crew = Crew::new("test");
+        subscribe.spawn(&mut crew, hearing.clone(), notes.clone());
+        let running = crew.start(|_| Ok(Addresses::none())).unwrap();
+        Published {
+            publisher,
+            hearing,
+            notes,
+            running,
+        }
+    }
+
+    impl Published {
+        fn publish(&mut self, payload: &[u8]) {
+            let mut frame = Frame::new("", "me", "s.f", "", payload);
+            assert!(self.publisher.try_publish("me/1", &mut frame).unwrap());
+        }
+
+        /// Listens until there are so many.
+        fn listen(&self, count: usize) -> bool {
+            let until = Some(Instant::now() + SOON);
+            let ready = || self.notes.count() >= count;
+            let listens = self.hearing.listen(until, ready, || {});
+            assert!(!listens || ready());
+            listens
+        }
+    }
+
+    #[test]
+    fn who_listens_hears_in_its_own_thread_and_the_subscriptions_goes_on_after_it() {
+        let mut published = subscribed();
+        let notes = published.notes.clone();
+        // The subscription's thread hears one, or does not before somebody listens.
+        published.publish(b"0");
+        assert!(published.listen(1));
+        let mut own = 0;
+        for number in 1..100 {
+            thread::scope(|scope| {
+                let ear = published.hearing.ear().clone();
+                let is_heard = &published.hearing.is_heard;
+                let publisher = &mut published.publisher;
+                scope.spawn(move || {
+                    // While somebody listens, if that is soon.
+                    let end = Instant::now() + Duration::from_millis(100);
+                    while !(is_heard.load(Ordering::SeqCst) && ear.is_asleep())
+                        && Instant::now() < end
+                    {
+                        thread::yield_now();
+                    }
+                    let mut frame = Frame::new("", "me", "s.f", "", &[number]);
+                    assert!(publisher.try_publish("me/1", &mut frame).unwrap());
+                });
+                let count = usize::from(number) + 1;
+                let ready = || notes.count() >= count;
+                let until = Some(Instant::now() + SOON);
+                assert!(published.hearing.listen(until, ready, || {}) && ready());
+            });
+            own += usize::from(notes.heard.lock().last().unwrap().0 == thread::current().id());
+        }
+        assert!(own > 50, "{own} of 99 were heard by who listened");
+        // Nobody listens any more.
+        published.publish(b"last");
+        notes.wait(101);
+        let heard = notes.heard.lock();
+        assert_ne!(heard[100].0, thread::current().id());
+        let numbers = heard[1..100].iter().map(|(_, payload)| payload[0]);
+        assert!(numbers.eq(1..100));
+    }
+
+    #[test]
+    fn one_may_listen_and_is_woken_by_the_ear_or_the_end() {
+        let published = subscribed();
+        let (hearing, done) = (&published.hearing, AtomicBool::new(false));
+        let until = Some(Instant::now() + SOON);
+        thread::scope(|scope| {
+            let first =
+                scope.spawn(|| hearing.listen(until, || done.load(Ordering::SeqCst), || {}));
+            while !hearing.is_heard.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            assert!(
+                !hearing.listen(until, || true, || {}),
+                "another one listens"
+            );
+            done.store(true, Ordering::SeqCst);
+            hearing.ear().announce();
+            assert!(first.join().unwrap());
+
+            let second = scope.spawn(|| hearing.listen(until, || false, || {}));
+            while !hearing.is_heard.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            published.running.stop().unwrap();
+            assert!(!second.join().unwrap(), "there is nothing more to hear");
+        });
+        assert!(Instant::now() < until.unwrap());
+        assert!(!hearing.listen(until, || false, || {}));
+    }
+
+    #[test]
+    fn who_has_no_room_does_not_listen_and_the_subscriptions_thread_goes_on_when_there_is() {
+        let mut published = subscribed();
+        published.notes.is_full.store(true, Ordering::SeqCst);
+        published.publish(b"1");
+        assert!(!published.listen(1));
+        assert_eq!(published.notes.count(), 0);
+        published.notes.is_full.store(false, Ordering::SeqCst);
+        published.hearing.bell().ring();
+        published.notes.wait(1);
+    }
+
+    #[test]
+    fn who_listens_waits_no_longer_than_it_wants() {
+        let published = subscribed();
+        let until = Instant::now() + Duration::from_millis(50);
+        let rested = AtomicBool::new(false);
+        let rests = || rested.store(true, Ordering::SeqCst);
+        assert!(published.hearing.listen(Some(until), || false, rests));
+        assert!(Instant::now() >= until && rested.load(Ordering::SeqCst));
+    }
+}
