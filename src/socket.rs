@@ -394,6 +394,18 @@ impl Socket {
         sent.map(drop)
     }
 
+    /// The same of a message that is lent.
+    pub(crate) fn publish_lent_to_who_has_room(
+        &mut self,
+        topic: &str,
+        message: impl Lent + 'static,
+    ) -> Result<()> {
+        self.set_drops(true)?;
+        let sent = self.try_publish_lent(topic, message);
+        self.set_drops(false)?;
+        sent.map(drop)
+    }
+
     /// How many messages libzmq keeps for one peer on each side. Before it is bound or connected.
     pub(crate) fn set_high_water(&self, messages: u16) -> Result<()> {
         let messages = i32::from(messages);

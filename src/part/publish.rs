@@ -45,8 +45,8 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 /// [`patience`](Self::patience), it goes to those of its subscribers that have room, if there are
 /// any, and what comes later is not waited for; that is counted and logged. When
 /// [`hold`](Self::hold) bytes are held, the part takes no more until there is room again. libzmq
-/// keeps up to 1,000 messages for each subscriber beside, and of those that are larger than 32 KiB
-/// up to 16 MiB under each topic.
+/// keeps up to 1,000 messages for each subscriber beside; of those that are larger than 32 KiB no
+/// more than 16 MiB under a topic, as long as that is waited for.
 pub struct PubService {
     address: String,
     topics: Topics,
@@ -500,16 +500,30 @@ impl Publish for Over<'_> {
     }
 
     fn pass_over(&mut self, topic: &str, frame: &mut Frame) -> Result<()> {
-        self.0.publish_to_who_has_room(topic, frame)
+        let Self(socket, large) = self;
+        match frame.len() {
+            ..LENT => socket.publish_to_who_has_room(topic, frame),
+            _ => socket.publish_lent_to_who_has_room(topic, large.pass_over(topic, frame)),
+        }
     }
 }
 
-/// How many bytes of large messages libzmq has under each topic.
+/// The large messages that libzmq has under each topic.
 #[derive(Debug)]
 struct Large {
-    topics: BTreeMap<String, Arc<AtomicUsize>>,
+    topics: BTreeMap<String, LargeOf>,
     /// With so many of them, to look for those that have none.
     most: usize,
+}
+
+/// Those of a topic.
+#[derive(Debug, Default)]
+struct LargeOf {
+    bytes: Arc<AtomicUsize>,
+    /// Whether one of its subscribers is not waited for: it may have all that they are. Then
+    /// libzmq's own bound holds, by which it leaves that one out when it has too many of them,
+    /// and the others go on.
+    is_unbounded: bool,
 }
 
 /// A large message that libzmq has: it counts as long as it is there.
@@ -530,26 +544,40 @@ impl Default for Large {
 impl Large {
     /// A message to be given to libzmq, if there is room for it.
     fn send(&mut self, topic: &str, frame: &Frame) -> Option<Sent> {
-        let bytes = match self.topics.get(topic) {
-            Some(bytes) => bytes.clone(),
-            None => self.note(topic),
-        };
-        let before = bytes.load(Ordering::Relaxed);
-        if before > 0 && before + frame.len() > MOST_LARGE {
-            return None;
-        }
-        bytes.fetch_add(frame.len(), Ordering::Relaxed);
-        let frame = frame.clone().lend();
-        Some(Sent { frame, bytes })
+        let of = self.of(topic);
+        let before = of.bytes.load(Ordering::Relaxed);
+        let has_room = before == 0 || before + frame.len() <= MOST_LARGE;
+        of.is_unbounded &= !has_room;
+        (has_room || of.is_unbounded).then(|| of.count(frame))
     }
 
-    fn note(&mut self, topic: &str) -> Arc<AtomicUsize> {
-        if self.topics.len() >= self.most {
-            let has_some = |bytes: &Arc<AtomicUsize>| bytes.load(Ordering::Relaxed) > 0;
-            self.topics.retain(|_, bytes| has_some(bytes));
-            self.most = LARGE_TOPICS.max(2 * self.topics.len());
+    /// A message to be given to those of whom libzmq has room for it.
+    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Sent {
+        let of = self.of(topic);
+        of.is_unbounded = true;
+        of.count(frame)
+    }
+
+    fn of(&mut self, topic: &str) -> &mut LargeOf {
+        if !self.topics.contains_key(topic) {
+            if self.topics.len() >= self.most {
+                let has_some = |of: &LargeOf| of.bytes.load(Ordering::Relaxed) > 0;
+                self.topics.retain(|_, of| has_some(of));
+                self.most = LARGE_TOPICS.max(2 * self.topics.len());
+            }
+            self.topics.insert(topic.to_owned(), LargeOf::default());
         }
-        self.topics.entry(topic.to_owned()).or_default().clone()
+        self.topics.get_mut(topic).expect("it is there by now")
+    }
+}
+
+impl LargeOf {
+    fn count(&self, frame: &Frame) -> Sent {
+        self.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        Sent {
+            frame: frame.clone().lend(),
+            bytes: self.bytes.clone(),
+        }
     }
 }
 
@@ -595,6 +623,21 @@ mod tests {
     }
 
     #[test]
+    fn when_a_subscriber_is_not_waited_for_the_others_go_on_until_it_has_read() {
+        let mut large = Large::default();
+        let frame = Frame::new("", "me", "s.f", "", &[7; MOST_LARGE / 4]);
+        let mut sent: Vec<_> = std::iter::from_fn(|| large.send("me", &frame)).collect();
+        sent.push(large.pass_over("me", &frame));
+        for _ in 0..10 {
+            sent.extend(large.send("me", &frame));
+        }
+        assert_eq!(sent.len(), 14);
+        sent.clear();
+        sent.extend(std::iter::from_fn(|| large.send("me", &frame)));
+        assert_eq!(sent.len(), 3);
+    }
+
+    #[test]
     fn topics_that_have_nothing_there_are_forgotten() {
         let mut large = Large::default();
         let frame = Frame::new("", "me", "s.f", "", &[7; LENT]);
@@ -603,7 +646,7 @@ mod tests {
             assert!(large.send(&topic.to_string(), &frame).is_some());
         }
         assert!(large.topics.len() <= LARGE_TOPICS);
-        let bytes = large.topics["kept"].clone();
+        let bytes = large.topics["kept"].bytes.clone();
         assert_eq!(bytes.load(Ordering::Relaxed), frame.len());
         drop(kept);
         assert_eq!(bytes.load(Ordering::Relaxed), 0);
