@@ -33,10 +33,6 @@ const LINGER: i32 = 250;
 /// so the number is small.
 const HIGH_WATER: i32 = 256;
 
-/// The same of what is published: whoever does bounds the bytes of large messages, and to find out
-/// again and again whether there is room costs more than with other kinds, which tell.
-const HIGH_WATER_PUB: i32 = 1_000;
-
 /// Which messages share slabs, by their size in bytes: smaller ones libzmq has in what it keeps of
 /// each, and larger ones do not come by the thousand.
 const IN_SLABS: RangeInclusive<usize> = 34..=1_024;
@@ -147,7 +143,6 @@ impl Kind {
     fn high_water(self) -> i32 {
         match self {
             Self::LinkServer | Self::LinkPeer => 0,
-            Self::Pub => HIGH_WATER_PUB,
             _ => HIGH_WATER,
         }
     }
@@ -257,7 +252,8 @@ pub(crate) struct Socket {
     // In this order: the socket is closed before the context may be.
     inner: zmq::Socket,
     received: zmq::Message,
-    slabs: Slabs,
+    /// Where there is a bound on how many are on their way: each may keep its slab.
+    slabs: Option<Slabs>,
     /// Where that came from, if it was lent to somebody.
     peer_of_lent: Option<String>,
     part: String,
@@ -326,7 +322,7 @@ impl Socket {
         let mut socket = Self {
             inner,
             received: zmq::Message::new(),
-            slabs: Slabs::default(),
+            slabs: (kind.high_water() > 0).then(Slabs::default),
             peer_of_lent: None,
             part: part.to_owned(),
             bound: None,
@@ -390,18 +386,6 @@ impl Socket {
     pub(crate) fn publish_to_who_has_room(&mut self, topic: &str, frame: &mut Frame) -> Result<()> {
         self.set_drops(true)?;
         let sent = self.try_publish(topic, frame);
-        self.set_drops(false)?;
-        sent.map(drop)
-    }
-
-    /// The same of a message that is lent.
-    pub(crate) fn publish_lent_to_who_has_room(
-        &mut self,
-        topic: &str,
-        message: impl Lent + 'static,
-    ) -> Result<()> {
-        self.set_drops(true)?;
-        let sent = self.try_publish_lent(topic, message);
         self.set_drops(false)?;
         sent.map(drop)
     }
@@ -573,7 +557,7 @@ impl Socket {
     /// anything costs a system call each time.
     pub(crate) fn attend(&mut self) {
         self.attended = true;
-        // What came before has been told of.
+        // A wait before this may have taken the signal for what is there: so it looks once.
         self.news.set(News::ANY);
     }
 
@@ -627,18 +611,6 @@ impl Socket {
             return Ok(false);
         }
         self.send_frame(frame, 0)
-    }
-
-    /// The same of a message that is lent.
-    pub(crate) fn try_publish_lent(
-        &mut self,
-        topic: &str,
-        message: impl Lent + 'static,
-    ) -> Result<bool> {
-        if !self.begin_publishing(topic)? {
-            return Ok(false);
-        }
-        self.send_lent(message, 0)
     }
 
     /// The same of a message as it stands.
@@ -729,8 +701,10 @@ impl Socket {
     }
 
     fn send(&mut self, frame: &[u8], flags: i32) -> Result<bool> {
-        if IN_SLABS.contains(&frame.len()) {
-            let frame = self.slabs.copy(frame);
+        if let Some(slabs) = &mut self.slabs
+            && IN_SLABS.contains(&frame.len())
+        {
+            let frame = slabs.copy(frame);
             return self.send_lent(frame, flags);
         }
         // libzmq may find out, and tell us no more.

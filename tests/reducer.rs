@@ -362,7 +362,7 @@ fn a_job_that_nobody_reads_any_more_leaves_no_group_open() {
 #[test]
 fn a_reader_that_is_slow_holds_up_the_workers_and_gets_every_result() {
     let _limit = limit(120, "a slow reader");
-    // Some 1,000 of them are in the publisher's queue in libzmq, and some in the system's buffers.
+    // Some hundreds of them are in libzmq's queues, and some in the system's buffers.
     const GROUPS: usize = 12_000;
     let reducer = reducer().hold(1 << 20).start().unwrap();
     let done = Arc::new(AtomicUsize::new(0));

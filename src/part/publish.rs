@@ -1,8 +1,5 @@
 //! PUB: results go out, each to whoever subscribed to its topic.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::wiring::{Outbound, Part, Wiring};
@@ -13,8 +10,7 @@ use crate::core::complaints::Complaints;
 use crate::core::outbox::{Bounds, GivenUp, Outbox, Publish, Topic};
 use crate::error::{Error, Result, shown};
 use crate::handler::guarded;
-use crate::message::spare::Lent;
-use crate::message::{DEFAULT_MAX_MESSAGE, Frame, LENT, PalmMessage};
+use crate::message::{DEFAULT_MAX_MESSAGE, Frame, PalmMessage};
 use crate::socket::{Kind, Socket, Want};
 
 /// What a publisher sends to each new subscriber that subscribed to it: so a palm peer knows
@@ -23,14 +19,6 @@ pub(crate) const WELCOME: &str = "_.link";
 
 /// How often to look after subscribers that have no room, if nothing tells that they have.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// How much of large messages libzmq may have under one topic, in bytes, unless it is one message:
-/// of all messages it only counts how many they are.
-const MOST_LARGE: usize = 16 << 20;
-
-/// Of so many topics it is noted at first how much of them that is. When those are more, they are
-/// looked through for those that have none.
-const LARGE_TOPICS: usize = 64;
 
 /// How many subscriptions are taken in before the messages have their turn.
 const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
@@ -45,8 +33,7 @@ const SUBSCRIPTIONS_AT_ONCE: usize = 1_000;
 /// [`patience`](Self::patience), it goes to those of its subscribers that have room, if there are
 /// any, and what comes later is not waited for; that is counted and logged. When
 /// [`hold`](Self::hold) bytes are held, the part takes no more until there is room again. libzmq
-/// keeps up to 1,000 messages for each subscriber beside; of those that are larger than 32 KiB no
-/// more than 16 MiB under a topic, as long as that is waited for.
+/// keeps up to 256 messages for each subscriber beside.
 pub struct PubService {
     address: String,
     topics: Topics,
@@ -115,7 +102,6 @@ impl PubService {
             context,
             socket,
             outbox: Outbox::new(self.bounds),
-            large: Large::default(),
             complaints: Complaints::default(),
             late: Complaints::default(),
             parts: Vec::new(),
@@ -327,7 +313,6 @@ pub(super) struct Publisher {
     context: Context,
     socket: Socket,
     outbox: Outbox,
-    large: Large,
     complaints: Complaints,
     late: Complaints,
     parts: Vec<Vec<u8>>,
@@ -336,8 +321,8 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Publishes a message, or holds it.
     pub(super) fn offer(&mut self, topic: Topic, frame: Frame, now: Instant) -> Result<()> {
-        let mut over = Over(&mut self.socket, &mut self.large);
-        self.outbox.offer(topic, frame, now, &mut over)
+        self.outbox
+            .offer(topic, frame, now, &mut Over(&mut self.socket))
     }
 
     /// Publishes a message for a client as it stands, if nothing is to be waited for. Whether it
@@ -354,7 +339,7 @@ impl Publisher {
         mut report: impl FnMut(&str, usize),
     ) -> Result<()> {
         self.take_subscriptions(now, &mut report)?;
-        let mut over = Over(&mut self.socket, &mut self.large);
+        let mut over = Over(&mut self.socket);
         self.outbox.flush(now, &mut over)?;
         self.give_up_late(now)
     }
@@ -418,7 +403,7 @@ impl Publisher {
         now: Instant,
         report: &mut impl FnMut(&str, usize),
     ) -> Result<()> {
-        let send = &mut Over(&mut self.socket, &mut self.large);
+        let send = &mut Over(&mut self.socket);
         let prefix = match self.parts.first().and_then(|part| part.split_first()) {
             Some((1, prefix)) => {
                 self.outbox.subscribed(prefix, now, send)?;
@@ -442,8 +427,7 @@ impl Publisher {
     }
 
     fn give_up_late(&mut self, now: Instant) -> Result<()> {
-        let mut over = Over(&mut self.socket, &mut self.large);
-        let late = self.outbox.expire(now, &mut over)?;
+        let late = self.outbox.expire(now, &mut Over(&mut self.socket))?;
         for subscribed in [false, true] {
             let mut of_kind = late.iter().filter(|late| late.subscribed == subscribed);
             let Some(GivenUp { topic, .. }) = of_kind.clone().next() else {
@@ -483,172 +467,16 @@ impl Publisher {
 }
 
 /// Sends over a socket.
-struct Over<'a>(&'a mut Socket, &'a mut Large);
+struct Over<'a>(&'a mut Socket);
 
 impl Publish for Over<'_> {
     type Error = Error;
 
     fn send(&mut self, topic: &str, frame: &mut Frame) -> Result<bool> {
-        let Self(socket, large) = self;
-        match frame.len() {
-            ..LENT => socket.try_publish(topic, frame),
-            _ => match large.send(topic, frame) {
-                Some(sent) => socket.try_publish_lent(topic, sent),
-                None => Ok(false),
-            },
-        }
+        self.0.try_publish(topic, frame)
     }
 
     fn pass_over(&mut self, topic: &str, frame: &mut Frame) -> Result<()> {
-        let Self(socket, large) = self;
-        match frame.len() {
-            ..LENT => socket.publish_to_who_has_room(topic, frame),
-            _ => socket.publish_lent_to_who_has_room(topic, large.pass_over(topic, frame)),
-        }
-    }
-}
-
-/// The large messages that libzmq has under each topic.
-#[derive(Debug)]
-struct Large {
-    topics: BTreeMap<String, LargeOf>,
-    /// With so many of them, to look for those that have none.
-    most: usize,
-}
-
-/// Those of a topic.
-#[derive(Debug, Default)]
-struct LargeOf {
-    bytes: Arc<AtomicUsize>,
-    /// Whether one of its subscribers is not waited for: it may have all that they are. Then
-    /// libzmq's own bound holds, by which it leaves that one out when it has too many of them,
-    /// and the others go on.
-    is_unbounded: bool,
-}
-
-/// A large message that libzmq has: it counts as long as it is there.
-struct Sent {
-    frame: Arc<dyn Lent>,
-    bytes: Arc<AtomicUsize>,
-}
-
-impl Default for Large {
-    fn default() -> Self {
-        Self {
-            topics: BTreeMap::new(),
-            most: LARGE_TOPICS,
-        }
-    }
-}
-
-impl Large {
-    /// A message to be given to libzmq, if there is room for it.
-    fn send(&mut self, topic: &str, frame: &Frame) -> Option<Sent> {
-        let of = self.of(topic);
-        let before = of.bytes.load(Ordering::Relaxed);
-        let has_room = before == 0 || before + frame.len() <= MOST_LARGE;
-        of.is_unbounded &= !has_room;
-        (has_room || of.is_unbounded).then(|| of.count(frame))
-    }
-
-    /// A message to be given to those of whom libzmq has room for it.
-    fn pass_over(&mut self, topic: &str, frame: &Frame) -> Sent {
-        let of = self.of(topic);
-        of.is_unbounded = true;
-        of.count(frame)
-    }
-
-    fn of(&mut self, topic: &str) -> &mut LargeOf {
-        if !self.topics.contains_key(topic) {
-            if self.topics.len() >= self.most {
-                let has_some = |of: &LargeOf| of.bytes.load(Ordering::Relaxed) > 0;
-                self.topics.retain(|_, of| has_some(of));
-                self.most = LARGE_TOPICS.max(2 * self.topics.len());
-            }
-            self.topics.insert(topic.to_owned(), LargeOf::default());
-        }
-        self.topics.get_mut(topic).expect("it is there by now")
-    }
-}
-
-impl LargeOf {
-    fn count(&self, frame: &Frame) -> Sent {
-        self.bytes.fetch_add(frame.len(), Ordering::Relaxed);
-        Sent {
-            frame: frame.clone().lend(),
-            bytes: self.bytes.clone(),
-        }
-    }
-}
-
-impl AsRef<[u8]> for Sent {
-    fn as_ref(&self) -> &[u8] {
-        (*self.frame).as_ref()
-    }
-}
-
-impl Lent for Sent {}
-
-impl Drop for Sent {
-    fn drop(&mut self) {
-        let size = (*self.frame).as_ref().len();
-        self.bytes.fetch_sub(size, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libzmq_is_given_so_much_of_a_topic_and_more_when_that_has_gone_out() {
-        let mut large = Large::default();
-        let frame = Frame::new("", "me", "s.f", "", &[7; MOST_LARGE / 4]);
-        let mut sent: Vec<_> = std::iter::from_fn(|| large.send("me", &frame)).collect();
-        // A message is a little larger than its payload.
-        assert_eq!(sent.len(), 3);
-        assert_eq!(sent[0].as_ref(), frame.clone().as_bytes());
-        // Of each topic.
-        assert!(large.send("you", &frame).is_some());
-        sent.pop();
-        sent.extend(large.send("me", &frame));
-        assert_eq!(sent.len(), 3);
-        assert!(large.send("me", &frame).is_none());
-
-        // One alone may be larger.
-        drop(sent);
-        let huge = Frame::new("", "me", "s.f", "", &[7; MOST_LARGE]);
-        let one = large.send("me", &huge);
-        assert!(one.is_some() && large.send("me", &huge).is_none());
-    }
-
-    #[test]
-    fn when_a_subscriber_is_not_waited_for_the_others_go_on_until_it_has_read() {
-        let mut large = Large::default();
-        let frame = Frame::new("", "me", "s.f", "", &[7; MOST_LARGE / 4]);
-        let mut sent: Vec<_> = std::iter::from_fn(|| large.send("me", &frame)).collect();
-        sent.push(large.pass_over("me", &frame));
-        for _ in 0..10 {
-            sent.extend(large.send("me", &frame));
-        }
-        assert_eq!(sent.len(), 14);
-        sent.clear();
-        sent.extend(std::iter::from_fn(|| large.send("me", &frame)));
-        assert_eq!(sent.len(), 3);
-    }
-
-    #[test]
-    fn topics_that_have_nothing_there_are_forgotten() {
-        let mut large = Large::default();
-        let frame = Frame::new("", "me", "s.f", "", &[7; LENT]);
-        let kept = large.send("kept", &frame);
-        for topic in 0..10 * LARGE_TOPICS {
-            assert!(large.send(&topic.to_string(), &frame).is_some());
-        }
-        assert!(large.topics.len() <= LARGE_TOPICS);
-        let bytes = large.topics["kept"].bytes.clone();
-        assert_eq!(bytes.load(Ordering::Relaxed), frame.len());
-        drop(kept);
-        assert_eq!(bytes.load(Ordering::Relaxed), 0);
+        self.0.publish_to_who_has_room(topic, frame)
     }
 }

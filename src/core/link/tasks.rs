@@ -497,13 +497,6 @@ impl Tasks {
         self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
     }
 
-    /// Whether it takes what is pushed on the pylm wire, of which libzmq has read more by then than
-    /// it can know of: so that does not get the last quarter of its room.
-    pub(crate) fn takes_pushed(&self) -> bool {
-        let bytes = self.queue.bytes() as u64;
-        bytes < (self.most_bytes - self.most_bytes / 4).max(1) && !self.is_full()
-    }
-
     /// How many results there are that nobody answers for.
     pub(crate) fn unanswered(&self) -> usize {
         let results = self.results.iter();
