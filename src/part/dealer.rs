@@ -2,11 +2,11 @@
 //! something.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, MutexGuard};
 
+use super::listened::{Connection, Heard, Listened};
 use super::{Context, Crew, Duty};
 use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
@@ -30,9 +30,6 @@ pub(crate) type Find = Box<dyn FnMut(&dyn Fn() -> bool) -> Result<Option<String>
 /// How many messages whoever is not the connection's thread reads.
 const BESIDE: usize = 4;
 
-/// For how long who listens waits at the most before it looks again.
-const LONG: Duration = Duration::from_secs(3_600);
-
 /// A connection to the link of a server, over which a party does what it is there for.
 ///
 /// The party may share its state with other threads: when there is something to say, they ring
@@ -51,41 +48,27 @@ pub(crate) struct Dealer<P> {
 }
 
 /// How other threads have a connection say something, or hear it themselves.
-pub(crate) struct Voice<P> {
-    /// Wakes the connection's thread.
-    bell: Arc<Bell>,
-    /// While its thread is there.
-    talk: Mutex<Option<Talk<P>>>,
-    /// Wakes the thread that listens in place of the connection's.
-    ear: Arc<Bell>,
-    /// Whether there is one. The connection's thread then sleeps until something is due.
-    is_heard: AtomicBool,
-}
+pub(crate) struct Voice<P>(Listened<Talk<P>>);
 
 impl<P: Party> Voice<P> {
     pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            bell: Bell::new()?,
-            talk: Mutex::new(None),
-            ear: Bell::new()?,
-            is_heard: AtomicBool::new(false),
-        }))
+        Ok(Arc::new(Self(Listened::new()?)))
     }
 
     /// What wakes the thread that [listens](Self::listen).
     pub(crate) fn ear(&self) -> &Arc<Bell> {
-        &self.ear
+        &self.0.ear
     }
 
     /// Whether nothing is left to say or hear.
     fn is_over(&self) -> bool {
-        let talk = self.talk.lock();
+        let talk = self.0.connection.lock();
         talk.as_ref().is_none_or(|talk| talk.line.party().is_over())
     }
 
     /// Has the connection's thread say what there is to say.
     pub(crate) fn announce(&self) {
-        self.bell.announce();
+        self.0.bell.announce();
     }
 
     /// Says what there is to say in the caller's thread, if nobody else is about to. That is
@@ -94,7 +77,7 @@ impl<P: Party> Voice<P> {
     ///
     /// The party is called: the caller must not hold what it locks.
     pub(crate) fn speak(&self) -> bool {
-        let talk = self.talk.try_lock();
+        let talk = self.0.connection.try_lock();
         let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
         if !is_said {
             self.announce();
@@ -105,21 +88,13 @@ impl<P: Party> Voice<P> {
     /// Has it said soon what there is to say: the connection's thread need not wake up for it at
     /// once, but does within [`NAP`].
     pub(crate) fn speak_soon(&self) {
-        let talk = self.talk.try_lock();
-        // Whoever has it may have looked already at what there is to say.
-        let is_soon = talk.is_some_and(|talk| talk.as_ref().is_some_and(Talk::is_soon));
-        if !is_soon {
-            self.announce();
-        }
+        self.0.look_soon();
     }
 
     /// Has the connection's thread hear what comes at once, though somebody has listened just now
     /// who might be back.
     pub(crate) fn leave(&self) {
-        let talk = self.talk.try_lock();
-        if talk.is_none_or(|talk| talk.as_ref().is_some_and(|talk| talk.is_deaf)) {
-            self.announce();
-        }
+        self.0.leave();
     }
 
     /// Waits in the caller's thread until there is something to do, as `ready` says, or the
@@ -137,73 +112,9 @@ impl<P: Party> Voice<P> {
         is_said: bool,
         ready: impl Fn() -> bool,
     ) -> bool {
-        if self.is_heard.swap(true, Ordering::SeqCst) {
-            return false;
-        }
-        let _listening = Listening(self);
         let mut is_said = is_said;
-        loop {
-            self.ear.take_news();
-            if ready() {
-                return true;
-            }
-            let heard = {
-                let mut talk = self.talk.lock();
-                let Some(talk) = talk.as_mut() else {
-                    return false;
-                };
-                talk.hear_beside(std::mem::take(&mut is_said))
-            };
-            let ears = match heard {
-                Heard::More if until.is_some_and(|until| Instant::now() >= until) => return true,
-                Heard::More => continue,
-                Heard::All(ears, is_enough) => {
-                    if !is_enough {
-                        self.announce();
-                    }
-                    ears
-                }
-                Heard::Nothing => {
-                    self.announce();
-                    return false;
-                }
-            };
-            let left = until.map_or(LONG, |until| {
-                until.saturating_duration_since(Instant::now())
-            });
-            let is_due = || self.ear.has_news() || ready();
-            let slept = self.ear.sleep(is_due, || {
-                let news = ears.wait(&self.ear, left)?;
-                if let Some(socket) = self
-                    .talk
-                    .lock()
-                    .as_ref()
-                    .and_then(|talk| talk.socket.as_ref())
-                {
-                    socket.note(news);
-                }
-                if news.peers {
-                    self.announce();
-                }
-                Ok(())
-            });
-            if slept.is_err() {
-                return false;
-            }
-            if left.is_zero() {
-                return true;
-            }
-        }
-    }
-}
-
-/// Has the connection's thread hear again what nobody listens for any more.
-struct Listening<'a, P: Party>(&'a Voice<P>);
-
-impl<P: Party> Drop for Listening<'_, P> {
-    fn drop(&mut self) {
-        self.0.is_heard.store(false, Ordering::SeqCst);
-        self.0.speak_soon();
+        let hear = |talk: &mut Talk<P>, _| talk.hear_beside(std::mem::take(&mut is_said));
+        self.0.listen(until, ready, || {}, hear)
     }
 }
 
@@ -219,10 +130,10 @@ impl<P: Party + Send + 'static> Dealer<P> {
             max_message,
         } = self;
         crew.spawn(&name, duty, move |context| {
-            context.wake_by(&voice.bell);
+            context.wake_by(&voice.0.bell);
             context.ready(None)?;
             let now = Instant::now();
-            *voice.talk.lock() = Some(Talk {
+            let _owned = voice.0.begin(Talk {
                 context: context.of(&context.part),
                 line: Line::new(party, now),
                 socket: None,
@@ -235,7 +146,6 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 is_deaf: false,
                 failed: None,
             });
-            let _ending = Ending(&voice);
             let mut dealing = Dealing {
                 context,
                 voice: &voice,
@@ -246,17 +156,6 @@ impl<P: Party + Send + 'static> Dealer<P> {
             };
             dealing.run()
         });
-    }
-}
-
-/// Takes the party away from those who have the voice, and who may be what it shares.
-struct Ending<'a, P>(&'a Voice<P>);
-
-impl<P> Drop for Ending<'_, P> {
-    fn drop(&mut self) {
-        let talk = self.0.talk.lock().take();
-        drop(talk);
-        self.0.ear.announce();
     }
 }
 
@@ -291,14 +190,18 @@ enum Next {
     Reopen,
 }
 
-/// What has become of a turn of a thread that listens.
-enum Heard {
-    /// There may be more.
-    More,
-    /// How to wait for more, and whether the connection's thread will wake up soon enough.
-    All(Ears, bool),
-    /// It is for the connection's thread to say why.
-    Nothing,
+impl<P> Connection for Talk<P> {
+    fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
+    }
+
+    fn is_soon(&self) -> bool {
+        self.until <= Instant::now() + NAP
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
 }
 
 impl<P: Party> Talk<P> {
@@ -427,11 +330,6 @@ impl<P: Party> Talk<P> {
             None => Heard::Nothing,
         }
     }
-
-    /// Whether the connection's thread wakes up soon, whatever happens.
-    fn is_soon(&self) -> bool {
-        self.until <= Instant::now() + NAP
-    }
 }
 
 struct Dealing<'a, P> {
@@ -447,14 +345,14 @@ struct Dealing<'a, P> {
 impl<P: Party> Dealing<'_, P> {
     /// What is said and heard, for a moment.
     fn talk(&self) -> MappedMutexGuard<'_, Talk<P>> {
-        MutexGuard::map(self.voice.talk.lock(), |talk| {
+        MutexGuard::map(self.voice.0.connection.lock(), |talk| {
             talk.as_mut().expect("it is there as long as its thread")
         })
     }
 
     fn run(&mut self) -> Result<()> {
         while !self.is_over() {
-            self.voice.bell.take_news();
+            self.voice.0.bell.take_news();
             let mut talk = self.talk();
             let next = talk.turn(AT_ONCE, true)?;
             let now = Instant::now();
@@ -463,7 +361,7 @@ impl<P: Party> Dealing<'_, P> {
                 true => talk.line.deadline().min(now + NAP),
                 false => talk.line.deadline(),
             };
-            talk.is_deaf = self.voice.is_heard.load(Ordering::SeqCst);
+            talk.is_deaf = self.voice.0.is_heard();
             let socket = talk.socket.as_ref().filter(|_| !talk.is_deaf);
             let (until, ears) = (talk.until, socket.map(Socket::ears));
             drop(talk);
@@ -489,7 +387,7 @@ impl<P: Party> Dealing<'_, P> {
     /// Leaves the old connection, and makes another to where the server is now.
     fn reopen(&mut self) -> Result<()> {
         self.talk().socket = None;
-        self.voice.ear.announce();
+        self.voice.0.ear.announce();
         // One that breaks at once each time is not made again at once each time.
         if let Some(opened) = self.opened {
             self.pause_until(opened + PAUSE)?;
@@ -527,7 +425,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn pause_until(&self, end: Instant) -> Result<()> {
-        let bell = &self.voice.bell;
+        let bell = &self.voice.0.bell;
         while !self.is_over() && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
             let news = || self.is_over();
@@ -537,17 +435,13 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn sleep(&self, ears: Option<Ears>, left: Duration) -> Result<()> {
-        let bell = &self.voice.bell;
+        let bell = &self.voice.0.bell;
         let ready = || bell.has_news() || self.is_over();
         bell.sleep(ready, || {
             let Some(ears) = ears else {
                 return bell.wait(left);
             };
-            let news = ears.wait(bell, left)?;
-            if let Some(socket) = &self.talk().socket {
-                socket.note(news);
-            }
-            Ok(())
+            self.voice.0.wait(ears, bell, left)
         })
     }
 }

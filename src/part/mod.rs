@@ -93,6 +93,7 @@ mod envelope;
 mod follow;
 mod functions;
 mod link;
+mod listened;
 mod publish;
 mod pull;
 mod push;

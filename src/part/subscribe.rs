@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use super::listened::{Connection, Heard, LONG, Listened};
 use super::{Context, Crew, Duty, Target, WELCOME};
 use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
@@ -19,9 +18,6 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// How many messages are read before others have their turn.
 const AT_ONCE: usize = 64;
-
-/// For how long to wait at the most before looking again.
-const LONG: Duration = Duration::from_secs(3_600);
 
 /// What a publisher sends that does not keep to its form.
 pub(super) const UNPUBLISHED: Error = Error::Malformed {
@@ -50,13 +46,13 @@ impl Subscribe {
     pub(crate) fn spawn<R: Reader>(self, crew: &mut Crew, hearing: Arc<Hearing<R>>, reader: R) {
         let name = self.name.clone();
         crew.spawn(&name, Duty::Serves, move |context| {
-            context.wake_by(&hearing.bell);
+            context.wake_by(&hearing.0.bell);
             let mut subscription = Subscription::open(self, context)?;
-            let is_palm = subscription.settle(&hearing.bell)?;
+            let is_palm = subscription.settle(&hearing.0.bell)?;
             subscription.socket.attend();
             let told = subscription.config.is_palm.clone();
             told.store(is_palm, Ordering::SeqCst);
-            *hearing.reading.lock() = Some(Reading {
+            let owned = hearing.0.begin(Reading {
                 subscription,
                 reader,
                 is_busy: false,
@@ -64,10 +60,19 @@ impl Subscribe {
                 is_deaf: false,
                 failed: None,
             });
-            let ending = Ending(&hearing);
             context.ready(None)?;
             let result = hearing.run(context);
-            ending.say(context, result)
+            // Nobody hears it any more.
+            let Some(Reading { mut reader, .. }) = owned.end() else {
+                return result;
+            };
+            reader.hand_over();
+            context.say_lost(reader.kept());
+            result?;
+            match reader.is_deserted() {
+                true => context.deserted("nobody takes its messages any more"),
+                false => Ok(()),
+            }
         });
     }
 }
@@ -92,16 +97,7 @@ pub(crate) trait Reader: Send + 'static {
 
 /// A subscription that several threads may hear: its own, or one that waits for what comes by it,
 /// and needs not be woken by the other then.
-pub(crate) struct Hearing<R> {
-    /// Wakes the subscription's thread.
-    bell: Arc<Bell>,
-    /// While that is there.
-    reading: Mutex<Option<Reading<R>>>,
-    /// Wakes the thread that listens in its place.
-    ear: Arc<Bell>,
-    /// Whether there is one. The subscription's thread sleeps meanwhile.
-    is_heard: AtomicBool,
-}
+pub(crate) struct Hearing<R>(Listened<Reading<R>>);
 
 /// What is heard, by whichever thread.
 struct Reading<R> {
@@ -117,8 +113,8 @@ struct Reading<R> {
     failed: Option<Error>,
 }
 
-/// What there was to hear.
-enum Heard {
+/// What there was to read.
+enum Read {
     /// Something, and there may be more.
     More,
     /// No more at present.
@@ -127,40 +123,45 @@ enum Heard {
     Full,
 }
 
+impl<R> Connection for Reading<R> {
+    fn socket(&self) -> Option<&Socket> {
+        Some(&self.subscription.socket)
+    }
+
+    fn is_soon(&self) -> bool {
+        self.wakes_soon
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+}
+
 impl<R: Reader> Hearing<R> {
     /// One that is to be spawned.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            bell: Bell::new()?,
-            reading: Mutex::new(None),
-            ear: Bell::new()?,
-            is_heard: AtomicBool::new(false),
-        }))
+        Ok(Arc::new(Self(Listened::new()?)))
     }
 
     /// What wakes the subscription's thread: for whoever makes room.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
-        &self.bell
+        &self.0.bell
     }
 
     /// What wakes the thread that [listens](Self::listen).
     pub(crate) fn ear(&self) -> &Arc<Bell> {
-        &self.ear
+        &self.0.ear
     }
 
     /// Has the subscription's thread hear what comes at once, though somebody has listened just now
     /// who might be back.
     pub(crate) fn leave(&self) {
-        let reading = self.reading.try_lock();
-        if reading.is_none_or(|reading| reading.as_ref().is_some_and(|reading| reading.is_deaf)) {
-            self.bell.announce();
-        }
+        self.0.leave();
     }
 
     /// Waits in the caller's thread until there is something to do, as `ready` says, or the
-    /// time-out, and hears meanwhile what comes: so neither has the subscription's thread to wake
-    /// up, nor to wake the caller. Whoever else makes something to do announces it by the
-    /// [ear](Self::ear). `rests` is called before it sleeps.
+    /// time-out, and hears meanwhile what comes. Whoever else makes something to do announces it by
+    /// the [ear](Self::ear). `rests` is called before it sleeps.
     ///
     /// False when it does not wait: somebody listens already, or it cannot be heard at present.
     ///
@@ -171,60 +172,17 @@ impl<R: Reader> Hearing<R> {
         ready: impl Fn() -> bool,
         rests: impl Fn(),
     ) -> bool {
-        if self.is_heard.swap(true, Ordering::SeqCst) {
-            return false;
-        }
-        let _listening = Listening(self);
         // There may be many that have come since somebody listened; after a sleep there is one.
-        let mut most = AT_ONCE;
-        loop {
-            self.ear.take_news();
-            if ready() {
-                return true;
-            }
-            let heard = match self.reading.lock().as_mut() {
-                Some(reading) => reading.hear_beside(most),
-                None => return false,
-            };
-            let left = until.map_or(LONG, |until| {
-                until.saturating_duration_since(Instant::now())
-            });
-            let ears = match heard {
-                Some(Heard::More) if left.is_zero() => return true,
-                Some(Heard::More) => continue,
-                Some(Heard::All(ears)) => ears,
-                Some(Heard::Full) | None => {
-                    self.bell.announce();
-                    return false;
-                }
-            };
-            rests();
-            let is_due = || self.ear.has_news() || ready();
-            let slept = self.ear.sleep(is_due, || self.wait(ears, &self.ear, left));
-            if slept.is_err() {
-                return false;
-            }
-            if left.is_zero() {
-                return true;
-            }
-            most = 1;
-        }
-    }
-
-    /// Waits for something to hear, a bell, or the time-out.
-    fn wait(&self, ears: Ears, bell: &Bell, left: Duration) -> Result<()> {
-        let news = ears.wait(bell, left)?;
-        if let Some(reading) = &*self.reading.lock() {
-            reading.subscription.socket.note(news);
-        }
-        Ok(())
+        let most = |has_slept| if has_slept { 1 } else { AT_ONCE };
+        let hear = |reading: &mut Reading<R>, has_slept| reading.hear_beside(most(has_slept));
+        self.0.listen(until, ready, rests, hear)
     }
 
     /// The subscription's thread: hears what comes, unless another listens.
     fn run(&self, context: &Context) -> Result<()> {
         while !context.hard.is_raised() {
-            self.bell.take_news();
-            let mut guard = self.reading.lock();
+            self.0.bell.take_news();
+            let mut guard = self.0.connection.lock();
             let Some(reading) = guard.as_mut() else {
                 break;
             };
@@ -234,89 +192,40 @@ impl<R: Reader> Hearing<R> {
             if reading.reader.is_deserted() {
                 break;
             }
-            reading.is_deaf = self.is_heard.load(Ordering::SeqCst);
+            reading.is_deaf = self.0.is_heard();
             reading.wakes_soon = std::mem::take(&mut reading.is_busy) && reading.is_deaf;
             let left = if reading.wakes_soon { NAP } else { LONG };
             let (ears, is_full) = match reading.is_deaf {
                 true => (None, false),
                 false => match reading.hear(AT_ONCE)? {
-                    Heard::More => continue,
-                    Heard::All(ears) => (Some(ears), false),
-                    Heard::Full => (None, true),
+                    Read::More => continue,
+                    Read::All(ears) => (Some(ears), false),
+                    Read::Full => (None, true),
                 },
             };
             drop(guard);
             let ready =
-                || self.bell.has_news() || context.hard.is_raised() || is_full && self.has_room();
-            self.bell.sleep(ready, || match ears {
-                Some(ears) => self.wait(ears, &self.bell, left),
-                None => self.bell.wait(left),
+                || self.0.bell.has_news() || context.hard.is_raised() || is_full && self.has_room();
+            let bell = &self.0.bell;
+            bell.sleep(ready, || match ears {
+                Some(ears) => self.0.wait(ears, bell, left),
+                None => bell.wait(left),
             })?;
         }
         Ok(())
     }
 
     fn has_room(&self) -> bool {
-        let mut reading = self.reading.lock();
+        let mut reading = self.0.connection.lock();
         reading
             .as_mut()
             .is_none_or(|reading| reading.reader.has_room())
     }
 }
 
-/// Has the subscription's thread hear again what nobody listens for any more: soon.
-struct Listening<'a, R>(&'a Hearing<R>);
-
-impl<R> Drop for Listening<'_, R> {
-    fn drop(&mut self) {
-        let Hearing {
-            reading,
-            is_heard,
-            bell,
-            ..
-        } = self.0;
-        is_heard.store(false, Ordering::SeqCst);
-        let reading = reading.try_lock();
-        // Whoever has it may have looked already whether somebody listens.
-        let is_soon = reading
-            .is_some_and(|reading| reading.as_ref().is_some_and(|reading| reading.wakes_soon));
-        if !is_soon {
-            bell.announce();
-        }
-    }
-}
-
-/// Takes the subscription and its reader away from those who may be what that shares.
-struct Ending<'a, R>(&'a Hearing<R>);
-
-impl<R: Reader> Ending<'_, R> {
-    /// Hands over what was read, and says what became of it.
-    fn say(self, context: &Context, result: Result<()>) -> Result<()> {
-        let reading = self.0.reading.lock().take();
-        let Some(Reading { mut reader, .. }) = reading else {
-            return result;
-        };
-        reader.hand_over();
-        context.say_lost(reader.kept());
-        result?;
-        match reader.is_deserted() {
-            true => context.deserted("nobody takes its messages any more"),
-            false => Ok(()),
-        }
-    }
-}
-
-impl<R> Drop for Ending<'_, R> {
-    fn drop(&mut self) {
-        let reading = self.0.reading.lock().take();
-        drop(reading);
-        self.0.ear.announce();
-    }
-}
-
 impl<R: Reader> Reading<R> {
     /// Hears what is there, up to some number of messages, and hands it over.
-    fn hear(&mut self, most: usize) -> Result<Heard> {
+    fn hear(&mut self, most: usize) -> Result<Read> {
         for heard in 0..most {
             let has_room = self.reader.has_room();
             let next = match has_room {
@@ -326,9 +235,9 @@ impl<R: Reader> Reading<R> {
             let Some(message) = next else {
                 self.reader.hand_over();
                 return Ok(match has_room {
-                    true if heard == 0 => Heard::All(self.subscription.socket.ears()),
-                    true => Heard::More,
-                    false => Heard::Full,
+                    true if heard == 0 => Read::All(self.subscription.socket.ears()),
+                    true => Read::More,
+                    false => Read::Full,
                 });
             };
             if let Some((topic, frame)) = message {
@@ -336,22 +245,25 @@ impl<R: Reader> Reading<R> {
             }
         }
         self.reader.hand_over();
-        Ok(Heard::More)
+        Ok(Read::More)
     }
 
-    /// The same, by a thread that is not the subscription's. `None` when that has to see to it.
-    fn hear_beside(&mut self, most: usize) -> Option<Heard> {
+    /// The same, by a thread that is not the subscription's.
+    fn hear_beside(&mut self, most: usize) -> Heard {
         if self.failed.is_some() || self.subscription.context.hard.is_raised() {
-            return None;
+            return Heard::Nothing;
         }
         match self.hear(most) {
-            Ok(heard) => {
-                self.is_busy |= matches!(heard, Heard::More);
-                Some(heard)
+            Ok(Read::More) => {
+                self.is_busy = true;
+                Heard::More
             }
+            // Its thread has nothing to see to but this.
+            Ok(Read::All(ears)) => Heard::All(ears, true),
+            Ok(Read::Full) => Heard::Nothing,
             Err(error) => {
                 self.failed = Some(error);
-                None
+                Heard::Nothing
             }
         }
     }
@@ -464,7 +376,7 @@ impl Subscription {
 mod tests {
     use std::thread::{self, ThreadId};
 
-    use parking_lot::Condvar;
+    use parking_lot::{Condvar, Mutex};
 
     use super::*;
     use crate::address::Addresses;
@@ -566,14 +478,12 @@ mod tests {
         for number in 1..100 {
             thread::scope(|scope| {
                 let ear = published.hearing.ear().clone();
-                let is_heard = &published.hearing.is_heard;
+                let listened = &published.hearing.0;
                 let publisher = &mut published.publisher;
                 scope.spawn(move || {
                     // While somebody listens, if that is soon.
                     let end = Instant::now() + Duration::from_millis(100);
-                    while !(is_heard.load(Ordering::SeqCst) && ear.is_asleep())
-                        && Instant::now() < end
-                    {
+                    while !(listened.is_heard() && ear.is_asleep()) && Instant::now() < end {
                         thread::yield_now();
                     }
                     let mut frame = Frame::new("", "me", "s.f", "", &[number]);
@@ -605,7 +515,7 @@ mod tests {
         thread::scope(|scope| {
             let first =
                 scope.spawn(|| hearing.listen(until, || done.load(Ordering::SeqCst), || {}));
-            while !hearing.is_heard.load(Ordering::SeqCst) {
+            while !hearing.0.is_heard() {
                 thread::yield_now();
             }
             assert!(
@@ -617,7 +527,7 @@ mod tests {
             assert!(first.join().unwrap());
 
             let second = scope.spawn(|| hearing.listen(until, || false, || {}));
-            while !hearing.is_heard.load(Ordering::SeqCst) {
+            while !hearing.0.is_heard() {
                 thread::yield_now();
             }
             published.running.stop().unwrap();
