@@ -297,11 +297,11 @@ pub(crate) enum Ran {
 }
 
 impl Ran {
-    /// Notes it as what has come of the next message of a bundle.
-    pub(crate) fn note(self, parts: &mut Parts) {
+    /// Notes it as what has come of the next message of a bundle, which has ended now.
+    pub(crate) fn note(self, parts: &mut Parts, now: Instant) {
         match self {
-            Self::One(payload) => parts.one(&payload, Instant::now()),
-            Self::Other(results) => parts.other(results, Instant::now()),
+            Self::One(payload) => parts.one(&payload, now),
+            Self::Other(results) => parts.other(results, now),
         }
     }
 }

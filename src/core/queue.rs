@@ -35,6 +35,7 @@ mod names;
 mod pace;
 mod pool;
 mod recall;
+mod ring;
 mod session;
 mod stats;
 mod store;

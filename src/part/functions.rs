@@ -1,10 +1,10 @@
 //! Functions: what a server does itself.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::run_clock::RunClock;
 use super::wiring::{self, Outbound, Wiring};
 use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel};
 use crate::cache::StoreCache;
@@ -161,16 +161,18 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
     let mut made = Vec::new();
     // How many messages took no time of late.
     let mut quick = 0;
+    let mut clock = RunClock::new();
     while !results.closed {
         let Some(batch) = inlet.recv_until(&context.late) else {
             break;
         };
+        clock.begin();
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
             if parcel.frame.count() > 1 && quick >= QUICK {
                 let count = parcel.frame.count();
-                let is_quick = run_bundle(context, work, parcel, results);
+                let is_quick = run_bundle(context, work, &mut clock, parcel, results);
                 quick = after(quick, count, is_quick);
                 continue;
             }
@@ -180,9 +182,9 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
                 let Some(Made { frame, ticket }) = singles.next() else {
                     break;
                 };
-                let start = Instant::now();
+                let start = clock.now();
                 work.run(context, &frame, &mut |result| made.push(result));
-                let is_quick = start.elapsed() < Parts::SLOW;
+                let is_quick = clock.now().saturating_duration_since(start) < Parts::SLOW;
                 quick = after(quick, usize::from(is_quick), is_quick);
                 results.add_all(ticket, std::mem::take(&mut made), context);
                 results.try_send();
@@ -216,14 +218,20 @@ fn after(quick: usize, count: usize, is_quick: bool) -> usize {
 }
 
 /// Works on the messages of a bundle, until a stop. Whether they took no time.
-fn run_bundle(context: &Context, work: &impl Work, parcel: Parcel, results: &mut Results) -> bool {
+fn run_bundle(
+    context: &Context,
+    work: &impl Work,
+    clock: &mut RunClock,
+    parcel: Parcel,
+    results: &mut Results,
+) -> bool {
     let Parcel {
         frame, mut ticket, ..
     } = parcel;
     let mut left = frame.count();
-    let mut parts = Parts::new(frame.clone(), Instant::now());
+    let mut parts = Parts::new(frame.clone(), clock.now());
     work.run_each(context, &frame, &mut |ran| {
-        ran.note(&mut parts);
+        ran.note(&mut parts, clock.now());
         let goes_on = !context.late.is_raised() && !results.closed;
         if goes_on && !parts.is_due() {
             return true;

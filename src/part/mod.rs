@@ -104,6 +104,7 @@ mod reply;
 mod results;
 mod route;
 mod router;
+mod run_clock;
 mod running;
 mod signal;
 mod subscribe;

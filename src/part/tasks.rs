@@ -6,6 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::Mutex;
 
+use super::run_clock::RunClock;
 use super::signal::Signal;
 use super::{Context, Crew, Dealer, Duty, Find, Voice};
 use crate::bell::Bell;
@@ -64,6 +65,7 @@ fn run(
     voice: &Voice<Tasks>,
 ) {
     let mut is_said = false;
+    let mut clock = RunClock::new();
     while !context.soft.is_raised() {
         let next = session.lock().next();
         let Some((id, frame)) = next else {
@@ -74,19 +76,21 @@ fn run(
                     recv(context.soft.raised()) -> _ => {}
                 }
             }
+            clock.begin();
             continue;
         };
         if frame.count() > 1 {
-            run_bundle(session, runner, voice, &frame);
+            run_bundle(session, runner, voice, &mut clock, &frame);
             is_said = false;
             continue;
         }
-        let start = Instant::now();
+        let start = clock.now();
         let mut results = Vec::new();
         runner.run(&frame, &mut |result| results.push(result));
+        let ran = clock.now().saturating_duration_since(start);
         let is_last = {
             let mut session = session.lock();
-            session.finished(id, start.elapsed(), results);
+            session.finished(id, ran, results);
             !session.has_next()
         };
         is_said = speak(voice, is_last);
@@ -98,13 +102,14 @@ fn run_bundle(
     session: &Mutex<WorkerSession>,
     runner: &Runner,
     voice: &Voice<Tasks>,
+    clock: &mut RunClock,
     frame: &Frame,
 ) {
-    let progress = session.lock().begin_bundle(frame.clone(), Instant::now());
+    let progress = session.lock().begin_bundle(frame.clone(), clock.now());
     // While one of its messages takes its time, the connection's thread looks after the others.
     voice.speak_soon();
     runner.run_each(frame, &mut |ran| {
-        let next = progress.ran(|parts| ran.note(parts));
+        let next = progress.ran(|parts| ran.note(parts, clock.now()));
         if next.is_due {
             let is_last = {
                 let mut session = session.lock();

@@ -88,10 +88,9 @@ impl<T: Divide> Queue<T> {
             session, function, ..
         } = self.tasks[id];
         let in_a_row = self.pool.workers[&worker].pace.in_a_row();
-        let most = self.left_of_turn(session, kind, in_a_row);
+        let most = self.pool.kinds[&kind].ring.left_of_turn(session, in_a_row);
         let share = self.sessions[session].waiting / self.pool.kinds[&kind].free().max(1);
-        let few = self.pool.workers[&worker].pace.while_one_wakes();
-        let few = few.min(self.functions[function].time.while_one_wakes());
+        let few = self.functions[function].time.while_one_wakes();
         let most = match self.pool.kinds[&kind].ring.len() {
             ..=1 => most.max(few), // Nobody else has a turn.
             _ => most,
@@ -106,7 +105,7 @@ impl<T: Divide> Queue<T> {
             } else {
                 share
             }
-            && given + next.count <= upto
+            && given + next.count.div_ceil(2) <= upto
             && self.pool.workers[&worker].has_place()
             && self.has_room(worker, next.size, now)
         {
@@ -117,8 +116,8 @@ impl<T: Divide> Queue<T> {
     }
 
     /// Gives a worker as much of a task as it may have, but no more than `most` messages: one at
-    /// the least. (A bundle that is done in no time may be more than its turn, or its credit: to
-    /// take it apart costs more than that is worth.) Gives how many that were.
+    /// the least. (A bundle that is done in no time may be twice as many, or more than its turn, or
+    /// its credit: to take it apart costs more than that is worth.) Gives how many that were.
     fn give_first_of(
         &mut self,
         id: TaskId,
@@ -138,6 +137,7 @@ impl<T: Divide> Queue<T> {
             let at_once = entry.pace.in_a_row();
             let at_once = at_once.min(self.functions[function].time.in_a_row());
             let most = match entry.takes {
+                Takes::Bundles if at_once >= count && most >= count.div_ceil(2) => count,
                 Takes::Bundles if at_once >= count => most,
                 Takes::Bundles => most.min(at_once).min(entry.places()),
                 Takes::Loose if !item.is_tracked() => most.min(entry.places()),

@@ -75,7 +75,7 @@ impl<T: Divide> Queue<T> {
 
     /// There is no worker of a kind any more.
     pub(super) fn remove_kind(&mut self, id: KindId, kind: &Kind, now: Instant) {
-        for &(_, session) in &kind.ring {
+        for session in kind.ring.iter() {
             self.sessions[session].turns.remove(&id);
         }
         for function in self.functions.numbers() {

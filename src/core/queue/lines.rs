@@ -11,11 +11,6 @@ use crate::time::after;
 /// How many of the sessions that do not read are asked each time while others have tasks.
 const ASKED: usize = 16;
 
-/// How many tasks are given in a round of all sessions while they are given several in a row: so
-/// long one that comes late may wait for its turn. But the least in a row is what is worth it.
-const IN_A_ROUND: usize = 4_096;
-const LEAST_IN_A_ROW: usize = 16;
-
 /// By how much of its time the end of a task may be late, so that several end at once.
 const AT_A_TIME: u32 = 16;
 
@@ -91,55 +86,31 @@ impl<T: Divide> Queue<T> {
         match session.turns.get(&kind).copied() {
             None if belongs => {
                 session.turns.insert(kind, self.next_turn);
-                entry.ring.insert((self.next_turn, number));
+                entry.ring.add(number, self.next_turn);
                 self.next_turn += 1;
             }
             Some(turn) if !belongs => {
                 session.turns.remove(&kind);
-                entry.ring.remove(&(turn, number));
+                entry.ring.remove(number, turn);
             }
             _ => return,
         }
         self.pool.refresh_kind(kind);
     }
 
-    /// How many tasks a session may still have given before it is the next one's turn, if it may
-    /// have `most` in a row: at least one.
-    pub(super) fn left_of_turn(&self, number: SessionId, kind: KindId, most: usize) -> usize {
-        let entry = &self.pool.kinds[&kind];
-        let fair = (IN_A_ROUND / entry.ring.len().max(1)).max(LEAST_IN_A_ROW);
-        let had = match entry.streak {
-            (session, tasks) if session == number => tasks,
-            _ => 0,
-        };
-        most.min(fair).saturating_sub(had).max(1)
-    }
-
-    /// A session has had so many more tasks given. After `most` in a row it is the next one's
-    /// turn.
+    /// A session has had so many more tasks given, of `most` in a row.
     pub(super) fn rotate(&mut self, number: SessionId, kind: KindId, given: usize, most: usize) {
-        let is_over = given >= self.left_of_turn(number, kind, most);
-        let entry = self.pool.kind(kind);
-        let (before, tasks) = entry.streak;
-        let tasks = if before == number {
-            tasks + given
-        } else {
-            given
-        };
-        entry.streak = (number, tasks);
-        if !is_over {
-            return;
-        }
-        entry.streak.1 = 0;
-        // Unless that was its last task.
-        if let Some(turn) = self.sessions[number].turns.get_mut(&kind) {
-            let ring = &mut self.pool.kind(kind).ring;
-            if ring.len() == 1 {
-                return; // It is its turn again.
-            }
-            ring.remove(&(*turn, number));
-            *turn = self.next_turn;
-            ring.insert((*turn, number));
+        let ring = &mut self.pool.kind(kind).ring;
+        if ring.had(number, given, most)
+            // There are others; and that was not its last task.
+            && ring.len() > 1
+            && let Some(place) = self.sessions[number].turns.get_mut(&kind)
+        {
+            ring.put_back(
+                number,
+                std::mem::replace(place, self.next_turn),
+                self.next_turn,
+            );
             self.next_turn += 1;
         }
     }

@@ -14,11 +14,11 @@ const FIRST_CREDIT: usize = 2;
 /// What others may wait for a turn that a session has more than one task in, and how many it has
 /// at the most.
 const NO_TIME: Duration = Duration::from_micros(200);
-const IN_A_ROW: usize = 64;
+const IN_A_ROW: usize = 512;
 
-/// How long it takes to wake up a worker that has nothing to do, about: what another does in this
-/// time needs not be shared with it.
-const WAKE_UP: Duration = Duration::from_micros(50);
+/// What another does in this time is not worth it that a worker which has nothing to do wakes up for
+/// a share of it: on a busy machine, that takes longer.
+const WAKE_UP: Duration = Duration::from_micros(150);
 const AT_ONCE: usize = 256;
 
 /// Longer than any task is said to have run, so that no sum overflows.
@@ -89,11 +89,6 @@ impl Pace {
         self.time.in_a_row()
     }
 
-    /// How many tasks a worker does in the time that it takes to wake up another.
-    pub(super) fn while_one_wakes(&self) -> usize {
-        self.time.while_one_wakes()
-    }
-
     /// So many messages of a task were finished. The credit falls at once, and grows in steps: so one short task
     /// among long ones is no reason to give it hundreds.
     pub(super) fn note(&mut self, ran: Ran, count: usize, settings: &Settings) {
@@ -159,7 +154,7 @@ impl Average {
         }
     }
 
-    /// The same of the time that it takes to wake up somebody.
+    /// How many are done in the time for which nobody else needs to wake up.
     pub(super) fn while_one_wakes(&self) -> usize {
         self.done_within(WAKE_UP).clamp(1, AT_ONCE)
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
+use super::ring::Ring;
 use super::{FunctionId, SessionId, Settings, TaskId, WorkerId};
 
 pub(super) type KindId = u64;
@@ -70,10 +71,8 @@ pub(super) struct Kind {
     functions: Option<BTreeSet<FunctionId>>,
     pub(super) workers: BTreeSet<WorkerId>,
     free: BTreeSet<Place>,
-    /// The sessions that have something for it, in the order of their turns.
-    pub(super) ring: BTreeSet<(u64, SessionId)>,
-    /// Which session had the last task, and how many in a row.
-    pub(super) streak: (SessionId, usize),
+    /// The sessions that have something for it.
+    pub(super) ring: Ring,
     /// Its place among those that can be given something.
     ready: Option<(usize, KindId)>,
     /// How many recalls are open so that its idle workers have something to do.
@@ -113,7 +112,7 @@ impl Kind {
 
     /// The idlest worker, and the session whose turn it is.
     pub(super) fn next(&self) -> Option<(WorkerId, SessionId)> {
-        Some((self.free.first()?.2, self.ring.first()?.1))
+        Some((self.free.first()?.2, self.ring.first()?))
     }
 }
 
@@ -229,8 +228,7 @@ impl Pool {
             functions: functions.clone(),
             workers: BTreeSet::new(),
             free: BTreeSet::new(),
-            ring: BTreeSet::new(),
-            streak: (0, 0),
+            ring: Ring::default(),
             ready: None,
             recalls: 0,
             look_at: Some(now),

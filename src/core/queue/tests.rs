@@ -133,7 +133,7 @@ impl<T: Divide> Queue<T> {
                 let belongs = !session.stopped && session.oldest_for(kind).is_some();
                 let turn = session.turns.get(id);
                 assert_eq!(turn.is_some(), belongs);
-                assert!(turn.is_none_or(|turn| kind.ring.contains(&(*turn, number))));
+                assert!(turn.is_none_or(|turn| kind.ring.has(number, *turn)));
             }
         }
         let workers = self.pool.workers.values();

@@ -16,7 +16,7 @@ fn a_session_with_much_to_do_does_not_hold_up_one_with_little() {
 
 /// How many tasks of one of so many sessions run in a row, when each takes so long.
 fn in_a_row(sessions: u32, ran: Duration) -> Vec<usize> {
-    const TASKS: u32 = 300;
+    const TASKS: u32 = 3_000;
     let mut world = World::new();
     for task in 0..TASKS * sessions {
         world.push(&format!("s{}", task % sessions), task % sessions);
@@ -38,12 +38,49 @@ fn in_a_row(sessions: u32, ran: Duration) -> Vec<usize> {
 #[test]
 fn tasks_that_take_no_time_run_some_in_a_row_and_others_one_by_one() {
     let longest = |lengths: Vec<usize>| lengths.into_iter().max().unwrap();
-    assert_eq!(longest(in_a_row(2, Duration::from_micros(1))), 64);
+    assert_eq!(longest(in_a_row(2, Duration::from_nanos(100))), 512);
+    assert_eq!(longest(in_a_row(20, Duration::from_micros(1))), 200);
     assert_eq!(longest(in_a_row(2, Duration::from_micros(20))), 10);
     assert_eq!(longest(in_a_row(2, MS)), 1);
-    // The more there are, the sooner it is the next one's turn.
-    assert_eq!(longest(in_a_row(100, Duration::from_micros(1))), 40);
-    assert_eq!(longest(in_a_row(400, Duration::from_micros(1))), 16);
+}
+
+#[test]
+fn who_calls_now_and_then_does_not_wait_for_all_that_have_much_to_do() {
+    const MICROSECOND: Duration = Duration::from_micros(1);
+    let mut world = World::new();
+    world.join([1]);
+    for task in 0..100_000 {
+        world.push(&format!("s{}", task % 50), task);
+    }
+    // Until it is known that they take no time.
+    for _ in 0..10_000 {
+        world.assign();
+        world.finish(1, MICROSECOND);
+    }
+    // Each of them calls again as soon as its call is done: nobody but them would have a turn.
+    let mut calls = [0; 4];
+    let mut ran = 0;
+    for caller in 0..calls.len() {
+        world.push(&format!("caller {caller}"), 1_000_000 + caller as u32);
+    }
+    for _ in 0..10_000 {
+        world.assign();
+        match world.finish(1, MICROSECOND) {
+            Some(item @ 1_000_000..) => {
+                let caller = (item - 1_000_000) as usize;
+                calls[caller] += 1;
+                world.push(&format!("caller {caller}"), item);
+            }
+            Some(_) => ran += 1,
+            None => {}
+        }
+    }
+    // A turn of 200 after each call, and not 50 of them.
+    assert!(
+        calls.iter().all(|calls| (8..=14).contains(calls)),
+        "{calls:?}"
+    );
+    assert!(ran >= 9_900, "{ran}");
 }
 
 #[test]
