@@ -11,6 +11,9 @@ use crate::time::after;
 /// How many of the sessions that do not read are asked each time while others have tasks.
 const ASKED: usize = 16;
 
+/// Who has no more tasks than these is one who calls now and then.
+const FEW: usize = 16;
+
 /// By how much of its time the end of a task may be late, so that several end at once.
 const AT_A_TIME: u32 = 16;
 
@@ -86,7 +89,7 @@ impl<T: Divide> Queue<T> {
         match session.turns.get(&kind).copied() {
             None if belongs => {
                 session.turns.insert(kind, self.next_turn);
-                entry.ring.add(number, self.next_turn);
+                entry.ring.add(number, self.next_turn, session.tasks <= FEW);
                 self.next_turn += 1;
             }
             Some(turn) if !belongs => {

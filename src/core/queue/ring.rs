@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use super::SessionId;
 
 /// The sessions that have something waiting for a kind of worker. Each has its turn, and the next
-/// one when all others have had theirs. But every second turn is for one that has just come, if there
-/// is such: so whoever calls now and then does not wait until all that have much to do have had a turn
-/// of many tasks, and those go on, however many call.
+/// one when all others have had theirs. But every second turn is for one that has just come with few
+/// tasks, if there is such: so whoever calls now and then does not wait until all that have much to do
+/// have had a turn of many tasks, and those go on, however many call. (Those that have much to do wait
+/// for their turn also when they come again: until then they have more to do in it.)
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    /// Those that have had no turn since they came, and those that have; who came first, or had its
-    /// turn first, before the others.
+    /// Those that have had no turn since they came with few tasks, and the others; who came first, or
+    /// had its turn first, before the others.
     new: BTreeSet<(u64, SessionId)>,
     old: BTreeSet<(u64, SessionId)>,
-    /// Whether the next turn is for one that has just come.
+    /// Whether the next turn is for one of the new ones.
     is_for_new: bool,
     /// Which session had the last task, and how many in a row.
     streak: (SessionId, usize),
@@ -46,9 +47,13 @@ impl Ring {
         first.map(|(_, session)| *session)
     }
 
-    /// A session has come. Its place is by a number that is higher than those before.
-    pub(super) fn add(&mut self, session: SessionId, place: u64) {
-        self.new.insert((place, session));
+    /// A session has come, with few tasks or not. Its place is by a number that is higher than those
+    /// before.
+    pub(super) fn add(&mut self, session: SessionId, place: u64, has_few: bool) {
+        match has_few {
+            true => self.new.insert((place, session)),
+            false => self.old.insert((place, session)),
+        };
     }
 
     /// It has nothing waiting any more.
