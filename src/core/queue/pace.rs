@@ -19,7 +19,7 @@ const IN_A_ROW: usize = 512;
 /// What another does in this time is not worth it that a worker which has nothing to do wakes up for
 /// a share of it: on a busy machine, that takes longer.
 const WAKE_UP: Duration = Duration::from_micros(150);
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 1_024;
 
 /// Longer than any task is said to have run, so that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -87,6 +87,11 @@ impl Pace {
     /// goes back together, which costs less than one by one. Not more than are done in no time.
     pub(super) fn in_a_row(&self) -> usize {
         self.time.in_a_row()
+    }
+
+    /// Whether its tasks take no time.
+    pub(super) fn is_quick(&self) -> bool {
+        self.in_a_row() > 1
     }
 
     /// So many messages of a task were finished. The credit falls at once, and grows in steps: so one short task

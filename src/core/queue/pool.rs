@@ -10,7 +10,7 @@ use super::{FunctionId, SessionId, Settings, TaskId, WorkerId};
 
 pub(super) type KindId = u64;
 
-/// The order of the free workers of a kind: how many tasks each holds, when it got the last.
+/// The order of the free workers of a kind: how many tasks each holds, then by when it got the last.
 type Place = (usize, u64, WorkerId);
 
 #[derive(Debug)]
@@ -364,7 +364,13 @@ impl Pool {
         let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
         let deep = held >= 2 && worker.recall.is_none() && asks;
         let free = worker.has_place() && !worker.alone && !worker.away && !reserved;
-        let place = free.then_some((held, worker.turn, id));
+        // Of those whose tasks take no time, it is the last one's turn again: so as few have to wake
+        // up as can do it all. Of others, that of the one which has rested longest.
+        let rank = match worker.pace.is_quick() {
+            true => u64::MAX - worker.turn,
+            false => worker.turn,
+        };
+        let place = free.then_some((held, rank, id));
         let old = std::mem::replace(&mut worker.place, place);
         let kind = worker.kind;
         if deep != std::mem::replace(&mut worker.deep, deep) {

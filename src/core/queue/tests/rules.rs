@@ -83,6 +83,29 @@ fn who_calls_now_and_then_does_not_wait_for_all_that_have_much_to_do() {
     assert!(ran >= 9_900, "{ran}");
 }
 
+/// Which of some workers get tasks that come one at a time, and take so long.
+fn who_runs(ran: Duration) -> Vec<WorkerId> {
+    let mut world = World::new();
+    world.join(0..4);
+    let run = |item| {
+        world.push("session", item);
+        let (worker, _) = world.given()[0];
+        world.finish(worker, ran);
+        worker
+    };
+    (0..12).map(run).collect()
+}
+
+#[test]
+fn of_idle_workers_the_one_is_next_that_has_rested_longest_or_the_last_one_if_it_took_no_time() {
+    let in_turn: Vec<_> = (0..12).map(|item| item % 4).collect();
+    assert_eq!(who_runs(MS), in_turn);
+    // Each once, until it is known.
+    let at_first = [0, 1, 2, 3].into_iter();
+    let the_last: Vec<_> = at_first.chain([3; 8]).collect();
+    assert_eq!(who_runs(Duration::from_micros(1)), the_last);
+}
+
 #[test]
 fn what_comes_after_tasks_that_take_no_time_is_spread_over_idle_workers() {
     let mut world = World::new();
