@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{Given, Order, Queue, Takes, Task, TaskId, WorkerId};
+use super::{Given, Order, Queue, SessionId, Takes, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
+
+/// So many tasks of a session are many.
+const MANY: usize = 16;
 
 impl<T: Divide> Queue<T> {
     /// Gives the orders that follow from what was told and from the time. `may_run` says
@@ -50,6 +53,7 @@ impl<T: Divide> Queue<T> {
             let Some(id) = self.sessions[session].oldest_for(entry) else {
                 break;
             };
+            let worker = self.last_if_quick(session, kind).unwrap_or(worker);
             if !may_run(self.sessions.name(session)) {
                 self.stop(session);
             } else if self.has_room(worker, self.tasks[id].size, now) {
@@ -59,6 +63,14 @@ impl<T: Divide> Queue<T> {
                 self.pool.refresh(worker);
             }
         }
+    }
+
+    /// Where many tasks wait that take no time, they are for the worker that has had some last: so as
+    /// few wake up as can do it all.
+    fn last_if_quick(&self, session: SessionId, kind: KindId) -> Option<WorkerId> {
+        let many = self.sessions[session].waiting >= MANY;
+        let last = self.pool.kinds[&kind].last().filter(|_| many);
+        last.filter(|worker| self.pool.workers[worker].pace.is_quick())
     }
 
     /// Whether a worker may have one more: not if it has many bytes already, or if it has been

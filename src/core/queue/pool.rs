@@ -10,7 +10,7 @@ use super::{FunctionId, SessionId, Settings, TaskId, WorkerId};
 
 pub(super) type KindId = u64;
 
-/// The order of the free workers of a kind: how many tasks each holds, then by when it got the last.
+/// The order of the free workers of a kind: how many tasks each holds, when it got the last.
 type Place = (usize, u64, WorkerId);
 
 #[derive(Debug)]
@@ -110,9 +110,17 @@ impl Kind {
         next.is_some_and(|(given, ..)| *given == 0)
     }
 
-    /// The idlest worker, and the session whose turn it is.
+    /// The idlest worker, of several the one that has rested longest; and the session whose turn it
+    /// is.
     pub(super) fn next(&self) -> Option<(WorkerId, SessionId)> {
         Some((self.free.first()?.2, self.ring.first()?))
+    }
+
+    /// The idlest worker, of several the one that has had something last.
+    pub(super) fn last(&self) -> Option<WorkerId> {
+        let (held, ..) = self.free.first()?;
+        let last = self.free.range(..(held + 1, 0, 0)).next_back()?;
+        Some(last.2)
     }
 }
 
@@ -364,13 +372,7 @@ impl Pool {
         let asks = worker.kind.is_some() && worker.pace.fixed().is_none();
         let deep = held >= 2 && worker.recall.is_none() && asks;
         let free = worker.has_place() && !worker.alone && !worker.away && !reserved;
-        // Of those whose tasks take no time, it is the last one's turn again: so as few have to wake
-        // up as can do it all. Of others, that of the one which has rested longest.
-        let rank = match worker.pace.is_quick() {
-            true => u64::MAX - worker.turn,
-            false => worker.turn,
-        };
-        let place = free.then_some((held, rank, id));
+        let place = free.then_some((held, worker.turn, id));
         let old = std::mem::replace(&mut worker.place, place);
         let kind = worker.kind;
         if deep != std::mem::replace(&mut worker.deep, deep) {

@@ -83,27 +83,37 @@ fn who_calls_now_and_then_does_not_wait_for_all_that_have_much_to_do() {
     assert!(ran >= 9_900, "{ran}");
 }
 
-/// Which of some workers get tasks that come one at a time, and take so long.
-fn who_runs(ran: Duration) -> Vec<WorkerId> {
+/// Which of four idle workers get tasks that come so many times, so many at a time, and take so long:
+/// the first of them each time.
+fn who_runs(times: usize, tasks: u32, ran: Duration) -> Vec<WorkerId> {
     let mut world = World::new();
-    world.join(0..4);
-    let run = |item| {
-        world.push("session", item);
-        let (worker, _) = world.given()[0];
-        world.finish(worker, ran);
-        worker
-    };
-    (0..12).map(run).collect()
+    (0..4).for_each(|worker| world.join_with(worker, &["work"]));
+    let mut first = Vec::new();
+    for _ in 0..times {
+        (0..tasks).for_each(|item| _ = world.push("session", item));
+        first.push(world.given()[0].0);
+        let mut left = tasks;
+        while left > 0 {
+            let busy = (0..4).find(|worker| !world.held(*worker).is_empty());
+            busy.and_then(|worker| world.finish(worker, ran)).unwrap();
+            left -= 1;
+            world.assign();
+        }
+    }
+    first
 }
 
 #[test]
-fn of_idle_workers_the_one_is_next_that_has_rested_longest_or_the_last_one_if_it_took_no_time() {
-    let in_turn: Vec<_> = (0..12).map(|item| item % 4).collect();
-    assert_eq!(who_runs(MS), in_turn);
-    // Each once, until it is known.
-    let at_first = [0, 1, 2, 3].into_iter();
-    let the_last: Vec<_> = at_first.chain([3; 8]).collect();
-    assert_eq!(who_runs(Duration::from_micros(1)), the_last);
+fn many_tasks_that_take_no_time_are_for_the_last_worker_and_others_for_that_which_rested_longest() {
+    const QUICK: Duration = Duration::from_micros(1);
+    let in_turn: Vec<_> = (0..8).map(|time| time % 4).collect();
+    assert_eq!(who_runs(8, 1, QUICK), in_turn);
+    assert_eq!(who_runs(8, 1, MS), in_turn);
+    assert_eq!(who_runs(8, 3, MS), [0, 3, 2, 1, 0, 3, 2, 1]);
+    let many = who_runs(100, 40, QUICK);
+    // When each has shown that it may have many at once.
+    let then = &many[50..];
+    assert!(then.iter().all(|worker| *worker == then[0]), "{many:?}");
 }
 
 #[test]
