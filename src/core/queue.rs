@@ -148,6 +148,8 @@ pub(crate) struct Queue<T> {
     next_task: TaskId,
     next_turn: u64,
     bytes: usize,
+    /// How many of these are of tasks that are not [tracked](Divide::is_tracked).
+    loose_bytes: usize,
     counters: Counters,
 }
 
@@ -160,6 +162,7 @@ struct Task<T> {
     job: JobId,
     function: FunctionId,
     size: usize,
+    is_tracked: bool,
     pushed: Instant,
     /// How often it was given.
     attempt: u32,
@@ -207,6 +210,7 @@ impl<T: Divide> Queue<T> {
             next_task: 0,
             next_turn: 0,
             bytes: 0,
+            loose_bytes: 0,
             counters: Counters::default(),
         }
     }
@@ -227,6 +231,7 @@ impl<T: Divide> Queue<T> {
         let (session, _) = self.sessions.note(session, Session::default);
         let (job, _) = self.jobs.note(job, || 0);
         let function = self.use_function(function, now);
+        let is_tracked = item.is_tracked();
         let task = Task {
             item,
             count,
@@ -234,6 +239,7 @@ impl<T: Divide> Queue<T> {
             job,
             function,
             size,
+            is_tracked,
             pushed: now,
             attempt: 0,
             deaths: 0,
@@ -245,6 +251,9 @@ impl<T: Divide> Queue<T> {
         self.sessions[session].tasks += count;
         self.jobs[job] += count;
         self.bytes += size;
+        if !is_tracked {
+            self.loose_bytes += size;
+        }
         self.counters.accepted += count as u64;
         self.enqueue(id);
         id
@@ -371,6 +380,9 @@ impl<T: Divide> Queue<T> {
     fn forget(&mut self, id: TaskId) -> T {
         let task = self.tasks.remove(id).expect("it is not finished");
         self.bytes -= task.size;
+        if !task.is_tracked {
+            self.loose_bytes -= task.size;
+        }
         let session = &mut self.sessions[task.session];
         session.tasks -= task.count;
         if session.tasks == 0 {

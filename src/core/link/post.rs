@@ -578,6 +578,11 @@ impl Post {
         self.tasks.as_ref().is_some_and(Tasks::is_full)
     }
 
+    /// Whether it takes tasks that are pushed on the pylm wire.
+    pub(crate) fn takes_pushed(&self) -> bool {
+        self.tasks.as_ref().is_none_or(Tasks::takes_pushed)
+    }
+
     /// How many results nobody answers for that are still inside.
     pub(crate) fn unanswered(&self) -> usize {
         self.tasks.as_ref().map_or(0, Tasks::unanswered)

@@ -76,6 +76,11 @@ impl<T: Divide> Queue<T> {
         self.bytes
     }
 
+    /// The same of those that are not [tracked](Divide::is_tracked).
+    pub(crate) fn loose_bytes(&self) -> usize {
+        self.loose_bytes
+    }
+
     #[cfg(test)]
     pub(crate) fn counters(&self) -> Counters {
         self.counters

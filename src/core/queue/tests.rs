@@ -107,7 +107,7 @@ impl World {
 impl<T: Divide> Queue<T> {
     /// Nothing is kept for what is finished, has left or is empty.
     fn assert_empty(&self) {
-        assert_eq!((self.len(), self.bytes()), (0, 0));
+        assert_eq!((self.len(), self.bytes(), self.loose_bytes()), (0, 0, 0));
         assert!(self.sessions.is_empty() && self.jobs.is_empty() && self.functions.is_empty());
         assert!(self.pool.is_empty(), "{:?}", self.pool);
         assert!(self.suspects.is_empty() && self.stopped.is_empty() && self.ends.is_empty());
@@ -136,6 +136,9 @@ impl<T: Divide> Queue<T> {
                 assert!(turn.is_none_or(|turn| kind.ring.has(number, *turn)));
             }
         }
+        let loose = self.tasks.iter().filter(|(_, task)| !task.is_tracked);
+        let loose: usize = loose.map(|(_, task)| task.size).sum();
+        assert_eq!(loose, self.loose_bytes);
         let workers = self.pool.workers.values();
         let given: usize = workers.map(|worker| worker.held).sum();
         assert_eq!(waiting + given, self.tasks.messages());

@@ -275,7 +275,7 @@ impl<'a> Linking<'a> {
     /// Whether there is room for what clients push on the pylm wire.
     fn takes_pushed(&self) -> bool {
         let has_room = match self.short.to_workers {
-            Some(_) => has_room(&self.post),
+            Some(_) => self.post.takes_pushed() && has_room(&self.post),
             None => !self.submitted.waiting.is_full(),
         };
         let takes = self.submitted.outlet.is_some() && !self.context.soft.is_raised();

@@ -3,8 +3,8 @@ use crate::core::custody::Ticket;
 use crate::message::Bundler;
 use crate::message::link::{Credit, Position, differences};
 
-fn post() -> Post {
-    let settings = PostSettings {
+fn settings() -> PostSettings {
+    PostSettings {
         epoch: "e".to_owned(),
         hold: 1 << 20,
         subscribers: 1,
@@ -12,8 +12,11 @@ fn post() -> Post {
         submits: true,
         max_message: 1 << 20,
         workers: None,
-    };
-    Post::new(settings, Ledger::new(|| {}))
+    }
+}
+
+fn post() -> Post {
+    Post::new(settings(), Ledger::new(|| {}))
 }
 
 fn hello(nonce: u64, position: Option<Position>) -> Head {
@@ -264,4 +267,61 @@ fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
     say(&mut post);
     let kept: usize = post.outlets.stats().0.iter().map(|slot| slot.kept).sum();
     assert_eq!(kept, 2, "what is open at the taker is kept");
+}
+
+#[test]
+fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
+    let now = Instant::now();
+    let payload = vec![b'x'; 10_000];
+    let frame = || Frame::new("", "c/1", "s.f", "", &payload);
+    let ledger = Ledger::new(|| {});
+    let settings = || PostSettings {
+        workers: Some(Default::default()),
+        ..settings()
+    };
+    // Not all that may be kept is for what is pushed,
+    let mut post = Post::new(settings(), ledger.clone());
+    let mut pushed = 0;
+    while post.takes_pushed() {
+        let ticket = None;
+        post.work(
+            Made {
+                frame: frame(),
+                ticket,
+            },
+            now,
+        );
+        pushed += 1;
+    }
+    assert!(!post.is_busy());
+    let mut submitted = 0;
+    while !post.is_busy() {
+        submitted += 1;
+        let ticket = Some(ledger.ticket_for(1, submitted, 1));
+        post.work(
+            Made {
+                frame: frame(),
+                ticket,
+            },
+            now,
+        );
+        assert!(!post.takes_pushed());
+    }
+    assert!(
+        (3 * submitted - 3..=3 * submitted + 3).contains(&pushed),
+        "{pushed} {submitted}"
+    );
+    // but that is for it as long as there is any room.
+    let mut post = Post::new(settings(), ledger.clone());
+    for number in 1..pushed + submitted {
+        assert!(post.takes_pushed(), "{number}");
+        let ticket = Some(ledger.ticket_for(1, number, 1));
+        post.work(
+            Made {
+                frame: frame(),
+                ticket,
+            },
+            now,
+        );
+    }
 }

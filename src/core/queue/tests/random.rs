@@ -24,6 +24,10 @@ impl Dice {
 struct Items(Range<u32>);
 
 impl Divide for Items {
+    fn is_tracked(&self) -> bool {
+        !self.0.start.is_multiple_of(3)
+    }
+
     fn count(&self) -> usize {
         self.0.len()
     }
