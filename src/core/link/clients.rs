@@ -15,6 +15,14 @@ use crate::message::{Frame, number_under};
 /// How many messages a client may have open.
 const MESSAGES: u64 = 8_192;
 
+/// How many all clients may have that submit in streams, about, and each of these at the least: more
+/// only wait longer, and what waits for long is in nobody's cache when it is its turn.
+const MESSAGES_OF_ALL: u64 = 2 * MESSAGES;
+const LEAST_MESSAGES: u64 = 512;
+
+/// Who has so many messages open submits in a stream.
+const STREAM: usize = 128;
+
 /// The least that a client may have open, in bytes.
 const LEAST_BYTES: u64 = 64 << 10;
 
@@ -40,8 +48,9 @@ pub(crate) struct Clients {
     /// How many messages each of them may have open, and how many bytes all of them.
     messages: u64,
     bytes: u64,
-    /// For how many sessions the credit was reckoned.
+    /// For how many sessions the credit was reckoned, and for how many that submit in streams.
     reckoned: usize,
+    streams_reckoned: usize,
     ledger: Arc<Ledger>,
     patience: Duration,
     counters: ClientCounters,
@@ -118,6 +127,7 @@ impl Clients {
             messages: MESSAGES,
             bytes: bytes as u64,
             reckoned: 1,
+            streams_reckoned: 1,
             ledger,
             patience,
             counters: ClientCounters::default(),
@@ -168,16 +178,26 @@ impl Clients {
 
     /// How much each client may have open. `Some` when that has changed, for all of them.
     pub(crate) fn new_credit(&mut self) -> Option<Credit> {
-        // In steps, so that a crowd that comes does not change it for each.
-        let count = self.sessions.len().next_power_of_two();
-        (std::mem::replace(&mut self.reckoned, count) != count).then(|| self.credit())
+        let before = self.credit();
+        // In steps, so that a crowd that comes does not change it for each; and those that have
+        // little open just now are not gone yet.
+        self.reckoned = self.sessions.len().next_power_of_two();
+        let sessions = self.sessions.values();
+        let streams = sessions.filter(|session| session.taker.open() >= STREAM);
+        let streams = streams.count().next_power_of_two();
+        if streams > self.streams_reckoned || streams < self.streams_reckoned / 2 {
+            self.streams_reckoned = streams;
+        }
+        Some(self.credit()).filter(|credit| *credit != before)
     }
 
     pub(crate) fn credit(&self) -> Credit {
         let share = (self.bytes / self.reckoned.max(1) as u64).max(LEAST_BYTES);
+        let of_all = MESSAGES_OF_ALL / self.streams_reckoned.max(1) as u64;
+        let most = self.messages.min(of_all.max(LEAST_MESSAGES));
         Credit {
             // In bundles, they take little beside their bytes; by themselves, those count for more.
-            messages: self.messages.min(share / LEAST),
+            messages: most.min(share / LEAST),
             bytes: share,
         }
     }

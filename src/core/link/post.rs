@@ -502,6 +502,7 @@ impl Post {
         for session in expired.into_iter().flatten() {
             self.forget_client(&session);
         }
+        self.tell_credit();
         self.outlets.expire(now);
         for seat in self.outlets.seat() {
             self.seat(seat);

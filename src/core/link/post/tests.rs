@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::core::custody::Ticket;
 use crate::message::Bundler;
@@ -324,4 +326,70 @@ fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
             now,
         );
     }
+}
+
+#[test]
+fn those_that_submit_in_streams_share_what_may_be_open_and_others_count_for_nothing() {
+    let mut now = Instant::now();
+    let settings = PostSettings {
+        hold: 1 << 30,
+        ..settings()
+    };
+    let mut post = Post::new(settings, Ledger::new(|| {}));
+    let client = |id: u64| {
+        let mut head = client(id, None);
+        if let Some(hello) = &mut head.hello {
+            hello.session = format!("c{id}");
+            hello.topic = hello.session.clone();
+        }
+        head
+    };
+    // What each was told last that it may have open.
+    let mut told = BTreeMap::new();
+    let mut say = |post: &mut Post, now| {
+        post.tick(now);
+        for (conn, envelope) in post.take(now) {
+            let welcome = envelope.head.welcome.and_then(|welcome| welcome.credit);
+            let credit = envelope.head.credit.or(welcome);
+            told.extend(credit.map(|credit| (conn, credit.messages)));
+        }
+        told.clone()
+    };
+    const LATER: Duration = Duration::from_millis(100);
+    for id in 1..=16 {
+        post.receive(id, client(id).into(), vec![], now);
+    }
+    let at_first = say(&mut post, now);
+    assert_eq!(at_first, (1..=16).map(|id| (id, at_first[&1])).collect());
+    // One that has much open gets no less for the others.
+    let submit = |post: &mut Post, id, first, count| {
+        let items = Head {
+            first,
+            ..Head::default()
+        };
+        let frame = Frame::new("", &format!("c{id}/1"), "s.f", "", b"x");
+        post.receive(id, items.into(), vec![frame; count], Instant::now());
+    };
+    submit(&mut post, 1, 1, 200);
+    now += LATER;
+    assert_eq!(say(&mut post, now), at_first);
+    (2..=8).for_each(|id| submit(&mut post, id, 1, 200));
+    now += LATER;
+    let shared = say(&mut post, now);
+    assert!(shared[&16] < at_first[&16], "{shared:?}");
+    assert_eq!(shared, (1..=16).map(|id| (id, shared[&1])).collect());
+    // When one of them is gone, that is no reason to tell all; when all are, it is.
+    let leave = |post: &mut Post, id| {
+        let bye = Head {
+            bye: true,
+            ..Head::default()
+        };
+        post.receive(id, bye.into(), vec![], Instant::now());
+    };
+    leave(&mut post, 8);
+    now += LATER;
+    assert_eq!(say(&mut post, now), shared);
+    (1..=7).for_each(|id| leave(&mut post, id));
+    now += LATER;
+    assert_eq!(say(&mut post, now)[&16], at_first[&16]);
 }
