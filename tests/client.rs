@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{SOON, client, echo_server, eval, fixed_addresses, limit, sorted, start_again};
-use palm::{Addresses, Client, Error, Server};
+use common::{SOON, client, echo_server, eval, fixed_addresses, limit, sorted, start_again, until};
+use palm::{Addresses, Client, Error, Server, Wire};
 
 /// Numbers as payloads.
 fn numbers(count: u32) -> impl Iterator<Item = [u8; 4]> + Clone + Send {
@@ -225,4 +228,136 @@ fn a_result_over_the_limit_of_the_client_is_its_error() {
     let results = client.request("s.grow").timeout(SOON).job(payloads);
     let are_ok: Vec<_> = results.unwrap().map(|result| result.is_ok()).collect();
     assert_eq!(are_ok, [true, false, true]);
+}
+
+/// A server with a function that waits until it may go on, and says when it has begun.
+struct Gate {
+    server: palm::Running,
+    /// How many calls have begun.
+    begun: Arc<AtomicUsize>,
+    /// Each call goes on when there is something here, or when this is dropped.
+    open: Option<Sender<()>>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let (open, opened) = channel::<()>();
+        let opened = Mutex::new(opened);
+        let begun = Arc::<AtomicUsize>::default();
+        let count = begun.clone();
+        let server = echo_server("s")
+            .threads(2)
+            .function("gate", move |call| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = opened.lock().unwrap().recv();
+                Ok(call.payload().to_vec())
+            })
+            .start()
+            .unwrap();
+        Self {
+            server,
+            begun,
+            open: Some(open),
+        }
+    }
+
+    fn client(&self, wire: Wire) -> Client {
+        let client = Client::builder("s", &self.server.addresses().db).wire(wire);
+        client.connect().unwrap()
+    }
+
+    /// Waits until so many calls have begun.
+    fn wait(&self, calls: usize) {
+        until("the function to begin", || {
+            self.begun.load(Ordering::SeqCst) >= calls
+        });
+    }
+
+    fn go_on(&self) {
+        self.open.as_ref().unwrap().send(()).unwrap();
+    }
+}
+
+const WIRES: [Wire; 2] = [Wire::Link, Wire::Pylm];
+
+#[test]
+fn a_call_that_comes_while_another_waits_has_its_result_before_it() {
+    let _limit = limit(60, "a call beside one that waits");
+    for wire in WIRES {
+        let gate = Gate::new();
+        let client = gate.client(wire);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| eval(&client, "s.gate", b"first").unwrap());
+            gate.wait(1);
+            for call in numbers(20) {
+                assert_eq!(eval(&client, "s.echo", &call).unwrap(), call);
+            }
+            assert!(!waiting.is_finished());
+            gate.go_on();
+            assert_eq!(waiting.join().unwrap(), b"first");
+        });
+    }
+}
+
+#[test]
+fn a_call_that_waits_ends_when_it_is_cancelled_or_late_and_the_next_one_has_its_result() {
+    let _limit = limit(60, "the end of a call that waits");
+    for wire in WIRES {
+        let gate = Gate::new();
+        let client = gate.client(wire);
+        let mut job = client.job("s.gate", ["cancelled"]).unwrap();
+        let canceller = job.canceller();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| job.next().unwrap().unwrap_err());
+            gate.wait(1);
+            canceller.cancel();
+            let error = waiting.join().unwrap();
+            assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+        });
+        assert_eq!(eval(&client, "s.echo", b"next").unwrap(), b"next");
+        let soon = Duration::from_millis(300);
+        let late = client.request("s.gate").timeout(soon).eval("late");
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        gate.go_on();
+        gate.go_on();
+        assert_eq!(eval(&client, "s.echo", b"next").unwrap(), b"next");
+    }
+}
+
+#[test]
+fn a_call_that_waits_ends_with_its_server_away_when_its_time_is_over() {
+    let _limit = limit(60, "a server that goes while a call waits");
+    for wire in WIRES {
+        let mut gate = Gate::new();
+        let client = gate.client(wire);
+        std::thread::scope(|scope| {
+            let soon = Duration::from_millis(1_500);
+            let call = client.request("s.gate").deadline(soon);
+            let waiting = scope.spawn(|| call.eval("x"));
+            gate.wait(1);
+            drop(gate.open.take());
+            gate.server.stop();
+            match waiting.join().unwrap() {
+                // Its result has come before the end.
+                Ok(result) => assert_eq!(result, b"x"),
+                Err(error) => assert!(matches!(error, Error::Timeout { .. }), "{error}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn who_waits_for_results_lets_go_on_who_waits_for_room() {
+    let _limit = limit(120, "a small window");
+    let server = echo_server("s").start().unwrap();
+    for wire in WIRES {
+        let client = Client::builder("s", &server.addresses().db).wire(wire);
+        let client = client.connect().unwrap();
+        for window in [1, 2, 7] {
+            let request = client.request("s.echo").timeout(SOON).window(window);
+            let job = request.job(numbers(2_000)).unwrap();
+            let results = job.map(|result| number(&result.unwrap()));
+            assert!(results.eq(0..2_000), "{wire:?}, window {window}");
+        }
+    }
 }
