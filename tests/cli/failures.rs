@@ -135,6 +135,19 @@ fn a_folder_without_the_feature_is_one_line() {
 }
 
 #[test]
+fn what_is_no_command_is_told_those_that_there_are() {
+    let output = palm(&["nonsense"], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let names = ["'nonsense'", "master", "worker", "status", "bench"];
+    assert!(names.iter().all(|name| said.contains(name)), "{said}");
+    // A wrong flag of a command that there is leads to the help of that.
+    let output = palm(&["bench", "--nonsense"], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("'palm bench --help'"), "{said}");
+}
+
+#[test]
 fn a_wrong_command_line_is_usage() {
     for command in [
         &[][..],

@@ -14,7 +14,7 @@ mod worker;
 
 use std::process::ExitCode;
 
-use argh::FromArgs;
+use argh::{FromArgs, SubCommands};
 
 use common::{Failure, USAGE};
 
@@ -58,15 +58,31 @@ fn main() -> ExitCode {
     match Palm::from_args(&["palm"], &args) {
         Ok(palm) => run(palm.command),
         Err(exit) if exit.status.is_ok() => say(&common::unmark_stdin(exit.output.trim_end())),
-        Err(exit) => {
-            common::say(&format!(
-                "palm: {}",
-                common::unmark_stdin(exit.output.trim_end())
-            ));
+        Err(exit) => misused(&args, &common::unmark_stdin(exit.output.trim_end())),
+    }
+}
+
+/// Says what is wrong with the arguments, and where help is.
+fn misused(args: &[&str], wrong: &str) -> ExitCode {
+    let mut names = Command::COMMANDS.iter().map(|command| command.name);
+    let first = args.first().filter(|first| !first.starts_with('-'));
+    match first {
+        Some(first) if names.any(|name| name == *first) => {
+            common::say(&format!("palm: {wrong}"));
+            common::say(&format!("palm: see 'palm {first} --help'"));
+        }
+        Some(first) => {
+            let names = Command::COMMANDS.iter().map(|command| command.name);
+            let names = names.collect::<Vec<_>>().join(", ");
+            common::say(&format!("palm: '{first}' is no command: there are {names}"));
+            common::say("palm: see 'palm --help'");
+        }
+        None => {
+            common::say(&format!("palm: {wrong}"));
             common::say("palm: see 'palm --help', or 'palm COMMAND --help'");
-            ExitCode::from(USAGE)
         }
     }
+    ExitCode::from(USAGE)
 }
 
 /// Prints a text that was asked for.
