@@ -336,7 +336,7 @@ fn a_call_that_waits_ends_with_its_server_away_when_its_time_is_over() {
             let waiting = scope.spawn(|| call.eval("x"));
             gate.wait(1);
             drop(gate.open.take());
-            gate.server.stop();
+            gate.server.stop().unwrap();
             match waiting.join().unwrap() {
                 // Its result has come before the end.
                 Ok(result) => assert_eq!(result, b"x"),
