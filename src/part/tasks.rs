@@ -105,7 +105,9 @@ fn run_bundle(
     clock: &mut RunClock,
     frame: &Frame,
 ) {
-    let progress = session.lock().begin_bundle(frame.clone(), clock.now());
+    let progress = session
+        .lock()
+        .begin_bundle(frame.clone(), Instant::now(), clock.now());
     // While one of its messages takes its time, the connection's thread looks after the others.
     voice.speak_soon();
     runner.run_each(frame, &mut |ran| {

@@ -136,7 +136,7 @@ impl Worker {
                 break;
             };
             let is_bundle = frame.count() > 1;
-            let progress = is_bundle.then(|| session.begin_bundle(frame.clone(), env.now));
+            let progress = is_bundle.then(|| session.begin_bundle(frame.clone(), env.now, env.now));
             let mut task = Running {
                 id,
                 frame,

@@ -130,6 +130,7 @@ fn what_cannot_be_measured_is_a_usage_error() {
         (&["bench", "--workers", "0"], "--workers is at least 1"),
         (&["bench", "--count", "0"], "--count is at least 1"),
         (&["bench", "--size", "7"], "--size is at least 8"),
+        (&["bench", "--size", "99999999999"], "--size is at most"),
         (&["bench", "--wire", "morse"], "'morse' is no wire"),
     ] {
         let output = palm(arguments, b"");

@@ -38,13 +38,13 @@ use work::{Topology, Variant};
 #[derive(FromArgs)]
 #[argh(subcommand, name = "bench", help_triggers("-h", "--help", "help"))]
 pub struct Bench {
-    /// size of a payload, in bytes (default: 100; of large ones 1000000)
+    /// size of a payload, in bytes, up to 64 MiB (default: 100; of large ones 1000000)
     #[argh(option)]
     size: Option<usize>,
     /// how many messages are sent in all (default: by the work)
     #[argh(option)]
     count: Option<usize>,
-    /// how many workers a master has (default: 2)
+    /// how many workers a master has (default: 2; the work workers has its own numbers)
     #[argh(option, default = "2")]
     workers: usize,
     /// how many messages a client may have open (default, and 0: as many as it likes)
@@ -67,8 +67,11 @@ pub struct Bench {
     json: bool,
     /// what to measure
     #[argh(positional, arg_name = "WORK")]
-    works: Vec<Work>,
+    work: Vec<Work>,
 }
+
+/// The largest payload that is measured.
+const MOST: usize = palm::message::DEFAULT_MAX_MESSAGE;
 
 fn wire(name: &str) -> Result<Variant, String> {
     crate::common::wire(name).map(|wire| match wire {
@@ -148,8 +151,12 @@ impl Bench {
                 "--size is at least 8: a payload has its number",
             ));
         }
+        if self.size.is_some_and(|size| size > MOST) {
+            let most = format!("--size is at most {MOST}: nobody takes larger ones");
+            return Err(Failure::usage(most));
+        }
         Failure::unless_zero(self.count.unwrap_or(1), "--count")?;
-        let works = match self.works.as_slice() {
+        let works = match self.work.as_slice() {
             [] => &Work::ALL,
             works => works,
         };
@@ -266,12 +273,16 @@ impl Bench {
                         count: load.count.div_ceil(clients),
                         ..load.clone()
                     };
-                    case(format!("clients: {what} by {clients}"), master, &load)
+                    case(
+                        format!("clients: {what}, clients: {clients}"),
+                        master,
+                        &load,
+                    )
                 })
                 .into(),
             Work::Workers => [1, 4, 16, 64]
                 .map(|workers| {
-                    let label = format!("workers: {what} to {workers}");
+                    let label = format!("workers: {what}, workers: {workers}");
                     case(label, with(workers), &load)
                 })
                 .into(),
@@ -292,7 +303,7 @@ impl Bench {
             )],
             Work::Chain => [1, 2, 4, 8]
                 .map(|steps| {
-                    let label = format!("chain: {what} through {steps} steps");
+                    let label = format!("chain: {what}, steps: {steps}");
                     case(label, Topology::Chain { steps }, &load)
                 })
                 .into(),

@@ -176,17 +176,20 @@ impl Clients {
         }
     }
 
-    /// How much each client may have open. `Some` when that has changed, for all of them.
-    pub(crate) fn new_credit(&mut self) -> Option<Credit> {
+    /// How much each client may have open. `Some` when that has changed, for all of them. From time
+    /// to time this `counts` those that submit in streams.
+    pub(crate) fn new_credit(&mut self, counts: bool) -> Option<Credit> {
         let before = self.credit();
         // In steps, so that a crowd that comes does not change it for each; and those that have
         // little open just now are not gone yet.
         self.reckoned = self.sessions.len().next_power_of_two();
-        let sessions = self.sessions.values();
-        let streams = sessions.filter(|session| session.taker.open() >= STREAM);
-        let streams = streams.count().next_power_of_two();
-        if streams > self.streams_reckoned || streams < self.streams_reckoned / 2 {
-            self.streams_reckoned = streams;
+        if counts {
+            let sessions = self.sessions.values();
+            let streams = sessions.filter(|session| session.submits_in_stream());
+            let streams = streams.count().next_power_of_two();
+            if streams > self.streams_reckoned || streams < self.streams_reckoned / 2 {
+                self.streams_reckoned = streams;
+            }
         }
         Some(self.credit()).filter(|credit| *credit != before)
     }
@@ -411,6 +414,11 @@ pub(crate) enum Told {
 }
 
 impl Session {
+    /// Whether it has much open, and is there.
+    fn submits_in_stream(&self) -> bool {
+        self.conn.is_some() && self.taker.open() >= STREAM
+    }
+
     /// The next message that the component takes, or the next bundle.
     fn next(&mut self, bundles: bool) -> Option<Submitted> {
         let is_bundle = self.inbox.front()?.count() > 1;

@@ -245,7 +245,7 @@ mod tests {
             session.heard(said.head, said.frames, &mut out, now);
             let (id, frame) = session.next().unwrap();
             assert_eq!(id.messages(), payloads.len());
-            let progress = session.begin_bundle(frame, now);
+            let progress = session.begin_bundle(frame, now, now);
             Self {
                 session,
                 progress,

@@ -211,7 +211,7 @@ impl Post {
         {
             clients.tell_again(&who.session, out);
         }
-        self.tell_credit();
+        self.tell_credit(false);
     }
 
     fn hear_client(
@@ -275,15 +275,16 @@ impl Post {
             tasks.forget(session);
         }
         self.outlets.leave(session);
-        self.tell_credit();
+        self.tell_credit(false);
     }
 
-    /// Tells all clients how much they may have open, if that has changed.
-    fn tell_credit(&mut self) {
+    /// Tells all clients how much they may have open, if that has changed: see
+    /// [`Clients::new_credit`].
+    fn tell_credit(&mut self, counts: bool) {
         let Some(clients) = &mut self.clients else {
             return;
         };
-        let Some(credit) = clients.new_credit() else {
+        let Some(credit) = clients.new_credit(counts) else {
             return;
         };
         for conn in clients.connected() {
@@ -502,7 +503,7 @@ impl Post {
         for session in expired.into_iter().flatten() {
             self.forget_client(&session);
         }
-        self.tell_credit();
+        self.tell_credit(true);
         self.outlets.expire(now);
         for seat in self.outlets.seat() {
             self.seat(seat);

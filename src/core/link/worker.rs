@@ -115,9 +115,15 @@ impl WorkerSession {
     }
 
     /// The task that is running is this bundle. What has come of its messages is to be noted there,
-    /// and [gathered](Self::gather) when it is due.
-    pub(crate) fn begin_bundle(&mut self, frame: Frame, now: Instant) -> Arc<Progress> {
-        let progress = Arc::new(Progress::new(frame, now));
+    /// and [gathered](Self::gather) when it is due. How long they run is told by a `clock`, which shows
+    /// this now.
+    pub(crate) fn begin_bundle(
+        &mut self,
+        frame: Frame,
+        now: Instant,
+        clock: Instant,
+    ) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(frame, clock));
         if let Some(running) = &mut self.running {
             running.progress = Some(progress.clone());
             self.looked = Some(now);

@@ -103,17 +103,14 @@ impl<T: Divide> Queue<T> {
 
     /// A session has had so many more tasks given, of `most` in a row.
     pub(super) fn rotate(&mut self, number: SessionId, kind: KindId, given: usize, most: usize) {
+        let place = self.sessions[number].turns.get_mut(&kind);
         let ring = &mut self.pool.kind(kind).ring;
-        if ring.had(number, given, most)
-            // There are others; and that was not its last task.
+        if ring.had(number, given, place.is_some(), most)
+            && let Some(place) = place
             && ring.len() > 1
-            && let Some(place) = self.sessions[number].turns.get_mut(&kind)
         {
-            ring.put_back(
-                number,
-                std::mem::replace(place, self.next_turn),
-                self.next_turn,
-            );
+            let before = std::mem::replace(place, self.next_turn);
+            ring.put_back(number, before, self.next_turn);
             self.next_turn += 1;
         }
     }

@@ -7,12 +7,13 @@ use super::SessionId;
 /// The sessions that have something waiting for a kind of worker. Each has its turn, and the next
 /// one when all others have had theirs. But every second turn is for one that has just come with few
 /// tasks, if there is such: so whoever calls now and then does not wait until all that have much to do
-/// have had a turn of many tasks, and those go on, however many call. (Those that have much to do wait
-/// for their turn also when they come again: until then they have more to do in it.)
+/// have had a turn of many tasks. The other turns are in the order in which all came, or had their
+/// last one: so nobody has to wait for ever, however many call. (Those that have much to do wait for
+/// their turn also when they come again: until then they have more to do in it.)
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    /// Those that have had no turn since they came with few tasks, and the others; who came first, or
-    /// had its turn first, before the others.
+    /// Those that came with few tasks and have not been put back since, and the others; who came
+    /// first, or had its turn first, before the others.
     new: BTreeSet<(u64, SessionId)>,
     old: BTreeSet<(u64, SessionId)>,
     /// Whether the next turn is for one of the new ones.
@@ -72,10 +73,16 @@ impl Ring {
         most.saturating_sub(had).max(1)
     }
 
-    /// A session has had so many more tasks. Whether that was its turn, if it may have `most` in a
-    /// row: if so, and it has more, it is to be put [back](Self::put_back).
-    pub(super) fn had(&mut self, session: SessionId, tasks: usize, most: usize) -> bool {
-        let is_over = tasks >= self.left_of_turn(session, most);
+    /// A session has had so many more tasks, and has more or not. Whether that was its turn, if it may
+    /// have `most` in a row: if so, and it has more, it is to be put [back](Self::put_back).
+    pub(super) fn had(
+        &mut self,
+        session: SessionId,
+        tasks: usize,
+        has_more: bool,
+        most: usize,
+    ) -> bool {
+        let is_over = !has_more || tasks >= self.left_of_turn(session, most);
         self.streak = match self.streak {
             _ if is_over => (session, 0),
             (of, before) if of == session => (session, before + tasks),

@@ -183,7 +183,7 @@ impl Worker {
         }
         while let Some((_, frame)) = self.line.party_mut().next() {
             let session = self.line.party_mut();
-            let progress = session.begin_bundle(frame.clone(), now);
+            let progress = session.begin_bundle(frame.clone(), now, now);
             for at in 0..frame.count() {
                 // As a function does that gives it back.
                 let payload = frame.payload_at(at).to_vec();
