@@ -64,16 +64,16 @@ fn main() -> ExitCode {
 
 /// Says what is wrong with the arguments, and where help is.
 fn misused(args: &[&str], wrong: &str) -> ExitCode {
-    let mut names = Command::COMMANDS.iter().map(|command| command.name);
+    let names = Command::COMMANDS.iter().map(|command| command.name);
+    let names: Vec<_> = names.collect();
     let first = args.first().filter(|first| !first.starts_with('-'));
     match first {
-        Some(first) if names.any(|name| name == *first) => {
+        Some(first) if names.contains(first) => {
             common::say(&format!("palm: {wrong}"));
             common::say(&format!("palm: see 'palm {first} --help'"));
         }
         Some(first) => {
-            let names = Command::COMMANDS.iter().map(|command| command.name);
-            let names = names.collect::<Vec<_>>().join(", ");
+            let names = names.join(", ");
             common::say(&format!("palm: '{first}' is no command: there are {names}"));
             common::say("palm: see 'palm --help'");
         }

@@ -176,20 +176,24 @@ impl Clients {
         }
     }
 
-    /// How much each client may have open. `Some` when that has changed, for all of them. From time
-    /// to time this `counts` those that submit in streams.
-    pub(crate) fn new_credit(&mut self, counts: bool) -> Option<Credit> {
+    /// How much each client may have open, now that one has come or gone. `Some` when that has
+    /// changed, for all of them.
+    pub(crate) fn new_credit(&mut self) -> Option<Credit> {
         let before = self.credit();
-        // In steps, so that a crowd that comes does not change it for each; and those that have
-        // little open just now are not gone yet.
+        // In steps, so that a crowd that comes does not change it for each.
         self.reckoned = self.sessions.len().next_power_of_two();
-        if counts {
-            let sessions = self.sessions.values();
-            let streams = sessions.filter(|session| session.submits_in_stream());
-            let streams = streams.count().next_power_of_two();
-            if streams > self.streams_reckoned || streams < self.streams_reckoned / 2 {
-                self.streams_reckoned = streams;
-            }
+        Some(self.credit()).filter(|credit| *credit != before)
+    }
+
+    /// The same, from time to time, for those that submit in streams.
+    pub(crate) fn credit_of_streams(&mut self) -> Option<Credit> {
+        let before = self.credit();
+        let sessions = self.sessions.values();
+        let streams = sessions.filter(|session| session.submits_in_stream());
+        let streams = streams.count().next_power_of_two();
+        // Those that have little open just now are not gone yet.
+        if streams > self.streams_reckoned || streams < self.streams_reckoned / 2 {
+            self.streams_reckoned = streams;
         }
         Some(self.credit()).filter(|credit| *credit != before)
     }

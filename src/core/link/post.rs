@@ -211,7 +211,7 @@ impl Post {
         {
             clients.tell_again(&who.session, out);
         }
-        self.tell_credit(false);
+        self.tell_credit(Clients::new_credit);
     }
 
     fn hear_client(
@@ -275,16 +275,15 @@ impl Post {
             tasks.forget(session);
         }
         self.outlets.leave(session);
-        self.tell_credit(false);
+        self.tell_credit(Clients::new_credit);
     }
 
-    /// Tells all clients how much they may have open, if that has changed: see
-    /// [`Clients::new_credit`].
-    fn tell_credit(&mut self, counts: bool) {
+    /// Tells all clients how much they may have open, if that is `new`.
+    fn tell_credit(&mut self, new: impl FnOnce(&mut Clients) -> Option<super::Credit>) {
         let Some(clients) = &mut self.clients else {
             return;
         };
-        let Some(credit) = clients.new_credit(counts) else {
+        let Some(credit) = new(clients) else {
             return;
         };
         for conn in clients.connected() {
@@ -503,7 +502,7 @@ impl Post {
         for session in expired.into_iter().flatten() {
             self.forget_client(&session);
         }
-        self.tell_credit(true);
+        self.tell_credit(Clients::credit_of_streams);
         self.outlets.expire(now);
         for seat in self.outlets.seat() {
             self.seat(seat);
@@ -580,7 +579,7 @@ impl Post {
         self.tasks.as_ref().is_some_and(Tasks::is_full)
     }
 
-    /// Whether it takes tasks that are pushed on the pylm wire.
+    /// Whether it takes tasks that are pushed on the pylm wire, if there is room at all.
     pub(crate) fn takes_pushed(&self) -> bool {
         self.tasks.as_ref().is_none_or(Tasks::takes_pushed)
     }

@@ -497,11 +497,11 @@ impl Tasks {
         self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
     }
 
-    /// Whether it takes what is pushed on the pylm wire, of which libzmq has read more by then than
-    /// it can know of: so of that it keeps three quarters of what it may keep.
+    /// Whether it takes what is pushed on the pylm wire, if there is room at all. Of that libzmq has
+    /// read more by then than it can know of: so it keeps three quarters of what it may keep.
     pub(crate) fn takes_pushed(&self) -> bool {
         let most = self.most_bytes - self.most_bytes / 4;
-        !self.is_full() && (self.queue.loose_bytes() as u64) < most.max(1)
+        (self.queue.loose_bytes() as u64) < most.max(1)
     }
 
     /// How many results there are that nobody answers for.

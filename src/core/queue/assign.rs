@@ -68,8 +68,10 @@ impl<T: Divide> Queue<T> {
     /// Where many tasks wait that take no time, they are for the worker that has had some last: so as
     /// few wake up as can do it all.
     fn last_if_quick(&self, session: SessionId, kind: KindId) -> Option<WorkerId> {
-        let many = self.sessions[session].waiting >= MANY;
-        let last = self.pool.kinds[&kind].last().filter(|_| many);
+        if self.sessions[session].waiting < MANY {
+            return None;
+        }
+        let last = self.pool.kinds[&kind].last();
         last.filter(|worker| self.pool.workers[worker].pace.is_quick())
     }
 

@@ -275,7 +275,10 @@ fn a_hello_that_comes_after_its_peer_was_given_up_is_too_late() {
 fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
     let now = Instant::now();
     let payload = vec![b'x'; 10_000];
-    let frame = || Frame::new("", "c/1", "s.f", "", &payload);
+    let work = |post: &mut Post, ticket| {
+        let frame = Frame::new("", "c/1", "s.f", "", &payload);
+        post.work(Made { frame, ticket }, now);
+    };
     let ledger = Ledger::new(|| {});
     let settings = || PostSettings {
         workers: Some(Default::default()),
@@ -285,14 +288,7 @@ fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
     let mut post = Post::new(settings(), ledger.clone());
     let mut pushed = 0;
     while post.takes_pushed() {
-        let ticket = None;
-        post.work(
-            Made {
-                frame: frame(),
-                ticket,
-            },
-            now,
-        );
+        work(&mut post, None);
         pushed += 1;
     }
     assert!(!post.is_busy());
@@ -300,13 +296,7 @@ fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
     while !post.is_busy() {
         submitted += 1;
         let ticket = Some(ledger.ticket_for(1, submitted, 1));
-        post.work(
-            Made {
-                frame: frame(),
-                ticket,
-            },
-            now,
-        );
+        work(&mut post, ticket);
         assert!(!post.takes_pushed());
     }
     assert!(
@@ -318,13 +308,7 @@ fn what_is_pushed_has_its_share_whatever_is_submitted_over_the_link() {
     for number in 1..pushed + submitted {
         assert!(post.takes_pushed(), "{number}");
         let ticket = Some(ledger.ticket_for(1, number, 1));
-        post.work(
-            Made {
-                frame: frame(),
-                ticket,
-            },
-            now,
-        );
+        work(&mut post, ticket);
     }
 }
 
