@@ -28,6 +28,9 @@ pub(super) struct Link {
     /// What was submitted and is not in the session yet: so those who submit need not wait for
     /// those who hold the session.
     inbox: Mutex<Inbox>,
+    /// Whether the server lets nothing be given at present: then there is nothing to say of what is
+    /// submitted until more is heard.
+    is_held_up: AtomicBool,
     /// Of the lines.
     voices: Vec<Arc<Voice<Over>>>,
     /// A server has said welcome.
@@ -77,6 +80,7 @@ impl Link {
         let link = Arc::new(Self {
             session: Mutex::new(Session::new(id, find.len(), max_message)),
             inbox: Mutex::default(),
+            is_held_up: AtomicBool::new(false),
             voices,
             welcome: Condvar::new(),
         });
@@ -123,7 +127,7 @@ impl Link {
     /// Submits a message that its job has room for, and that others may follow.
     pub(super) fn submit(&self, message: Submitted) {
         self.inbox.lock().push(message);
-        self.voices[0].announce();
+        self.announce_submitted();
     }
 
     /// Submits a small message with this payload, which has the rest in common with the others of
@@ -131,6 +135,14 @@ impl Link {
     pub(super) fn submit_small(&self, job: u64, number: u64, form: &Frame, payload: &[u8]) {
         // What is put with others is taken with them.
         if self.inbox.lock().add(job, number, form, payload) {
+            self.announce_submitted();
+        }
+    }
+
+    /// Has it said what was put into the inbox, unless there is no room for it at the server: whoever
+    /// hears that there is some looks into the inbox after that.
+    fn announce_submitted(&self) {
+        if !self.is_held_up.load(Ordering::SeqCst) {
             self.voices[0].announce();
         }
     }
@@ -142,6 +154,12 @@ impl Link {
         self.lock().fed(job, None);
         let is_said = self.voices[0].speak();
         waits.is_said.store(is_said, Ordering::Relaxed);
+    }
+
+    /// Notes whether there is room at the server.
+    fn note_room(&self, session: &Session) {
+        let is_held_up = session.is_held_up();
+        self.is_held_up.store(is_held_up, Ordering::SeqCst);
     }
 
     /// Has the lines say what there is to say.
@@ -260,12 +278,17 @@ impl Party for Over {
     }
 
     fn welcomed(&mut self, welcome: Welcome, _: &mut Outgoing, _: Instant) {
-        self.link.lock().welcomed(self.line, welcome);
+        let mut session = self.link.lock();
+        session.welcomed(self.line, welcome);
+        self.link.note_room(&session);
+        drop(session);
         self.link.welcome.notify_all();
     }
 
     fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, _: Instant) {
-        self.link.lock().heard(self.line, head, frames, out);
+        let mut session = self.link.lock();
+        session.heard(self.line, head, frames, out);
+        self.link.note_room(&session);
     }
 
     fn lost(&mut self, _: Instant) {
@@ -273,7 +296,9 @@ impl Party for Over {
     }
 
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
-        self.link.lock().speak(self.line, out);
+        let mut session = self.link.lock();
+        session.speak(self.line, out);
+        self.link.note_room(&session);
     }
 
     fn is_broken(&self) -> bool {

@@ -183,6 +183,11 @@ impl Session {
         format!("{}/{job}", self.id)
     }
 
+    /// Whether the first server lets nothing of what waits be given at present.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.giver.is_held_up()
+    }
+
     /// How much a job may submit: the next message, of this size, and those after it. Nothing
     /// when it is to wait for [`News::Room`]. `None` when it is over.
     pub(crate) fn room(&mut self, job: u64, size: usize) -> Option<Room> {
