@@ -8,7 +8,7 @@ use parking_lot::{MappedMutexGuard, MutexGuard};
 
 use super::listened::{Connection, Heard, Listened};
 use super::{Context, Crew, Duty};
-use crate::bell::{Bell, NAP};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::link::{Line, Party, Verdict};
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ impl<P: Party> Voice<P> {
 
     /// Has the connection's thread say what there is to say.
     pub(crate) fn announce(&self) {
-        self.0.bell.announce();
+        self.0.bell().announce();
     }
 
     /// Says what there is to say in the caller's thread, if nobody else is about to. That is
@@ -78,7 +78,10 @@ impl<P: Party> Voice<P> {
     /// The party is called: the caller must not hold what it locks.
     pub(crate) fn speak(&self) -> bool {
         let talk = self.0.connection.try_lock();
-        let is_said = talk.is_some_and(|mut talk| talk.as_mut().is_some_and(Talk::speak_beside));
+        let is_said = talk.is_some_and(|mut talk| {
+            self.0.owner.take_left();
+            talk.as_mut().is_some_and(Talk::speak_beside)
+        });
         if !is_said {
             self.announce();
         }
@@ -86,7 +89,7 @@ impl<P: Party> Voice<P> {
     }
 
     /// Has it said soon what there is to say: the connection's thread need not wake up for it at
-    /// once, but does within [`NAP`].
+    /// once, but does within a [nap](crate::bell::NAP) if nobody else has said it by then.
     pub(crate) fn speak_soon(&self) {
         self.0.look_soon();
     }
@@ -113,7 +116,10 @@ impl<P: Party> Voice<P> {
         ready: impl Fn() -> bool,
     ) -> bool {
         let mut is_said = is_said;
-        let hear = |talk: &mut Talk<P>, _| talk.hear_beside(std::mem::take(&mut is_said));
+        let hear = |talk: &mut Talk<P>, _| {
+            let is_left = self.0.owner.take_left();
+            talk.hear_beside(std::mem::take(&mut is_said) && !is_left)
+        };
         self.0.listen(until, ready, || {}, hear)
     }
 }
@@ -130,7 +136,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
             max_message,
         } = self;
         crew.spawn(&name, duty, move |context| {
-            context.wake_by(&voice.0.bell);
+            context.wake_by(voice.0.bell());
             context.ready(None)?;
             let now = Instant::now();
             let _owned = voice.0.begin(Talk {
@@ -142,8 +148,6 @@ impl<P: Party + Send + 'static> Dealer<P> {
                 parts: Vec::new(),
                 reader: FrameReader::of_link(),
                 until: now,
-                is_busy: false,
-                is_deaf: false,
                 failed: None,
             });
             let mut dealing = Dealing {
@@ -170,10 +174,6 @@ struct Talk<P> {
     reader: FrameReader,
     /// When its thread wakes up if nothing happens.
     until: Instant,
-    /// Whether another thread has heard something since then.
-    is_busy: bool,
-    /// Whether its thread sleeps without hearing what comes: another listens, or did.
-    is_deaf: bool,
     /// What another thread has failed of: its thread ends of that.
     failed: Option<Error>,
 }
@@ -183,24 +183,14 @@ struct Talk<P> {
 enum Next {
     /// There may be more to read.
     Read,
-    /// To wait for something; whether something was heard but heartbeats.
-    Wait {
-        heard: bool,
-    },
+    /// To wait for something.
+    Wait,
     Reopen,
 }
 
 impl<P> Connection for Talk<P> {
     fn socket(&self) -> Option<&Socket> {
         self.socket.as_ref()
-    }
-
-    fn is_soon(&self) -> bool {
-        self.until <= Instant::now() + NAP
-    }
-
-    fn is_deaf(&self) -> bool {
-        self.is_deaf
     }
 }
 
@@ -210,7 +200,7 @@ impl<P: Party> Talk<P> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let (read, heard) = self.receive(most)?;
+        let read = self.receive(most)?;
         let now = Instant::now();
         let more = read == most;
         if watches && !more && self.is_cut() {
@@ -224,21 +214,18 @@ impl<P: Party> Talk<P> {
         if more || said && self.is_readable()? {
             return Ok(Next::Read);
         }
-        Ok(Next::Wait { heard })
+        Ok(Next::Wait)
     }
 
-    /// How many messages were there to read, up to so many, and whether there were others than
-    /// heartbeats.
-    fn receive(&mut self, most: usize) -> Result<(usize, bool)> {
-        let mut heard = false;
+    /// How many messages were there to read, up to so many.
+    fn receive(&mut self, most: usize) -> Result<usize> {
         let Some(socket) = &mut self.socket else {
-            return Ok((0, heard));
+            return Ok(0);
         };
         for read in 0..most {
             if !socket.try_recv(&mut self.parts)? {
-                return Ok((read, heard));
+                return Ok(read);
             }
-            heard |= self.parts.iter().any(|part| !part.is_empty());
             let name = &self.context.component;
             let limit = self.max_message;
             match accept(&mut self.parts, &mut self.reader, limit, name) {
@@ -249,7 +236,7 @@ impl<P: Party> Talk<P> {
                 }
             }
         }
-        Ok((most, heard))
+        Ok(most)
     }
 
     /// Whether there is nothing to hear as far as is known, and nothing to see to.
@@ -296,11 +283,8 @@ impl<P: Party> Talk<P> {
     /// connection's thread soon after nobody listens any more.
     fn turn_to_hear(&mut self) -> Next {
         match self.receive(1) {
-            Ok((0, _)) => self.turn_beside(),
-            Ok((_, heard)) => {
-                self.is_busy |= heard;
-                Next::Read
-            }
+            Ok(0) => self.turn_beside(),
+            Ok(_) => Next::Read,
             Err(error) => {
                 self.failed.get_or_insert(error);
                 Next::Reopen
@@ -312,7 +296,7 @@ impl<P: Party> Talk<P> {
     /// does for whatever is not to be done here.
     fn speak_beside(&mut self) -> bool {
         let next = self.turn_beside();
-        matches!(next, Next::Wait { .. }) && self.until <= self.line.deadline()
+        next == Next::Wait && self.until <= self.line.deadline()
     }
 
     /// A turn of a thread that listens; if all `is_said`, only if there may be something to hear.
@@ -320,7 +304,7 @@ impl<P: Party> Talk<P> {
         if !is_said || !self.is_quiet() {
             match self.turn_to_hear() {
                 Next::Read => return Heard::More,
-                Next::Wait { .. } => {}
+                Next::Wait => {}
                 Next::Reopen => return Heard::Nothing,
             }
         }
@@ -352,23 +336,19 @@ impl<P: Party> Dealing<'_, P> {
 
     fn run(&mut self) -> Result<()> {
         while !self.is_over() {
-            self.voice.0.bell.take_news();
+            self.voice.0.bell().take_news();
             let mut talk = self.talk();
+            self.voice.0.owner.take_left();
             let next = talk.turn(AT_ONCE, true)?;
-            let now = Instant::now();
-            let is_busy = std::mem::take(&mut talk.is_busy) || next == Next::Wait { heard: true };
-            talk.until = match is_busy {
-                true => talk.line.deadline().min(now + NAP),
-                false => talk.line.deadline(),
-            };
-            talk.is_deaf = self.voice.0.is_heard();
-            let socket = talk.socket.as_ref().filter(|_| !talk.is_deaf);
+            talk.until = talk.line.deadline();
+            let hears = self.voice.0.owner.hears();
+            let socket = talk.socket.as_ref().filter(|_| hears);
             let (until, ears) = (talk.until, socket.map(Socket::ears));
             drop(talk);
             match next {
                 Next::Read => {}
                 Next::Reopen => self.reopen()?,
-                Next::Wait { .. } => {
+                Next::Wait => {
                     let left = until.saturating_duration_since(Instant::now());
                     self.sleep(ears, left)?;
                 }
@@ -425,7 +405,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn pause_until(&self, end: Instant) -> Result<()> {
-        let bell = &self.voice.0.bell;
+        let bell = &self.voice.0.bell();
         while !self.is_over() && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
             let news = || self.is_over();
@@ -435,7 +415,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn sleep(&self, ears: Option<Ears>, left: Duration) -> Result<()> {
-        let bell = &self.voice.0.bell;
+        let bell = &self.voice.0.bell();
         let ready = || bell.has_news() || self.is_over();
         bell.sleep(ready, || {
             let Some(ears) = ears else {

@@ -3,13 +3,14 @@
 //!
 //! While somebody listens, the owner sleeps at its bell alone. It hears again what comes when nobody
 //! does any more: soon, because whoever listens is back as a rule when it has seen to what it heard.
+//! The minder has it do that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::minder::{Minded, Minder};
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::socket::{Ears, Socket};
@@ -19,24 +20,19 @@ pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
 /// What is shared by those who may hear a connection.
 pub(super) struct Listened<C> {
-    /// Wakes the owner's thread.
-    pub(super) bell: Arc<Bell>,
+    /// What the owner and those who leave something to it have to know.
+    pub(super) owner: Arc<Minded>,
     /// While that is there.
     pub(super) connection: Mutex<Option<C>>,
     /// Wakes the thread that listens in its place.
     pub(super) ear: Arc<Bell>,
-    /// Whether there is one.
-    is_heard: AtomicBool,
+    minder: Arc<Minder>,
 }
 
 /// A connection as those see it who may hear it.
 pub(super) trait Connection {
     /// Its socket, if it has one at present.
     fn socket(&self) -> Option<&Socket>;
-    /// Whether its owner wakes up soon, whatever happens.
-    fn is_soon(&self) -> bool;
-    /// Whether its owner sleeps without hearing what comes: another listens, or did.
-    fn is_deaf(&self) -> bool;
 }
 
 /// What has become of a turn of a thread that listens.
@@ -52,34 +48,30 @@ pub(super) enum Heard {
 impl<C: Connection> Listened<C> {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
-            bell: Bell::new()?,
+            owner: Minded::new()?,
             connection: Mutex::new(None),
             ear: Bell::new()?,
-            is_heard: AtomicBool::new(false),
+            minder: Minder::of_process()?,
         })
     }
 
-    /// Whether somebody listens.
-    pub(super) fn is_heard(&self) -> bool {
-        self.is_heard.load(Ordering::SeqCst)
+    /// Wakes the owner's thread.
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.owner.bell
     }
 
-    /// Has the owner look at it soon: its thread need not wake up for it at once.
+    /// Has it seen to soon what there is to see to: its thread need not wake up for it at once.
     pub(super) fn look_soon(&self) {
-        let connection = self.connection.try_lock();
-        // Whoever has it may have looked already at what there is.
-        let is_soon = connection.is_some_and(|known| known.as_ref().is_some_and(C::is_soon));
-        if !is_soon {
-            self.bell.announce();
-        }
+        self.minder.leave(&self.owner);
     }
 
     /// Has the owner hear what comes at once, though somebody has listened just now who might be
     /// back.
     pub(super) fn leave(&self) {
+        // While somebody has it, the owner may be about to sleep.
         let connection = self.connection.try_lock();
-        if connection.is_none_or(|known| known.as_ref().is_some_and(C::is_deaf)) {
-            self.bell.announce();
+        if connection.is_none() || self.owner.is_deaf() {
+            self.bell().announce();
         }
     }
 
@@ -97,7 +89,7 @@ impl<C: Connection> Listened<C> {
         rests: impl Fn(),
         mut hear: impl FnMut(&mut C, bool) -> Heard,
     ) -> bool {
-        if self.is_heard.swap(true, Ordering::SeqCst) {
+        if !self.owner.begin_hearing() {
             return false;
         }
         let _listening = Listening(self);
@@ -116,12 +108,12 @@ impl<C: Connection> Listened<C> {
                 Heard::More => continue,
                 Heard::All(ears, is_enough) => {
                     if !is_enough {
-                        self.bell.announce();
+                        self.bell().announce();
                     }
                     ears
                 }
                 Heard::Nothing => {
-                    self.bell.announce();
+                    self.bell().announce();
                     return false;
                 }
             };
@@ -148,8 +140,8 @@ impl<C: Connection> Listened<C> {
         if let Some(socket) = self.connection.lock().as_ref().and_then(C::socket) {
             socket.note(news);
         }
-        if news.peers && !Arc::ptr_eq(bell, &self.bell) {
-            self.bell.announce();
+        if news.peers && !Arc::ptr_eq(bell, self.bell()) {
+            self.bell().announce();
         }
         Ok(())
     }
@@ -167,7 +159,7 @@ struct Listening<'a, C: Connection>(&'a Listened<C>);
 
 impl<C: Connection> Drop for Listening<'_, C> {
     fn drop(&mut self) {
-        self.0.is_heard.store(false, Ordering::SeqCst);
+        self.0.owner.end_hearing();
         self.0.look_soon();
     }
 }

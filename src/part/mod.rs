@@ -94,6 +94,7 @@ mod follow;
 mod functions;
 mod link;
 mod listened;
+mod minder;
 mod publish;
 mod pull;
 mod push;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::listened::{Connection, Heard, LONG, Listened};
 use super::{Context, Crew, Duty, Target, WELCOME};
-use crate::bell::{Bell, NAP};
+use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::message::{Frame, FrameReader};
@@ -46,18 +46,15 @@ impl Subscribe {
     pub(crate) fn spawn<R: Reader>(self, crew: &mut Crew, hearing: Arc<Hearing<R>>, reader: R) {
         let name = self.name.clone();
         crew.spawn(&name, Duty::Serves, move |context| {
-            context.wake_by(&hearing.0.bell);
+            context.wake_by(hearing.0.bell());
             let mut subscription = Subscription::open(self, context)?;
-            let is_palm = subscription.settle(&hearing.0.bell)?;
+            let is_palm = subscription.settle(hearing.0.bell())?;
             subscription.socket.attend();
             let told = subscription.config.is_palm.clone();
             told.store(is_palm, Ordering::SeqCst);
             let owned = hearing.0.begin(Reading {
                 subscription,
                 reader,
-                is_busy: false,
-                wakes_soon: false,
-                is_deaf: false,
                 failed: None,
             });
             context.ready(None)?;
@@ -103,12 +100,6 @@ pub(crate) struct Hearing<R>(Listened<Reading<R>>);
 struct Reading<R> {
     subscription: Subscription,
     reader: R,
-    /// Whether another thread has heard something since the subscription's slept last.
-    is_busy: bool,
-    /// Whether the subscription's thread sleeps for a [`NAP`] at the most.
-    wakes_soon: bool,
-    /// Whether it sleeps without hearing what comes: another listens, or did.
-    is_deaf: bool,
     /// What another thread has failed of: its thread ends of that.
     failed: Option<Error>,
 }
@@ -127,14 +118,6 @@ impl<R> Connection for Reading<R> {
     fn socket(&self) -> Option<&Socket> {
         Some(&self.subscription.socket)
     }
-
-    fn is_soon(&self) -> bool {
-        self.wakes_soon
-    }
-
-    fn is_deaf(&self) -> bool {
-        self.is_deaf
-    }
 }
 
 impl<R: Reader> Hearing<R> {
@@ -145,7 +128,7 @@ impl<R: Reader> Hearing<R> {
 
     /// What wakes the subscription's thread: for whoever makes room.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
-        &self.0.bell
+        self.0.bell()
     }
 
     /// What wakes the thread that [listens](Self::listen).
@@ -174,14 +157,17 @@ impl<R: Reader> Hearing<R> {
     ) -> bool {
         // There may be many that have come since somebody listened; after a sleep there is one.
         let most = |has_slept| if has_slept { 1 } else { AT_ONCE };
-        let hear = |reading: &mut Reading<R>, has_slept| reading.hear_beside(most(has_slept));
+        let hear = |reading: &mut Reading<R>, has_slept| {
+            self.0.owner.take_left();
+            reading.hear_beside(most(has_slept))
+        };
         self.0.listen(until, ready, rests, hear)
     }
 
     /// The subscription's thread: hears what comes, unless another listens.
     fn run(&self, context: &Context) -> Result<()> {
         while !context.hard.is_raised() {
-            self.0.bell.take_news();
+            self.0.bell().take_news();
             let mut guard = self.0.connection.lock();
             let Some(reading) = guard.as_mut() else {
                 break;
@@ -192,24 +178,23 @@ impl<R: Reader> Hearing<R> {
             if reading.reader.is_deserted() {
                 break;
             }
-            reading.is_deaf = self.0.is_heard();
-            reading.wakes_soon = std::mem::take(&mut reading.is_busy) && reading.is_deaf;
-            let left = if reading.wakes_soon { NAP } else { LONG };
-            let (ears, is_full) = match reading.is_deaf {
-                true => (None, false),
-                false => match reading.hear(AT_ONCE)? {
+            self.0.owner.take_left();
+            let (ears, is_full) = match self.0.owner.hears() {
+                false => (None, false),
+                true => match reading.hear(AT_ONCE)? {
                     Read::More => continue,
                     Read::All(ears) => (Some(ears), false),
                     Read::Full => (None, true),
                 },
             };
             drop(guard);
-            let ready =
-                || self.0.bell.has_news() || context.hard.is_raised() || is_full && self.has_room();
-            let bell = &self.0.bell;
+            let ready = || {
+                self.0.bell().has_news() || context.hard.is_raised() || is_full && self.has_room()
+            };
+            let bell = self.0.bell();
             bell.sleep(ready, || match ears {
-                Some(ears) => self.0.wait(ears, bell, left),
-                None => bell.wait(left),
+                Some(ears) => self.0.wait(ears, bell, LONG),
+                None => bell.wait(LONG),
             })?;
         }
         Ok(())
@@ -254,10 +239,7 @@ impl<R: Reader> Reading<R> {
             return Heard::Nothing;
         }
         match self.hear(most) {
-            Ok(Read::More) => {
-                self.is_busy = true;
-                Heard::More
-            }
+            Ok(Read::More) => Heard::More,
             // Its thread has nothing to see to but this.
             Ok(Read::All(ears)) => Heard::All(ears, true),
             Ok(Read::Full) => Heard::Nothing,
@@ -483,7 +465,7 @@ mod tests {
                 scope.spawn(move || {
                     // While somebody listens, if that is soon.
                     let end = Instant::now() + Duration::from_millis(100);
-                    while !(listened.is_heard() && ear.is_asleep()) && Instant::now() < end {
+                    while !(listened.owner.is_heard() && ear.is_asleep()) && Instant::now() < end {
                         thread::yield_now();
                     }
                     let mut frame = Frame::new("", "me", "s.f", "", &[number]);
@@ -515,7 +497,7 @@ mod tests {
         thread::scope(|scope| {
             let first =
                 scope.spawn(|| hearing.listen(until, || done.load(Ordering::SeqCst), || {}));
-            while !hearing.0.is_heard() {
+            while !hearing.0.owner.is_heard() {
                 thread::yield_now();
             }
             assert!(
@@ -527,7 +509,7 @@ mod tests {
             assert!(first.join().unwrap());
 
             let second = scope.spawn(|| hearing.listen(until, || false, || {}));
-            while !hearing.0.is_heard() {
+            while !hearing.0.owner.is_heard() {
                 thread::yield_now();
             }
             published.running.stop().unwrap();
