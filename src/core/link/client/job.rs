@@ -151,6 +151,8 @@ pub(super) struct Job {
     steps: u64,
     is_fed: bool,
     broken: Option<Error>,
+    /// Whether it waits until less is waiting to be given, of all jobs.
+    is_blocked: bool,
 }
 
 impl Job {
@@ -173,6 +175,7 @@ impl Job {
             steps: 0,
             is_fed: false,
             broken: None,
+            is_blocked: false,
         }
     }
 
@@ -183,6 +186,18 @@ impl Job {
     pub(super) fn wake_all(&self) {
         self.wake(News::Room);
         self.wake(News::Outputs);
+    }
+
+    /// Wakes who waits for room, if there is so much that it is worth while.
+    pub(super) fn wake_for_room(&self) {
+        if self.open.is_empty() || !self.is_blocked && self.has_much_room() {
+            self.wake(News::Room);
+        }
+    }
+
+    /// Says whether it waits until less is waiting to be given.
+    pub(super) fn set_blocked(&mut self, is_blocked: bool) {
+        self.is_blocked = is_blocked;
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -221,7 +236,7 @@ impl Job {
 
     /// Whether there is room for so much that it is worth while to wake who waits for some; or all
     /// that has come is read, and more may come only of what is submitted then.
-    pub(super) fn has_much_room(&self) -> bool {
+    fn has_much_room(&self) -> bool {
         let room = self.room(0);
         let much = self.most_open() / 4;
         self.unread == 0 || room.messages >= much && room.bytes >= self.settings.bytes / 4
@@ -324,7 +339,8 @@ impl Job {
             };
             self.order.advance(self.last, is_open, &mut self.ready);
         }
-        self.wake_all();
+        self.wake_for_room();
+        self.wake(News::Outputs);
     }
 
     fn close_one(&mut self, number: u64) {
@@ -409,7 +425,7 @@ impl Job {
     }
 
     /// The next of those that were taken has been read. Gives back where to acknowledge it. Who
-    /// submits is to be [woken](Self::wake) after it.
+    /// submits is to be [woken](Self::wake_for_room) after it.
     pub(super) fn read(&mut self, output: &Output) -> Option<Origin> {
         self.unread -= 1;
         self.unread_bytes -= output.size;

@@ -233,7 +233,8 @@ impl Session {
         // Not for each that was given: a job that is woken is to have much to do.
         if self.giver.waiting() <= MOST_WAITING / 2 {
             for job in std::mem::take(&mut self.blocked) {
-                if let Some(job) = self.jobs.get(&job) {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.set_blocked(false);
                     job.wake(News::Room);
                 }
             }

@@ -22,7 +22,7 @@ mod job;
 mod lines;
 mod order;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::message::link::Credit;
 use crate::message::{BUNDLE_BYTES, Frame, number_under};
@@ -120,7 +120,7 @@ pub(crate) struct Session {
     /// Those of them of which it has not been told.
     untold: Vec<u64>,
     /// Jobs that would submit more if less were waiting.
-    blocked: Vec<u64>,
+    blocked: BTreeSet<u64>,
     over: bool,
     /// The largest payload that it takes, and that the first server does.
     max_message: usize,
@@ -160,7 +160,7 @@ impl Session {
             credit: CREDIT,
             cancelled: BTreeMap::new(),
             untold: Vec::new(),
-            blocked: Vec::new(),
+            blocked: BTreeSet::new(),
             over: false,
             max_message,
             server_limit: usize::MAX,
@@ -192,9 +192,11 @@ impl Session {
     /// when it is to wait for [`News::Room`]. `None` when it is over.
     pub(crate) fn room(&mut self, job: u64, size: usize) -> Option<Room> {
         let waiting = self.giver.waiting();
-        let open = self.jobs.get(&job).filter(|_| !self.over)?;
-        if waiting >= MOST_WAITING && open.has_open() {
-            self.blocked.push(job);
+        let open = self.jobs.get_mut(&job).filter(|_| !self.over)?;
+        let is_blocked = waiting >= MOST_WAITING && open.has_open();
+        open.set_blocked(is_blocked);
+        if is_blocked {
+            self.blocked.insert(job);
             return Some(Room::default());
         }
         let mut room = open.room(size);
@@ -252,8 +254,8 @@ impl Session {
             job.read(&output).into_iter().for_each(|at| done.add(at));
         }
         done.end();
-        if job.has_much_room() && !planted!(NoWakeUp) {
-            job.wake(News::Room);
+        if !planted!(NoWakeUp) {
+            job.wake_for_room();
         }
     }
 

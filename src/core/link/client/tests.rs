@@ -618,6 +618,43 @@ fn a_job_that_waits_for_another_to_be_given_goes_on_when_that_ends() {
 }
 
 #[test]
+fn who_waits_until_less_waits_is_woken_by_that_alone() {
+    let mut world = World::new(1);
+    let settings = JobSettings {
+        ordered: false,
+        one_each: true,
+        messages: 100_000,
+        bytes: 1 << 30,
+    };
+    let woken = Arc::new(AtomicU32::new(0));
+    let counts = woken.clone();
+    let wake = move |news| {
+        counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
+    };
+    let job = world.session.borrow_mut().open(settings, Box::new(wake));
+    let job = job.unwrap();
+    world.carry();
+    world.submit(job, MOST_WAITING as u64 + 100);
+    world.carry();
+    let room = || world.session.borrow_mut().room(job, 1);
+    assert_eq!(room(), Some(Room::default()));
+    woken.store(0, Ordering::Relaxed);
+    loop {
+        world.work(WHOLE);
+        world.carry();
+        let waiting = world.session.borrow().giver.waiting();
+        if waiting <= MOST_WAITING / 2 {
+            break;
+        }
+        // There is room in its own window.
+        while world.read(job).is_none() {}
+        assert_eq!(woken.load(Ordering::Relaxed), 0, "{waiting} wait");
+    }
+    assert!(woken.load(Ordering::Relaxed) > 0);
+    assert!(world.session.borrow_mut().room(job, 1).unwrap().messages > 0);
+}
+
+#[test]
 fn a_job_that_has_all_it_can_get_is_ended_without_a_word() {
     let mut world = World::new(1);
     let job = world.open(false, true);
