@@ -1,7 +1,7 @@
 //! Bounded channels between parts.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{
@@ -39,7 +39,7 @@ pub(super) fn channel_ringing(bell: Arc<Bell>) -> (Outlet, Inlet) {
 
 fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
     let (sender, receiver) = crossbeam_channel::bounded(batches);
-    let room = Room::default();
+    let (room, source) = (Room::default(), Source::default());
     let (senders, receivers) = (Arc::new(()), Arc::new(()));
     let outlet = Outlet {
         sender,
@@ -47,6 +47,7 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
         _senders: senders.clone(),
         bell: RingOnDrop(bell.clone()),
         room: room.clone(),
+        source: source.clone(),
         takes_bundles: false,
     };
     let inlet = Inlet {
@@ -55,6 +56,7 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
         _receivers: receivers,
         bell,
         room: MoreRoom(room),
+        source,
     };
     (outlet, inlet)
 }
@@ -71,8 +73,20 @@ pub struct Outlet {
     receivers: Weak<()>,
     bell: RingOnDrop,
     room: Room,
+    source: Source,
     takes_bundles: bool,
 }
+
+/// A connection over which comes what is sent into a channel: whoever waits at the channel may
+/// hear it itself.
+pub(super) trait Listen: Send + Sync {
+    /// Waits in the caller's thread until it is `ready`, and hears what comes. Whoever else makes it
+    /// ready rings the channel's bell. False when it does not wait.
+    fn listen(&self, ready: &dyn Fn() -> bool) -> bool;
+}
+
+/// That connection, as long as it is there.
+type Source = Arc<OnceLock<Weak<dyn Listen>>>;
 
 /// How senders that wait at their sockets hear of room.
 type Room = Arc<Waiting>;
@@ -203,6 +217,17 @@ impl Outlet {
         bells.push(Arc::downgrade(bell));
     }
 
+    /// What comes over this connection goes into the channel, of which the bell wakes who listens to
+    /// it. Of several, whoever receives listens to the first.
+    pub(super) fn comes_from(&self, connection: Weak<dyn Listen>) {
+        let _ = self.source.set(connection);
+    }
+
+    /// Wakes whoever receives, if it sleeps at it.
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell.0
+    }
+
     /// Whether [`try_send`](Self::try_send) would not give a batch back as
     /// [`Full`](NotSent::Full).
     pub(super) fn has_room(&self) -> bool {
@@ -233,6 +258,7 @@ pub struct Inlet {
     senders: Weak<()>,
     bell: Arc<Bell>,
     room: MoreRoom,
+    source: Source,
 }
 
 /// Tells the senders that wait at their sockets when there is room, and when nobody receives.
@@ -302,12 +328,23 @@ impl Inlet {
     }
 
     /// The next batch; waits for it until `stop` is raised. `None` when there will be none.
+    ///
+    /// While it waits, it hears what comes over the connection that the channel's messages come
+    /// from: so no thread has to wake up for that, and to wake this one. The signal is to ring the
+    /// channel's bell.
     pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
-        if stop.is_raised() {
-            return None;
-        }
-        if let Received::Batch(batch) = self.try_recv() {
-            return Some(batch);
+        loop {
+            if stop.is_raised() {
+                return None;
+            }
+            if let Received::Batch(batch) = self.try_recv() {
+                return Some(batch);
+            }
+            let ready = || self.is_ready() || stop.is_raised();
+            let source = self.source.get().and_then(Weak::upgrade);
+            if self.is_ready() || !source.is_some_and(|source| source.listen(&ready)) {
+                break;
+            }
         }
         select! {
             recv(self.receiver) -> batch => self.taken(batch.ok()),
@@ -347,14 +384,104 @@ impl Inlet {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
     use crate::message::Frame;
     use crate::socket::{Kind, Socket, Want};
+
+    const SOON: Duration = Duration::from_secs(10);
 
     fn batch(payload: &[u8]) -> Batch {
         [Frame::new("", "", "s.f", "", payload)]
             .into_iter()
             .collect()
+    }
+
+    /// A connection over which so many batches come, as soon as somebody listens.
+    struct Comes {
+        outlet: Outlet,
+        left: AtomicUsize,
+        listens: AtomicBool,
+    }
+
+    impl Listen for Comes {
+        fn listen(&self, ready: &dyn Fn() -> bool) -> bool {
+            while !ready() {
+                let took = self
+                    .left
+                    .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                        left.checked_sub(1)
+                    });
+                match took {
+                    Ok(_) => self.outlet.try_send(batch(b"heard")).unwrap(),
+                    Err(_) => {
+                        self.listens.store(true, Ordering::SeqCst);
+                        let bell = self.outlet.bell();
+                        bell.sleep(ready, || bell.wait(SOON)).unwrap();
+                    }
+                }
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn whoever_waits_hears_what_comes_and_is_woken_by_others_and_by_a_stop() {
+        let (outlet, inlet) = channel().unwrap();
+        let comes = Arc::new(Comes {
+            outlet: outlet.clone(),
+            left: AtomicUsize::new(2),
+            listens: AtomicBool::new(false),
+        });
+        let connection: Weak<dyn Listen> = Arc::downgrade(&comes) as _;
+        outlet.comes_from(connection);
+        let stop = Signal::new();
+        stop.rings(inlet.bell().clone());
+        for _ in 0..2 {
+            assert_eq!(inlet.recv_until(&stop), Some(batch(b"heard")));
+        }
+        let sleeps = || {
+            while !(comes.listens.load(Ordering::SeqCst) && outlet.bell().is_asleep()) {
+                std::thread::yield_now();
+            }
+        };
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleeps();
+                outlet.send(batch(b"sent")).unwrap();
+            });
+            assert_eq!(inlet.recv_until(&stop), Some(batch(b"sent")));
+            comes.listens.store(false, Ordering::SeqCst);
+            scope.spawn(|| {
+                sleeps();
+                stop.raise();
+            });
+            assert_eq!(inlet.recv_until(&stop), None);
+        });
+        assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn whoever_waits_does_so_by_itself_when_what_it_listened_to_is_gone() {
+        let (outlet, inlet) = channel().unwrap();
+        let comes = Arc::new(Comes {
+            outlet: outlet.clone(),
+            left: AtomicUsize::new(1),
+            listens: AtomicBool::new(false),
+        });
+        let connection: Weak<dyn Listen> = Arc::downgrade(&comes) as _;
+        outlet.comes_from(connection);
+        let stop = Signal::new();
+        assert_eq!(inlet.recv_until(&stop), Some(batch(b"heard")));
+        drop(comes);
+        std::thread::scope(|scope| {
+            scope.spawn(|| outlet.send(batch(b"sent")).unwrap());
+            assert_eq!(inlet.recv_until(&stop), Some(batch(b"sent")));
+        });
+        drop(outlet);
+        assert_eq!(inlet.recv_until(&stop), None);
     }
 
     #[test]

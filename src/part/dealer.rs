@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{MappedMutexGuard, MutexGuard};
 
+use super::channel::Listen;
 use super::listened::{Connection, Heard, Listened};
 use super::{Context, Crew, Duty};
 use crate::bell::Bell;
@@ -52,7 +53,12 @@ pub(crate) struct Voice<P>(Listened<Talk<P>>);
 
 impl<P: Party> Voice<P> {
     pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self(Listened::new()?)))
+        Self::heard_by(Bell::new()?)
+    }
+
+    /// One of which this bell wakes the thread that listens.
+    pub(crate) fn heard_by(ear: Arc<Bell>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(Listened::new(ear)?)))
     }
 
     /// What wakes the thread that [listens](Self::listen).
@@ -121,6 +127,12 @@ impl<P: Party> Voice<P> {
             talk.hear_beside(std::mem::take(&mut is_said) && !is_left)
         };
         self.0.listen(until, ready, || {}, hear)
+    }
+}
+
+impl<P: Party + Send> Listen for Voice<P> {
+    fn listen(&self, ready: &dyn Fn() -> bool) -> bool {
+        Voice::listen(self, None, false, ready)
     }
 }
 

@@ -7,16 +7,18 @@
 //! ```
 //!
 //! One thread owns the SUB socket, and finds out which wire the publisher speaks; another owns
-//! the connection to its link, if it has one. Never do messages come over both: what comes over
+//! the connection to its link, if it has one. While whoever takes the messages waits for some, that
+//! one hears the connection itself. Never do messages come over both: what comes over
 //! the one that is left is not taken, and so stays with a palm publisher.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use super::channel::Listen;
 use super::receive::{Published, published};
 use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, Voice, WELCOME};
 use crate::address::{self, Purpose, seen_from};
@@ -52,8 +54,10 @@ pub(super) struct Follow {
 impl Follow {
     pub(super) fn spawn(self, crew: &mut Crew, outlet: Outlet) -> Result<()> {
         let bell = Bell::new()?;
-        let voice = Voice::new()?;
+        let voice = Voice::heard_by(outlet.bell().clone())?;
         outlet.rings_for_room(&bell);
+        let connection: Weak<dyn Listen> = Arc::downgrade(&voice) as _;
+        outlet.comes_from(connection);
         let is_patient = Arc::new(AtomicBool::new(false));
         let ledger = Ledger::new({
             let (voice, is_patient) = (voice.clone(), is_patient.clone());

@@ -151,6 +151,7 @@ pub(crate) fn spawn_work(
             closed: false,
         };
         crew.spawn(&name, Duty::Works, move |context| {
+            context.late.rings(inlet.bell().clone());
             context.ready(None)?;
             run(context, &*work, &inlet, &mut results)
         });

@@ -46,11 +46,12 @@ pub(super) enum Heard {
 }
 
 impl<C: Connection> Listened<C> {
-    pub(super) fn new() -> Result<Self> {
+    /// One of which this bell wakes the thread that listens.
+    pub(super) fn new(ear: Arc<Bell>) -> Result<Self> {
         Ok(Self {
             owner: Minded::new()?,
             connection: Mutex::new(None),
-            ear: Bell::new()?,
+            ear,
             minder: Minder::of_process()?,
         })
     }

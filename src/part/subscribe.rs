@@ -123,7 +123,7 @@ impl<R> Connection for Reading<R> {
 impl<R: Reader> Hearing<R> {
     /// One that is to be spawned.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self(Listened::new()?)))
+        Ok(Arc::new(Self(Listened::new(Bell::new()?)?)))
     }
 
     /// What wakes the subscription's thread: for whoever makes room.
