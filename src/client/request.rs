@@ -44,7 +44,7 @@ impl<'a> Request<'a> {
             timeout: Some(Self::DEFAULT_TIMEOUT),
             deadline: None,
             ordered: false,
-            window: 8_192,
+            window: 16_384,
             window_bytes: 32 << 20,
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Request<'a> {
     }
 
     /// How many messages a job may have open, that is, without all of their results being read:
-    /// 8,192 by default. The server may let it have fewer.
+    /// 16,384 by default. The server may let it have fewer.
     ///
     /// Over the pylm wire 450 at the most where a pylm peer publishes the results, which drops
     /// what a reader leaves behind; and with [`expect`](Self::expect), how many results may wait

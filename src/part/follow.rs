@@ -34,7 +34,7 @@ use crate::socket::{Kind, Socket, Want};
 
 /// How much of what the publisher gives may be open at once.
 const CREDIT: Credit = Credit {
-    messages: 8_192,
+    messages: 16_384,
     bytes: 8 << 20,
 };
 

@@ -12,12 +12,11 @@ use crate::core::divide::Divide;
 use crate::message::link::{Outgoing, Position, SMALL};
 use crate::message::{Frame, number_under};
 
-/// How many messages a client may have open.
-const MESSAGES: u64 = 8_192;
-
-/// How many all clients may have that submit in streams, about, and each of these at the least: more
-/// only wait longer, and what waits for long is in nobody's cache when it is its turn.
-const MESSAGES_OF_ALL: u64 = 2 * MESSAGES;
+/// How many messages a client may have open. So many all may have that submit in streams, about, and
+/// each of these some at the least: more only wait longer, and what waits for long is in nobody's cache
+/// when it is its turn. (In a chain of eight steps that is 2,000 for each process: with half of that,
+/// a message costs an eighth more.)
+const MESSAGES: u64 = 16_384;
 const LEAST_MESSAGES: u64 = 512;
 
 /// Who has so many messages open submits in a stream.
@@ -200,7 +199,7 @@ impl Clients {
 
     pub(crate) fn credit(&self) -> Credit {
         let share = (self.bytes / self.reckoned.max(1) as u64).max(LEAST_BYTES);
-        let of_all = MESSAGES_OF_ALL / self.streams_reckoned.max(1) as u64;
+        let of_all = MESSAGES / self.streams_reckoned.max(1) as u64;
         let most = self.messages.min(of_all.max(LEAST_MESSAGES));
         Credit {
             // In bundles, they take little beside their bytes; by themselves, those count for more.
