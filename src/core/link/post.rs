@@ -49,6 +49,10 @@ pub(crate) struct Post {
     refused: u64,
     /// When to look next who is late with something.
     look: Option<Instant>,
+    /// When somebody would be late, as it was found then: it takes a look at each of them.
+    late: Option<Instant>,
+    /// Whether anything may have changed since.
+    is_stirred: bool,
     /// Whether there is more to hear that has come: then nobody is silent.
     is_behind: bool,
 }
@@ -78,6 +82,8 @@ impl Post {
             ledger,
             refused: 0,
             look: None,
+            late: None,
+            is_stirred: false,
             is_behind: false,
         }
     }
@@ -482,7 +488,8 @@ impl Post {
                 }
             }
         }
-        if self.look.is_none_or(|look| look <= now) {
+        self.is_stirred = self.look.is_some_and(|look| look > now);
+        if !self.is_stirred {
             self.look = Some(now + LOOK);
             self.look_around(now);
         }
@@ -507,6 +514,10 @@ impl Post {
         for seat in self.outlets.seat() {
             self.seat(seat);
         }
+        let clients = self.clients.as_ref().and_then(Clients::deadline);
+        let seats = self.outlets.has_newcomers().then_some(now);
+        let late = [clients, self.outlets.deadline(), seats];
+        self.late = late.into_iter().flatten().min();
     }
 
     /// Tells clients what is done.
@@ -554,12 +565,12 @@ impl Post {
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let tasks = self.tasks.as_ref().and_then(Tasks::deadline);
         let soon = now + LOOK;
-        let clients = self.clients.as_ref().and_then(Clients::deadline);
-        let late = [clients, self.outlets.deadline()].map(|late| late.map(|late| late.max(soon)));
-        let seats = self.outlets.has_newcomers().then_some(soon);
-        [self.peers.deadline(now), tasks, seats]
+        let late = match self.is_stirred {
+            true => Some(soon),
+            false => self.late.map(|late| late.max(soon)),
+        };
+        [self.peers.deadline(now), tasks, late]
             .into_iter()
-            .chain(late)
             .flatten()
             .min()
     }
