@@ -498,9 +498,9 @@ impl Tasks {
     }
 
     /// Whether it takes what is pushed on the pylm wire, if there is room at all. Of that libzmq has
-    /// read more by then than it can know of: so it keeps three quarters of what it may keep.
+    /// read more by then than it can know of: so it keeps half of what it may keep.
     pub(crate) fn takes_pushed(&self) -> bool {
-        let most = self.most_bytes - self.most_bytes / 4;
+        let most = self.most_bytes / 2;
         (self.queue.loose_bytes() as u64) < most.max(1)
     }
 
