@@ -156,10 +156,10 @@ impl Link {
         waits.is_said.store(is_said, Ordering::Relaxed);
     }
 
-    /// Notes whether there is room at the server.
-    fn note_room(&self, session: &Session) {
+    /// Notes whether there is room at the server. True if there is, and was none.
+    fn note_room(&self, session: &Session) -> bool {
         let is_held_up = session.is_held_up();
-        self.is_held_up.store(is_held_up, Ordering::SeqCst);
+        self.is_held_up.swap(is_held_up, Ordering::SeqCst) && !is_held_up
     }
 
     /// Has the lines say what there is to say.
@@ -298,7 +298,10 @@ impl Party for Over {
     fn speak(&mut self, out: &mut Outgoing, _: Instant) {
         let mut session = self.link.lock();
         session.speak(self.line, out);
-        self.link.note_room(&session);
+        if self.link.note_room(&session) {
+            // Of what was submitted since this looked into the inbox, nobody was told.
+            self.link.voices[0].announce();
+        }
     }
 
     fn is_broken(&self) -> bool {
@@ -310,5 +313,71 @@ impl Drop for Over {
     /// Without its line, nothing more will come.
     fn drop(&mut self) {
         self.link.lock().close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::link::Credit;
+
+    const SETTINGS: JobSettings = JobSettings {
+        ordered: false,
+        one_each: true,
+        messages: 1_000,
+        bytes: 1 << 20,
+    };
+
+    fn message(link: &Link, job: u64, number: u64, size: usize) -> Submitted {
+        let topic = link.topic(job);
+        let mut frame = Frame::new("", &topic, "s.f", "", &vec![0; size]);
+        frame.set_place(number, &[]);
+        Submitted { job, number, frame }
+    }
+
+    #[test]
+    fn what_is_submitted_is_announced_unless_there_is_no_room_and_again_when_there_is() {
+        let link = Arc::new(Link {
+            session: Mutex::new(Session::new("me", 1, 1 << 20)),
+            inbox: Mutex::default(),
+            is_held_up: AtomicBool::new(false),
+            voices: vec![Voice::new().unwrap()],
+            welcome: Condvar::new(),
+        });
+        let mut over = Over {
+            link: link.clone(),
+            line: 0,
+        };
+        let (now, mut out) = (Instant::now(), Outgoing::default());
+        let credit = Credit {
+            messages: 100,
+            bytes: 100_000,
+        };
+        let welcome = Welcome {
+            credit: Some(credit),
+            max_message: 1 << 20,
+            ..Welcome::default()
+        };
+        over.welcomed(welcome, &mut out, now);
+        let open = || {
+            let mut session = link.session.lock();
+            session.open(SETTINGS, Box::new(|_| {})).unwrap()
+        };
+        let (large, other) = (open(), open());
+        link.submit(message(&link, large, 1, 10));
+        assert!(link.voices[0].take_news());
+        link.submit(message(&link, large, 2, 100_000));
+        over.speak(&mut out, now);
+        assert!(link.voices[0].take_news());
+        // Behind one that the server has no room for.
+        link.submit(message(&link, other, 1, 10));
+        assert!(!link.voices[0].take_news());
+        assert_eq!(link.inbox.lock().take().count(), 1);
+        // That is withdrawn. Who submits while this is said may not know of the room yet.
+        link.lock().end(large);
+        over.speak(&mut out, now);
+        assert!(link.voices[0].take_news());
+        link.submit(message(&link, other, 2, 10));
+        assert!(link.voices[0].take_news());
     }
 }

@@ -66,6 +66,12 @@ impl<P: Party> Voice<P> {
         &self.0.ear
     }
 
+    /// Whether something was announced since the last call.
+    #[cfg(test)]
+    pub(crate) fn take_news(&self) -> bool {
+        self.0.bell().take_news()
+    }
+
     /// Whether nothing is left to say or hear.
     fn is_over(&self) -> bool {
         let talk = self.0.connection.lock();

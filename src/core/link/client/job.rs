@@ -339,7 +339,10 @@ impl Job {
             };
             self.order.advance(self.last, is_open, &mut self.ready);
         }
-        self.wake_for_room();
+        // However little room that makes: perhaps nobody reads, and nothing else will make any.
+        if !self.is_blocked || self.open.is_empty() {
+            self.wake(News::Room);
+        }
         self.wake(News::Outputs);
     }
 

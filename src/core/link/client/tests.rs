@@ -865,3 +865,33 @@ fn what_is_too_large_for_the_server_goes_as_its_failure() {
     let (_, frame) = &world.servers[0].work[0];
     assert!(frame.is_failure() && frame.payload().len() < 1_000);
 }
+
+#[test]
+fn who_waits_for_room_is_woken_by_what_ends_without_a_result_though_nobody_reads() {
+    let settings = JobSettings {
+        ordered: false,
+        one_each: false,
+        messages: 100,
+        bytes: 1 << 20,
+    };
+    let woken = Arc::new(AtomicU32::new(0));
+    let counts = woken.clone();
+    let wake = move |news| {
+        counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
+    };
+    let mut job = Job::new(settings, Box::new(wake));
+    (1..=100).for_each(|number| job.submitted(number, 1));
+    assert_eq!(job.room(1), Room::default());
+    for number in 1..=100 {
+        if number % 5 > 0 {
+            let frame = Frame::new("", "me/1", "s.f", "", b"x");
+            job.output(Some(number), &[], What::Frame(frame, 0), None);
+            job.done(number, 1);
+        }
+    }
+    assert_eq!(job.room(1), Room::default());
+    woken.store(0, Ordering::Relaxed);
+    job.done(5, 1);
+    assert_eq!(job.room(1).messages, 1);
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+}
