@@ -19,9 +19,24 @@ use crate::message::{Failure, Frame};
 
 /// What is settled, and not told yet.
 pub(crate) struct Ledger {
-    settled: Mutex<Vec<Settled>>,
-    /// Wakes whoever tells.
-    wake: Box<dyn Fn() + Send + Sync>,
+    untold: Mutex<Untold>,
+    /// Is told of each entry.
+    tell: Box<dyn Fn(Entered) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Untold {
+    settled: Vec<Settled>,
+    messages: usize,
+}
+
+/// What is in a ledger, with what was entered just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entered {
+    /// Whether it was empty before.
+    pub(crate) is_first: bool,
+    /// How many messages are settled, and not taken.
+    pub(crate) messages: usize,
 }
 
 /// A message all of whose pieces are settled; or some that follow each other, of which nothing is
@@ -60,9 +75,18 @@ impl Outcome {
 impl Ledger {
     /// A ledger; `wake` is called when there is something in it.
     pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Self::telling(move |Entered { is_first, .. }| {
+            if is_first {
+                wake();
+            }
+        })
+    }
+
+    /// A ledger that tells of each entry.
+    pub(crate) fn telling(tell: impl Fn(Entered) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            settled: Mutex::default(),
-            wake: Box::new(wake),
+            untold: Mutex::default(),
+            tell: Box::new(tell),
         })
     }
 
@@ -87,23 +111,23 @@ impl Ledger {
 
     /// All that is settled since the last call, in that order.
     pub(crate) fn take(&self) -> Vec<Settled> {
-        std::mem::take(&mut *self.settled.lock())
+        std::mem::take(&mut *self.untold.lock()).settled
     }
 
     /// Whether there is nothing to take.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled.lock().is_empty()
+        self.untold.lock().settled.is_empty()
     }
 
     fn enter(&self, settled: Settled) {
-        let mut all = self.settled.lock();
-        let first = all.is_empty();
-        all.push(settled);
-        drop(all);
-        if first {
-            (self.wake)();
-        }
+        let mut untold = self.untold.lock();
+        let is_first = untold.settled.is_empty();
+        untold.messages += settled.count;
+        untold.settled.push(settled);
+        let messages = untold.messages;
+        drop(untold);
+        (self.tell)(Entered { is_first, messages });
     }
 }
 

@@ -408,6 +408,11 @@ impl Outgoing {
         }
     }
 
+    /// How many things wait that are not said at once.
+    pub(crate) fn unhurried_things(&self) -> usize {
+        self.things
+    }
+
     /// How a message of the other side's stream has ended.
     pub(crate) fn outcome(&mut self, outcome: Outcome) {
         self.head.outcomes.push(outcome);

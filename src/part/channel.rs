@@ -331,7 +331,8 @@ impl Inlet {
     ///
     /// While it waits, it hears what comes over the connection that the channel's messages come
     /// from: so no thread has to wake up for that, and to wake this one. The signal is to ring the
-    /// channel's bell.
+    /// channel's bell. (For one thread that receives: of several, one that does not listen would not be
+    /// woken by what comes while the one that did is busy, or late only.)
     pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
         loop {
             if stop.is_raised() {

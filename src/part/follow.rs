@@ -11,7 +11,7 @@
 //! one hears the connection itself. Never do messages come over both: what comes over
 //! the one that is left is not taken, and so stays with a palm publisher.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ use crate::address::{self, Purpose, seen_from};
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::core::custody::{Ledger, Ticket};
-use crate::core::link::{Credit, Made, Party, Speaks, StepSession, Upstream};
+use crate::core::link::{Credit, Made, Party, SPOKE_NOW, Speaks, StepSession, Upstream, is_little};
 use crate::error::{Error, Result};
 use crate::message::link::{Head, Hello, Outgoing, Welcome};
 use crate::message::spare::Buffer;
@@ -58,11 +58,12 @@ impl Follow {
         outlet.rings_for_room(&bell);
         let connection: Weak<dyn Listen> = Arc::downgrade(&voice) as _;
         outlet.comes_from(connection);
-        let is_patient = Arc::new(AtomicBool::new(false));
-        let ledger = Ledger::new({
-            let (voice, is_patient) = (voice.clone(), is_patient.clone());
-            move || match is_patient.load(Ordering::Relaxed) {
-                true => voice.speak_soon(),
+        let patience = Arc::new(Patience::new(Instant::now()));
+        let ledger = Ledger::telling({
+            let (voice, patience) = (voice.clone(), patience.clone());
+            move |entered| match patience.may_wait(entered.messages, Instant::now()) {
+                true if entered.is_first => voice.speak_soon(),
+                true => {}
                 false => voice.announce(),
             }
         });
@@ -84,7 +85,7 @@ impl Follow {
             name: format!("{}-Link", self.part),
             party: Step {
                 shared: shared.clone(),
-                is_patient,
+                patience,
                 bell: bell.clone(),
                 max_message: self.max_message,
             },
@@ -194,11 +195,48 @@ impl Arrivals {
     }
 }
 
+/// Whether what is done need not be said at once.
+struct Patience {
+    start: Instant,
+    /// How many messages were open when something was said last, if there was room for others.
+    open: AtomicUsize,
+    /// When that was, in microseconds since the start.
+    spoke: AtomicU64,
+}
+
+impl Patience {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            open: AtomicUsize::new(0),
+            spoke: AtomicU64::new(0),
+        }
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.start);
+        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Something was said, while so many were open with room for others.
+    fn spoke(&self, open: usize, now: Instant) {
+        self.open.store(open, Ordering::Relaxed);
+        self.spoke.store(self.since_start(now), Ordering::Relaxed);
+    }
+
+    /// Whether it can wait until something is said again that so many are done since.
+    fn may_wait(&self, done: usize, now: Instant) -> bool {
+        let spoke = self.spoke.load(Ordering::Relaxed);
+        let passed = self.since_start(now).saturating_sub(spoke);
+        is_little(done, self.open.load(Ordering::Relaxed))
+            && u128::from(passed) < SPOKE_NOW.as_micros()
+    }
+}
+
 /// The later step, as the thread of the link knows it.
 struct Step {
     shared: Arc<Mutex<Arrivals>>,
-    /// Whether what is done need not be said at once: see [`StepSession::is_patient`].
-    is_patient: Arc<AtomicBool>,
+    patience: Arc<Patience>,
     /// Of the thread that waits for room.
     bell: Arc<Bell>,
     max_message: usize,
@@ -234,8 +272,7 @@ impl Party for Step {
     fn speak(&mut self, out: &mut Outgoing, now: Instant) {
         let session = &mut self.shared.lock().session;
         session.speak(out, now);
-        self.is_patient
-            .store(session.is_patient(), Ordering::Relaxed);
+        self.patience.spoke(session.open_with_room(), now);
     }
 
     fn is_broken(&self) -> bool {

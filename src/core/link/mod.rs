@@ -59,7 +59,7 @@ pub(crate) use outlets::Outlets;
 pub(crate) use parts::{Part, Parts, Progress};
 pub(crate) use peers::Peers;
 pub(crate) use post::{Post, PostSettings};
-pub(crate) use step::StepSession;
+pub(crate) use step::{SPOKE_NOW, StepSession};
 pub(crate) use taker::{Taken, Taker, Tell};
 pub(crate) use tasks::Tasks;
 pub(crate) use upstream::{Speaks, Upstream};
@@ -84,6 +84,12 @@ const OVERHEAD: u64 = 1_024;
 /// While so many messages are open, that some of the others are done makes little room, and nobody
 /// waits for that.
 const MANY_OPEN: usize = 64;
+
+/// Whether that so many are done, of so many that were open, makes little room, and many others are
+/// open still: so nobody waits for that, if more is to come at once.
+pub(crate) fn is_little(done: usize, open: usize) -> bool {
+    open.saturating_sub(done) >= MANY_OPEN && done < open / 4
+}
 
 /// The most done messages that are told in one head.
 const MOST_DONE: usize = 4_096;

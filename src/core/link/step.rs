@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
-    Credit, MANY_OPEN, MOST_DONE, Made, Party, Taken, Taker, Tell, position_of, said, take_single,
+    Credit, MOST_DONE, Made, Party, Taken, Taker, Tell, is_little, position_of, said, take_single,
 };
 use crate::core::custody::Ledger;
 use crate::message::Frame;
@@ -14,6 +14,10 @@ use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welco
 /// How many bytes may lie here that nobody has taken on, as a multiple of the credit: the giver
 /// counts a little differently.
 const LENIENCE: u64 = 2;
+
+/// Who has said something within this time will again, as a rule: where messages come one after
+/// another.
+pub(crate) const SPOKE_NOW: Duration = Duration::from_millis(1);
 
 /// Takes what an earlier step gives to a topic, answers for it with a [`Ticket`] each, and says
 /// when it is done.
@@ -39,6 +43,8 @@ pub(crate) struct StepSession {
     done: Vec<(u64, usize)>,
     /// Outcomes that are not said yet.
     outcomes: Vec<Outcome>,
+    /// When it spoke last.
+    spoke: Option<Instant>,
     broken: bool,
     closed: bool,
 }
@@ -69,6 +75,7 @@ impl StepSession {
             usual: 0,
             done: Vec::new(),
             outcomes: Vec::new(),
+            spoke: None,
             broken: false,
             closed: false,
         }
@@ -105,14 +112,13 @@ impl StepSession {
         self.forget_arrived();
     }
 
-    /// Whether nobody waits for what is settled next: so much is open that more is going to be,
-    /// and not so much that nothing else may come.
-    pub(crate) fn is_patient(&self) -> bool {
+    /// How many are open that have not ended, if so much may be open besides that nobody waits for
+    /// room: see [`is_little`].
+    pub(crate) fn open_with_room(&self) -> usize {
         let open = self.taker.unsettled();
         let bytes = open as u64 * self.usual;
-        open >= MANY_OPEN
-            && (open as u64) < self.credit.messages / 2
-            && bytes < self.credit.bytes / 2
+        let has_room = (open as u64) < self.credit.messages / 2 && bytes < self.credit.bytes / 2;
+        if has_room { open } else { 0 }
     }
 
     /// How many messages are open: taken, and not done.
@@ -247,15 +253,18 @@ impl Party for StepSession {
 
     fn lost(&mut self, _: Instant) {}
 
-    fn speak(&mut self, out: &mut Outgoing, _: Instant) {
+    fn speak(&mut self, out: &mut Outgoing, now: Instant) {
         self.settle();
-        let many_open = self.taker.unsettled() >= MANY_OPEN;
+        let done = self.done.iter().map(|(_, count)| count).sum::<usize>() + out.unhurried_things();
+        let spoke = self.spoke.replace(now);
+        let is_unhurried = is_little(done, self.taker.unsettled() + done)
+            && spoke.is_some_and(|spoke| now < spoke + SPOKE_NOW);
         for done in self.done.chunks(MOST_DONE) {
             let say = |head: &mut Head| {
                 done.iter()
                     .for_each(|(number, count)| head.add_done(*number, *count));
             };
-            match many_open {
+            match is_unhurried {
                 true => out.note_unhurried(done.iter().map(|(_, count)| count).sum(), say),
                 false => out.note(say),
             }
@@ -381,6 +390,33 @@ mod tests {
         // Its ticket is lost: it is not done, as far as this step goes.
         assert_eq!(peer.said(), Head::default());
         assert_eq!(peer.step.open(), 1);
+    }
+
+    #[test]
+    fn what_little_is_done_of_much_is_said_with_more_unless_nothing_was_said_for_a_while() {
+        let mut peer = Peer::new();
+        peer.give(1, &["x"; 100]);
+        let mut all = peer.all().into_iter().map(|(_, ticket)| ticket);
+        let mut done = |peer: &mut Peer, count| {
+            all.by_ref().take(count).for_each(Ticket::done);
+            peer.step.speak(&mut peer.out, peer.now);
+            let said = peer.out.take_due(peer.now);
+            let said =
+                said.map(|envelope| envelope.head.done().map(|(_, count)| count).sum::<usize>());
+            said.sum::<usize>()
+        };
+        // Nothing was said before.
+        assert_eq!(done(&mut peer, 1), 1);
+        assert_eq!(done(&mut peer, 10), 0);
+        assert_eq!(done(&mut peer, 10), 0);
+        // That is a quarter of what was open.
+        assert_eq!(done(&mut peer, 5), 25);
+        assert_eq!(done(&mut peer, 2), 0);
+        peer.now += SPOKE_NOW;
+        assert_eq!(done(&mut peer, 1), 3);
+        // Not many others are open any more.
+        assert_eq!(done(&mut peer, 8), 8);
+        assert_eq!(done(&mut peer, 1), 1);
     }
 
     #[test]

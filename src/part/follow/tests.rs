@@ -334,3 +334,17 @@ fn each_publisher_that_comes_back_is_spoken_to_as_it_speaks() {
     publisher.give(1, &["by a third"]);
     assert_eq!(texts(&inlet, 1), ["by a third"]);
 }
+
+#[test]
+fn what_is_done_waits_only_while_much_else_is_open_and_something_is_said_all_the_time() {
+    let start = Instant::now();
+    let patience = Patience::new(start);
+    assert!(!patience.may_wait(1, start), "nothing is open");
+    let now = start + Duration::from_secs(3);
+    patience.spoke(100, now);
+    assert!(patience.may_wait(24, now));
+    assert!(!patience.may_wait(25, now), "a quarter");
+    assert!(!patience.may_wait(1, now + SPOKE_NOW), "nobody speaks");
+    patience.spoke(64, now);
+    assert!(!patience.may_wait(1, now), "of a window of 64");
+}
