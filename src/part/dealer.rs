@@ -423,7 +423,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn pause_until(&self, end: Instant) -> Result<()> {
-        let bell = &self.voice.0.bell();
+        let bell = self.voice.0.bell();
         while !self.is_over() && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
             let news = || self.is_over();
@@ -433,7 +433,7 @@ impl<P: Party> Dealing<'_, P> {
     }
 
     fn sleep(&self, ears: Option<Ears>, left: Duration) -> Result<()> {
-        let bell = &self.voice.0.bell();
+        let bell = self.voice.0.bell();
         let ready = || bell.has_news() || self.is_over();
         bell.sleep(ready, || {
             let Some(ears) = ears else {
