@@ -219,7 +219,8 @@ impl Outlet {
 
     /// What comes over this connection goes into the channel, of which the bell wakes who listens to
     /// it. Of several, whoever receives listens to the first.
-    pub(super) fn comes_from(&self, connection: Weak<dyn Listen>) {
+    pub(super) fn comes_from<C: Listen + 'static>(&self, connection: &Arc<C>) {
+        let connection: Weak<C> = Arc::downgrade(connection);
         let _ = self.source.set(connection);
     }
 
@@ -406,6 +407,18 @@ mod tests {
         listens: AtomicBool,
     }
 
+    impl Comes {
+        fn into(outlet: &Outlet, batches: usize) -> Arc<Self> {
+            let comes = Arc::new(Self {
+                outlet: outlet.clone(),
+                left: AtomicUsize::new(batches),
+                listens: AtomicBool::new(false),
+            });
+            outlet.comes_from(&comes);
+            comes
+        }
+    }
+
     impl Listen for Comes {
         fn listen(&self, ready: &dyn Fn() -> bool) -> bool {
             while !ready() {
@@ -430,13 +443,7 @@ mod tests {
     #[test]
     fn whoever_waits_hears_what_comes_and_is_woken_by_others_and_by_a_stop() {
         let (outlet, inlet) = channel().unwrap();
-        let comes = Arc::new(Comes {
-            outlet: outlet.clone(),
-            left: AtomicUsize::new(2),
-            listens: AtomicBool::new(false),
-        });
-        let connection: Weak<dyn Listen> = Arc::downgrade(&comes) as _;
-        outlet.comes_from(connection);
+        let comes = Comes::into(&outlet, 2);
         let stop = Signal::new();
         stop.rings(inlet.bell().clone());
         for _ in 0..2 {
@@ -467,13 +474,7 @@ mod tests {
     #[test]
     fn whoever_waits_does_so_by_itself_when_what_it_listened_to_is_gone() {
         let (outlet, inlet) = channel().unwrap();
-        let comes = Arc::new(Comes {
-            outlet: outlet.clone(),
-            left: AtomicUsize::new(1),
-            listens: AtomicBool::new(false),
-        });
-        let connection: Weak<dyn Listen> = Arc::downgrade(&comes) as _;
-        outlet.comes_from(connection);
+        let comes = Comes::into(&outlet, 1);
         let stop = Signal::new();
         assert_eq!(inlet.recv_until(&stop), Some(batch(b"heard")));
         drop(comes);

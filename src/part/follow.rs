@@ -11,14 +11,13 @@
 //! one hears the connection itself. Never do messages come over both: what comes over
 //! the one that is left is not taken, and so stays with a palm publisher.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::channel::Listen;
 use super::receive::{Published, published};
 use super::{Batch, Context, Crew, Dealer, Duty, NotSent, Outlet, Parcel, Voice, WELCOME};
 use crate::address::{self, Purpose, seen_from};
@@ -56,8 +55,7 @@ impl Follow {
         let bell = Bell::new()?;
         let voice = Voice::heard_by(outlet.bell().clone())?;
         outlet.rings_for_room(&bell);
-        let connection: Weak<dyn Listen> = Arc::downgrade(&voice) as _;
-        outlet.comes_from(connection);
+        outlet.comes_from(&voice);
         let patience = Arc::new(Patience::new(Instant::now()));
         let ledger = Ledger::telling({
             let (voice, patience) = (voice.clone(), patience.clone());

@@ -584,22 +584,30 @@ fn a_cancelled_job_is_withdrawn_and_its_server_told_again_after_a_break() {
     world.assert_empty();
 }
 
-#[test]
-fn a_job_that_waits_for_another_to_be_given_goes_on_when_that_ends() {
-    let mut session = Session::new("me", 1, 1_000);
-    let settings = JobSettings {
-        ordered: false,
-        one_each: true,
-        messages: 100_000,
-        bytes: 1 << 30,
-    };
+/// Of a job that its own window does not hold back.
+const ROOMY: JobSettings = JobSettings {
+    ordered: false,
+    one_each: true,
+    messages: 100_000,
+    bytes: 1 << 30,
+};
+
+/// Counts how often a job is told that there is room.
+fn counting() -> (Arc<AtomicU32>, Wake) {
     let woken = Arc::new(AtomicU32::new(0));
     let counts = woken.clone();
-    let first = session.open(settings, Box::new(|_| {})).unwrap();
     let wake = move |news| {
         counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
     };
-    let other = session.open(settings, Box::new(wake)).unwrap();
+    (woken, Box::new(wake))
+}
+
+#[test]
+fn a_job_that_waits_for_another_to_be_given_goes_on_when_that_ends() {
+    let mut session = Session::new("me", 1, 1_000);
+    let (woken, wake) = counting();
+    let first = session.open(ROOMY, Box::new(|_| {})).unwrap();
+    let other = session.open(ROOMY, wake).unwrap();
     let submit = |session: &mut Session, job, number| {
         let mut frame = Frame::new("", &session.topic(job), "s.f", "", b"x");
         frame.set_place(number, &[]);
@@ -620,19 +628,8 @@ fn a_job_that_waits_for_another_to_be_given_goes_on_when_that_ends() {
 #[test]
 fn who_waits_until_less_waits_is_woken_by_that_alone() {
     let mut world = World::new(1);
-    let settings = JobSettings {
-        ordered: false,
-        one_each: true,
-        messages: 100_000,
-        bytes: 1 << 30,
-    };
-    let woken = Arc::new(AtomicU32::new(0));
-    let counts = woken.clone();
-    let wake = move |news| {
-        counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
-    };
-    let job = world.session.borrow_mut().open(settings, Box::new(wake));
-    let job = job.unwrap();
+    let (woken, wake) = counting();
+    let job = world.session.borrow_mut().open(ROOMY, wake).unwrap();
     world.carry();
     world.submit(job, MOST_WAITING as u64 + 100);
     world.carry();
@@ -874,12 +871,8 @@ fn who_waits_for_room_is_woken_by_what_ends_without_a_result_though_nobody_reads
         messages: 100,
         bytes: 1 << 20,
     };
-    let woken = Arc::new(AtomicU32::new(0));
-    let counts = woken.clone();
-    let wake = move |news| {
-        counts.fetch_add(u32::from(news == News::Room), Ordering::Relaxed);
-    };
-    let mut job = Job::new(settings, Box::new(wake));
+    let (woken, wake) = counting();
+    let mut job = Job::new(settings, wake);
     (1..=100).for_each(|number| job.submitted(number, 1));
     assert_eq!(job.room(1), Room::default());
     for number in 1..=100 {
