@@ -4,8 +4,11 @@
 mod common;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use common::{Random, SOON, echo_server, fixed, fixed_addresses, limit, sorted};
+use common::{Random, SOON, echo_server, fixed, fixed_addresses, limit, sorted, until};
 use palm::{
     Addresses, Client, Error, Functions, Hub, Master, Pipeline, Reducer, Running, Server, Sink,
     Status, Worker,
@@ -599,4 +602,61 @@ fn a_hook_that_panics_in_a_chain_is_an_error_of_the_client_at_its_end() {
     assert_eq!(results.iter().flatten().count(), 2);
     let error = results.into_iter().find_map(Result::err).unwrap();
     assert!(error.to_string().contains("not this one"), "{error}");
+}
+
+/// How many messages of a client's big job run in the last of so many steps, each of which takes a
+/// thread of it a millisecond, between another client's call and the answer.
+fn before_a_call(steps: usize, threads: usize) -> usize {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let last = Functions::new().function("f", {
+        let ran = ran.clone();
+        move |call| {
+            if call.payload() != b"call" {
+                std::thread::sleep(Duration::from_millis(1));
+                ran.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(ran.load(Ordering::SeqCst).to_string())
+        }
+    });
+    let first = Functions::new().function("f", |call| Ok(call.payload().to_vec()));
+    let functions = |step| if step == steps { &last } else { &first }.clone();
+    let name = |step| format!("s{step}");
+    let server = Server::new(name(1), Addresses::ephemeral())
+        .functions(functions(1))
+        .threads(threads)
+        .pipelined(steps > 1);
+    let mut running = vec![server.start().unwrap()];
+    for step in 2..=steps {
+        let before = running.last().unwrap().addresses().publish.clone();
+        let next = Pipeline::new(name(step), Addresses::ephemeral())
+            .after(name(step - 1), before)
+            .functions(functions(step))
+            .threads(threads)
+            .to_client(step == steps);
+        running.push(next.start().unwrap());
+    }
+    let connect = || client(running.first().unwrap(), running.last().unwrap());
+    let (busy, other) = (connect(), connect());
+    let path: Vec<String> = (1..=steps).map(|step| format!("s{step}.f")).collect();
+    let request = busy.request(path.clone()).timeout(SOON);
+    let job = request.job((0..8_000).map(|number: u32| number.to_string()));
+    let job = job.unwrap();
+    until("much of the big job waits", || {
+        ran.load(Ordering::SeqCst) >= 100
+    });
+    let before = ran.load(Ordering::SeqCst);
+    let request = other.request(path).timeout(SOON);
+    let at = request.eval("call").unwrap();
+    job.cancel();
+    let at: usize = String::from_utf8(at).unwrap().parse().unwrap();
+    at - before
+}
+
+#[test]
+fn a_call_does_not_wait_until_all_is_done_of_the_big_job_of_another_client() {
+    let _limit = limit(60, "a call beside a big job");
+    for (steps, threads) in [(1, 1), (1, 3), (2, 1), (3, 2)] {
+        let before = before_a_call(steps, threads);
+        assert!(before < 60, "{before} of {steps} steps, {threads} threads");
+    }
 }

@@ -37,7 +37,7 @@ fn a_server() {
     let client = client(&server);
     assert_eq!(eval(&client, "s.echo", b"x").unwrap(), b"x");
     let running = threads();
-    for part in ["cache", "router", "functions-1", "link", "s"] {
+    for part in ["cache", "functions-1", "link", "s"] {
         let name = format!("palm:{part}");
         // The system keeps the first 15 bytes of a name.
         let cut = &name[..name.len().min(15)];

@@ -16,4 +16,5 @@ pub(crate) mod ranges;
 pub(crate) mod reduction;
 pub(crate) mod requests;
 mod subscriptions;
+pub(crate) mod turns;
 pub(crate) mod window;

@@ -11,7 +11,8 @@ use crate::core::complaints::Complaints;
 use crate::error::{Error, Result, shown};
 use crate::message::{DEFAULT_MAX_MESSAGE, ENVELOPE, Failure, FailureKind, Frame};
 use crate::part::{
-    Context, Crew, Inlet, Outbound, Outlet, Part, Running, Wiring, Work, spawn_work, start_alone,
+    Context, Crew, Inlet, Measure, Outbound, Outlet, Part, Running, Wiring, Work, spawn_work,
+    start_alone,
 };
 
 /// How long a reply may take unless told otherwise.
@@ -130,9 +131,8 @@ impl Part for HttpConnection {
         }
     }
 
-    fn most(&self) -> usize {
-        // Several threads share what comes one by one; a batch would go to one of them.
-        if self.parallel > 1 { 1 } else { usize::MAX }
+    fn measure(&self) -> Measure {
+        Measure::of_workers(self.parallel)
     }
 
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {

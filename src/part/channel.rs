@@ -1,6 +1,6 @@
 //! Bounded channels between parts.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,21 +24,50 @@ const BATCHES: usize = 8;
 /// # Errors
 /// [`Error::System`](crate::Error::System) when the process has no file descriptors left.
 pub fn channel() -> Result<(Outlet, Inlet)> {
-    channel_of(BATCHES)
+    Ok(joined(Measure::USUAL, Bell::new()?))
 }
 
 /// A channel that holds so many batches.
+#[cfg(test)]
 pub(super) fn channel_of(batches: usize) -> Result<(Outlet, Inlet)> {
-    Ok(joined(batches, Bell::new()?))
+    Ok(joined(
+        Measure {
+            batches,
+            ..Measure::USUAL
+        },
+        Bell::new()?,
+    ))
 }
 
-/// A channel whose receiver waits for other things, too, that ring the same bell.
-pub(super) fn channel_ringing(bell: Arc<Bell>) -> (Outlet, Inlet) {
-    joined(BATCHES, bell)
+/// How much a channel holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// How many batches.
+    pub(crate) batches: usize,
+    /// How many messages may be in one, as long as whoever receives says nothing else.
+    pub(crate) most: usize,
 }
 
-fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
-    let (sender, receiver) = crossbeam_channel::bounded(batches);
+impl Measure {
+    pub(crate) const USUAL: Self = Self {
+        batches: BATCHES,
+        most: usize::MAX,
+    };
+
+    /// For so many threads that work on what comes: something for each when it is ready, and not
+    /// much more. Several take their messages one by one; one alone says what it wants.
+    pub(crate) fn of_workers(threads: usize) -> Self {
+        Self {
+            batches: 2 * threads.max(1),
+            most: 1,
+        }
+    }
+}
+
+/// A channel whose receiver may wait for other things, too, that ring the same bell.
+pub(super) fn joined(measure: Measure, bell: Arc<Bell>) -> (Outlet, Inlet) {
+    let (sender, receiver) = crossbeam_channel::bounded(measure.batches);
+    let most = Arc::new(AtomicUsize::new(measure.most));
     let (room, source) = (Room::default(), Source::default());
     let (senders, receivers) = (Arc::new(()), Arc::new(()));
     let outlet = Outlet {
@@ -48,6 +77,7 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
         bell: RingOnDrop(bell.clone()),
         room: room.clone(),
         source: source.clone(),
+        most: most.clone(),
         takes_bundles: false,
     };
     let inlet = Inlet {
@@ -57,6 +87,7 @@ fn joined(batches: usize, bell: Arc<Bell>) -> (Outlet, Inlet) {
         bell,
         room: MoreRoom(room),
         source,
+        most,
     };
     (outlet, inlet)
 }
@@ -74,6 +105,7 @@ pub struct Outlet {
     bell: RingOnDrop,
     room: Room,
     source: Source,
+    most: Arc<AtomicUsize>,
     takes_bundles: bool,
 }
 
@@ -200,6 +232,25 @@ impl Outlet {
         }
     }
 
+    /// How many messages whoever receives wants in a batch now, at the most.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// How many messages what is put into a batch next may be at the most: none if it is to be
+    /// sent as it is.
+    pub(super) fn next_in(&self, batch: &Batch) -> usize {
+        let most = match batch.is_full() {
+            true => 0,
+            false => self.most().saturating_sub(batch.len()),
+        };
+        if self.takes_bundles {
+            most
+        } else {
+            most.min(1)
+        }
+    }
+
     /// Whether whoever receives takes bundles. If not, they are to be taken apart before.
     pub(super) fn takes_bundles(&self) -> bool {
         self.takes_bundles
@@ -260,6 +311,7 @@ pub struct Inlet {
     bell: Arc<Bell>,
     room: MoreRoom,
     source: Source,
+    most: Arc<AtomicUsize>,
 }
 
 /// Tells the senders that wait at their sockets when there is room, and when nobody receives.
@@ -328,13 +380,27 @@ impl Inlet {
         }
     }
 
+    /// Wants so many messages in a batch at the most, from now on: at least one. What is not sent
+    /// stays where each whose it is has its turn.
+    pub(crate) fn set_most(&self, most: usize) {
+        if self.most.load(Ordering::Relaxed) != most {
+            self.most.store(most.max(1), Ordering::Relaxed);
+        }
+    }
+
     /// The next batch; waits for it until `stop` is raised. `None` when there will be none.
-    ///
-    /// While it waits, it hears what comes over the connection that the channel's messages come
-    /// from: so no thread has to wake up for that, and to wake this one. The signal is to ring the
+    pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
+        select! {
+            recv(self.receiver) -> batch => self.taken(batch.ok()),
+            recv(stop.raised()) -> _ => None,
+        }
+    }
+
+    /// The same, but while it waits, it hears what comes over the connection that the channel's messages
+    /// come from: so no thread has to wake up for that, and to wake this one. The signal is to ring the
     /// channel's bell. (For one thread that receives: of several, one that does not listen would not be
     /// woken by what comes while the one that did is busy, or late only.)
-    pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
+    pub(crate) fn hear_until(&self, stop: &Signal) -> Option<Batch> {
         loop {
             if stop.is_raised() {
                 return None;
@@ -345,12 +411,8 @@ impl Inlet {
             let ready = || self.is_ready() || stop.is_raised();
             let source = self.source.get().and_then(Weak::upgrade);
             if self.is_ready() || !source.is_some_and(|source| source.listen(&ready)) {
-                break;
+                return self.recv_until(stop);
             }
-        }
-        select! {
-            recv(self.receiver) -> batch => self.taken(batch.ok()),
-            recv(stop.raised()) -> _ => None,
         }
     }
 
@@ -447,7 +509,7 @@ mod tests {
         let stop = Signal::new();
         stop.rings(inlet.bell().clone());
         for _ in 0..2 {
-            assert_eq!(inlet.recv_until(&stop), Some(batch(b"heard")));
+            assert_eq!(inlet.hear_until(&stop), Some(batch(b"heard")));
         }
         let sleeps = || {
             while !(comes.listens.load(Ordering::SeqCst) && outlet.bell().is_asleep()) {
@@ -460,13 +522,13 @@ mod tests {
                 sleeps();
                 outlet.send(batch(b"sent")).unwrap();
             });
-            assert_eq!(inlet.recv_until(&stop), Some(batch(b"sent")));
+            assert_eq!(inlet.hear_until(&stop), Some(batch(b"sent")));
             comes.listens.store(false, Ordering::SeqCst);
             scope.spawn(|| {
                 sleeps();
                 stop.raise();
             });
-            assert_eq!(inlet.recv_until(&stop), None);
+            assert_eq!(inlet.hear_until(&stop), None);
         });
         assert!(start.elapsed() < SOON);
     }
@@ -476,14 +538,14 @@ mod tests {
         let (outlet, inlet) = channel().unwrap();
         let comes = Comes::into(&outlet, 1);
         let stop = Signal::new();
-        assert_eq!(inlet.recv_until(&stop), Some(batch(b"heard")));
+        assert_eq!(inlet.hear_until(&stop), Some(batch(b"heard")));
         drop(comes);
         std::thread::scope(|scope| {
             scope.spawn(|| outlet.send(batch(b"sent")).unwrap());
-            assert_eq!(inlet.recv_until(&stop), Some(batch(b"sent")));
+            assert_eq!(inlet.hear_until(&stop), Some(batch(b"sent")));
         });
         drop(outlet);
-        assert_eq!(inlet.recv_until(&stop), None);
+        assert_eq!(inlet.hear_until(&stop), None);
     }
 
     #[test]
@@ -503,6 +565,33 @@ mod tests {
         );
         assert_eq!(inlet.try_recv(), Received::Batch(batch(b"x")));
         outlet.send(batch(b"y")).unwrap();
+    }
+
+    #[test]
+    fn a_batch_holds_as_many_as_whoever_receives_wants() {
+        let (mut outlet, inlet) = joined(
+            Measure {
+                batches: 2,
+                most: 3,
+            },
+            Bell::new().unwrap(),
+        );
+        let mut two = batch(b"x");
+        two.push(Frame::new("", "", "s.f", "", b"y"));
+        // One by one, if bundles are not wanted.
+        assert_eq!(outlet.next_in(&Batch::new()), 1);
+        outlet.set_takes_bundles(true);
+        assert_eq!(outlet.next_in(&Batch::new()), 3);
+        assert_eq!(outlet.next_in(&two), 1);
+        inlet.set_most(0);
+        assert_eq!(outlet.next_in(&Batch::new()), 1);
+        assert_eq!(outlet.next_in(&two), 0);
+        inlet.set_most(usize::MAX);
+        assert!(outlet.next_in(&two) > 1_000);
+        while !two.is_full() {
+            two.push(Frame::new("", "", "s.f", "", b"z"));
+        }
+        assert_eq!(outlet.next_in(&two), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::channel::{channel, channel_ringing};
+use super::channel::{Measure, channel, joined};
 use super::router::{ExitId, Router, Way};
 use super::wiring::{Part, Wiring};
 use super::{Crew, Inlet, Outlet, Route};
@@ -16,7 +16,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) takes: bool,
     pub(super) gives: bool,
-    pub(super) most: usize,
+    pub(super) measure: Measure,
     /// The names of the parts within it.
     pub(super) within: &'static [&'static str],
     /// Whether it answers for what it takes.
@@ -56,7 +56,7 @@ impl Entry {
             name,
             takes: P::TAKES,
             gives: P::GIVES,
-            most: part.most(),
+            measure: part.measure(),
             within: P::WITHIN,
             answers: P::ANSWERS,
             bundles: P::BUNDLES,
@@ -72,14 +72,13 @@ impl Entry {
         matches!(self.body, Body::Part(_))
     }
 
-    /// Whether it needs no router to say what becomes of its messages, or to take its batches
-    /// apart.
+    /// Whether it needs no router to say what becomes of its messages.
     fn takes_straight(&self) -> bool {
-        self.is_part() && self.answers && self.most == usize::MAX
+        self.is_part() && self.answers
     }
 
     fn channel(&self) -> Result<(Outlet, Inlet)> {
-        channel_to(self.bell.clone())
+        channel_to(self.measure, self.bell.clone())
     }
 
     pub(super) fn end(name: String, role: Role, body: Body) -> Self {
@@ -87,7 +86,7 @@ impl Entry {
             name,
             takes: role == Role::Outbound,
             gives: role == Role::Inbound,
-            most: usize::MAX,
+            measure: Measure::USUAL,
             within: &[],
             answers: false,
             bundles: false,
@@ -101,11 +100,9 @@ impl Entry {
 }
 
 /// A channel to a part that has this bell, or none of its own.
-fn channel_to(bell: Option<Arc<Bell>>) -> Result<(Outlet, Inlet)> {
-    match bell {
-        Some(bell) => Ok(channel_ringing(bell)),
-        None => channel(),
-    }
+fn channel_to(measure: Measure, bell: Option<Arc<Bell>>) -> Result<(Outlet, Inlet)> {
+    let bell = bell.map_or_else(Bell::new, Ok)?;
+    Ok(joined(measure, bell))
 }
 
 /// What is between the parts: channels from one to the other, and the router for the rest.
@@ -158,7 +155,7 @@ impl Joints {
     ) -> Result<()> {
         let Entry {
             name,
-            most,
+            measure,
             answers,
             bell,
             route,
@@ -186,9 +183,9 @@ impl Joints {
             self.lines.push((name.clone(), inlet, route));
         }
         if is_reached && wiring.inlet.is_none() {
-            let (outlet, inlet) = channel_to(bell)?;
+            let (outlet, inlet) = channel_to(measure, bell)?;
             wiring.inlet = Some(inlet);
-            let exit = self.router.exit(&name, outlet, most, answers);
+            let exit = self.router.exit(&name, outlet, answers);
             self.exits.insert(name, exit);
         }
         spawn(crew, wiring)

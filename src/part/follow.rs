@@ -143,9 +143,8 @@ impl Arrivals {
             return true;
         };
         loop {
-            while !self.waiting.is_full() {
-                let next = self.session.next(outlet.takes_bundles());
-                let Some(Made { mut frame, ticket }) = next else {
+            while let most @ 1.. = outlet.next_in(&self.waiting) {
+                let Some(Made { mut frame, ticket }) = self.session.next(most) else {
                     break;
                 };
                 frame.fill_cache();

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::pace::Pace;
 use super::run_clock::RunClock;
 use super::wiring::{self, Outbound, Wiring};
-use super::{Batch, Context, Crew, Duty, Inlet, NotSent, Outlet, Parcel};
+use super::{Batch, Context, Crew, Duty, Inlet, Measure, NotSent, Outlet, Parcel};
 use crate::cache::StoreCache;
 use crate::core::custody::{Ticket, share};
 use crate::core::divide::Divide;
@@ -67,9 +68,8 @@ impl wiring::Part for FunctionService {
         }
     }
 
-    fn most(&self) -> usize {
-        // Several threads share what comes one by one; a batch would go to one of them.
-        if self.threads > 1 { 1 } else { usize::MAX }
+    fn measure(&self) -> Measure {
+        Measure::of_workers(self.threads)
     }
 
     fn spawn(self, crew: &mut Crew, wiring: Wiring) -> Result<()> {
@@ -153,21 +153,31 @@ pub(crate) fn spawn_work(
         crew.spawn(&name, Duty::Works, move |context| {
             context.late.rings(inlet.bell().clone());
             context.ready(None)?;
-            run(context, &*work, &inlet, &mut results)
+            run(context, &*work, (&inlet, threads == 1), &mut results)
         });
     }
 }
 
-fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results) -> Result<()> {
+/// Works on what comes in, alone or beside other threads.
+fn run(
+    context: &Context,
+    work: &impl Work,
+    (inlet, is_alone): (&Inlet, bool),
+    results: &mut Results,
+) -> Result<()> {
     let mut made = Vec::new();
     // How many messages took no time of late.
     let mut quick = 0;
     let mut clock = RunClock::new();
+    let mut pace = Pace::new();
     while !results.closed {
-        let Some(batch) = inlet.recv_until(&context.late) else {
-            break;
+        let batch = match is_alone {
+            true => inlet.hear_until(&context.late),
+            false => inlet.recv_until(&context.late),
         };
+        let Some(batch) = batch else { break };
         clock.begin();
+        let (start, count) = (clock.now(), batch.len());
         let mut parcels = batch.into_iter();
         while !context.late.is_raised() && !results.closed {
             let Some(parcel) = parcels.next() else { break };
@@ -197,6 +207,11 @@ fn run(context: &Context, work: &impl Work, inlet: &Inlet, results: &mut Results
         }
         results.send(context);
         results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
+        // With what it waited for room: who cannot go on is to be given little, too.
+        pace.note(count, clock.now().saturating_duration_since(start));
+        if is_alone {
+            inlet.set_most(pace.most());
+        }
     }
     context.say_lost(results.lost + inlet.drain());
     match results.closed {

@@ -95,6 +95,7 @@ mod functions;
 mod link;
 mod listened;
 mod minder;
+mod pace;
 mod publish;
 mod pull;
 mod push;
@@ -133,6 +134,7 @@ pub use running::{Running, Stopper};
 pub use subscription::SubConnection;
 
 pub(crate) use attached::{Place, Target};
+pub(crate) use channel::Measure;
 pub(crate) use crew::{Context, Crew, Duty};
 pub(crate) use dealer::{Dealer, Find, Voice};
 #[cfg(feature = "http")]

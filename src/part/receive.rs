@@ -111,7 +111,8 @@ impl Receiving<'_> {
     fn receive(&mut self) -> Result<Batch> {
         let mut batch = Batch::new();
         for _ in 0..self.most {
-            if batch.is_full() {
+            let outlet = self.outlet.as_ref();
+            if outlet.map_or(batch.is_full(), |outlet| outlet.next_in(&batch) == 0) {
                 break;
             }
             let socket = &mut self.attached.socket;

@@ -42,8 +42,6 @@ struct Exit {
     /// `None` when nothing will come for it any more.
     outlet: Option<Outlet>,
     pending: Batch,
-    /// The most messages to hand over at once.
-    most: usize,
     taker: Taker,
     /// How many messages nobody was there for.
     lost: usize,
@@ -95,33 +93,25 @@ impl Ways<'_> {
 }
 
 impl Router {
-    /// Adds the outlet to a part, which is given at most `most` messages at once, and may
-    /// answer for them.
-    pub(crate) fn exit(
-        &mut self,
-        name: &str,
-        outlet: Outlet,
-        most: usize,
-        answers: bool,
-    ) -> ExitId {
+    /// Adds the outlet to a part, which may answer for what it is given.
+    pub(crate) fn exit(&mut self, name: &str, outlet: Outlet, answers: bool) -> ExitId {
         let taker = match answers {
             true => Taker::Keeper,
             false => Taker::Part,
         };
-        self.add(name, outlet, most, taker)
+        self.add(name, outlet, taker)
     }
 
     /// Adds the outlet to a user. If the user goes away, the component ends.
     pub(crate) fn user_exit(&mut self, name: &str, outlet: Outlet) -> ExitId {
-        self.add(name, outlet, usize::MAX, Taker::User)
+        self.add(name, outlet, Taker::User)
     }
 
-    fn add(&mut self, name: &str, outlet: Outlet, most: usize, taker: Taker) -> ExitId {
+    fn add(&mut self, name: &str, outlet: Outlet, taker: Taker) -> ExitId {
         self.exits.push(Exit {
             name: name.to_owned(),
             outlet: Some(outlet),
             pending: Batch::new(),
-            most,
             taker,
             lost: 0,
         });
@@ -204,7 +194,12 @@ impl Router {
     /// Moves a batch along a route, as far as there is room. Whether anything moved.
     fn step(&mut self, index: usize) -> bool {
         let route = &mut self.routes[index];
-        if !route.open || route.is_blocked(&self.exits) {
+        if !route.open {
+            return false;
+        }
+        // What may wait behind it waits before it.
+        route.inlet.set_most(route.most(&self.exits));
+        if route.is_blocked(&self.exits) {
             return false;
         }
         if route.backlog.is_empty() {
@@ -289,6 +284,13 @@ impl Line {
         awaited.any(|way| state(&exits[way.exit.0]))
     }
 
+    /// How many messages all that it waits for want at once.
+    fn most(&self, exits: &[Exit]) -> usize {
+        let awaited = self.ways.iter().filter(|way| way.waits);
+        let outlets = awaited.filter_map(|way| exits[way.exit.0].outlet.as_ref());
+        outlets.map(Outlet::most).min().unwrap_or(usize::MAX)
+    }
+
     fn is_blocked(&self, exits: &[Exit]) -> bool {
         self.waits_for(exits, |exit| !exit.pending.is_empty())
     }
@@ -296,7 +298,10 @@ impl Line {
 
 impl Exit {
     fn is_full(&self) -> bool {
-        self.pending.len() >= self.most || self.pending.is_full()
+        let outlet = self.outlet.as_ref();
+        outlet.map_or(self.pending.is_full(), |outlet| {
+            outlet.next_in(&self.pending) == 0
+        })
     }
 
     /// Hands over what is pending. Whether anything was.
@@ -312,7 +317,7 @@ impl Exit {
             if !answers && !outlet.has_room() {
                 break;
             }
-            let mut now = self.pending.take(self.most);
+            let mut now = self.pending.take(outlet.most());
             // What they do not answer for is not done if they do not even get it.
             let tickets = match answers {
                 true => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Crew, Inlet, Outlet};
+use super::{Crew, Inlet, Measure, Outlet};
 use crate::bell::Bell;
 use crate::error::Result;
 use crate::store::SharedStore;
@@ -56,9 +56,10 @@ pub trait Part: Send + 'static {
         Ok(())
     }
 
-    /// The most messages to hand to it at once.
-    fn most(&self) -> usize {
-        usize::MAX
+    /// How much may wait for it.
+    #[doc(hidden)]
+    fn measure(&self) -> Measure {
+        Measure::USUAL
     }
 
     /// What to ring when there is something for it, if it has a bell of its own.

@@ -134,7 +134,7 @@ impl Component {
         }
         while self.out.len() < ROOM
             && self.todo.len() < ROOM
-            && let Some(made) = self.next_in()
+            && let Some(made) = self.next_in(env)
         {
             moved = true;
             self.take_in(made);
@@ -160,15 +160,19 @@ impl Component {
         step.has_workers && !step.scatters && !step.gathers
     }
 
-    fn next_in(&mut self) -> Option<Made> {
-        let bundles = self.is_plain();
-        if let Some(Item { frame, ticket }) = self.post.next_submitted(bundles) {
+    fn next_in(&mut self, env: &mut Env) -> Option<Made> {
+        let most = match self.is_plain() {
+            true if env.rng.one_in(4) => env.rng.between(1, 5),
+            true => usize::MAX,
+            false => 1,
+        };
+        if let Some(Item { frame, ticket }) = self.post.next_submitted(most) {
             let ticket = Some(ticket);
             return Some(Made { frame, ticket });
         }
         self.steps
             .iter_mut()
-            .find_map(|step| step.line.party_mut().next(bundles))
+            .find_map(|step| step.line.party_mut().next(most))
     }
 
     /// A message comes from the side of the clients, or a bundle.

@@ -1,15 +1,14 @@
 //! The clients of a server that submit messages to it over the link.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{
-    Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of, take_single,
-};
+use super::{Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of};
 use crate::core::custody::{Ledger, Outcome, Settled};
 use crate::core::divide::Divide;
-use crate::message::link::{Outgoing, Position, SMALL};
+use crate::core::turns::{Turns, Waits};
+use crate::message::link::{Outgoing, Position};
 use crate::message::{Frame, number_under};
 
 /// How many messages a client may have open. So many all may have that submit in streams, about, and
@@ -31,19 +30,14 @@ const LEAST: u64 = OVERHEAD / 16;
 /// How many cancelled jobs of a client are remembered.
 const CANCELLED: usize = 1_024;
 
-/// How many small messages of a client are taken in a row, while others wait.
-const IN_A_ROW: usize = 16;
-
 /// Takes in what clients submit, in turn, and tells each of them what is done.
 pub(crate) struct Clients {
     sessions: BTreeMap<String, Session>,
     /// By the streams that the ledger knows.
     streams: BTreeMap<u64, String>,
     next_stream: u64,
-    /// Those with messages that the component has not taken yet, in turn.
-    turn: VecDeque<String>,
-    /// How many the first of them has had taken in a row.
-    in_a_row: usize,
+    /// What the component has not taken yet.
+    inbox: Turns<Submitted>,
     /// How many messages each of them may have open, and how many bytes all of them.
     messages: u64,
     bytes: u64,
@@ -66,6 +60,8 @@ pub(crate) struct ClientCounters {
 
 /// A message that has come, or a bundle, with the number of the first.
 struct Submitted {
+    session: Arc<str>,
+    stream: u64,
     number: u64,
     frame: Frame,
 }
@@ -77,29 +73,50 @@ impl Divide for Submitted {
 
     fn split_off(&mut self, count: usize) -> Self {
         Self {
+            session: self.session.clone(),
+            stream: self.stream,
             number: self.number + count as u64,
             frame: self.frame.split_off(count),
         }
     }
 
     fn singles(self) -> impl ExactSizeIterator<Item = Self> {
-        let Self { number, frame } = self;
+        let Self {
+            session,
+            stream,
+            number,
+            frame,
+        } = self;
         (0..frame.count()).map(move |at| Self {
+            session: session.clone(),
+            stream,
             number: number + at as u64,
             frame: frame.single(at),
         })
     }
 }
 
+impl Waits for Submitted {
+    fn session(&self) -> &str {
+        &self.session
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    fn bytes(&self) -> u64 {
+        self.frame.weight() as u64
+    }
+}
+
 struct Session {
+    name: Arc<str>,
     conn: Option<Conn>,
     /// Since when it is away, if it is.
     away: Instant,
     stream: u64,
     taker: Taker,
-    /// What the component has not taken yet.
-    inbox: VecDeque<Submitted>,
-    inbox_bytes: u64,
     /// Jobs that are not wanted any more.
     cancelled: BTreeSet<u64>,
 }
@@ -121,8 +138,7 @@ impl Clients {
             sessions: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
-            turn: VecDeque::new(),
-            in_a_row: 0,
+            inbox: Turns::default(),
             messages: MESSAGES,
             bytes: bytes as u64,
             reckoned: 1,
@@ -143,12 +159,11 @@ impl Clients {
         let stream = self.next_stream;
         self.streams.insert(stream, session.to_owned());
         let new = Session {
+            name: session.into(),
             conn: Some(conn),
             away: now,
             stream,
             taker: Taker::default(),
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
             cancelled: BTreeSet::new(),
         };
         self.sessions.insert(session.to_owned(), new);
@@ -219,61 +234,43 @@ impl Clients {
             return false;
         };
         let bytes = 2 * self.bytes.max(LEAST_BYTES);
-        if known.taker.open() as u64 >= 2 * MESSAGES || known.inbox_bytes > bytes {
+        if known.taker.open() as u64 >= 2 * MESSAGES || self.inbox.bytes_of(session) > bytes {
             // It does not keep to what it may have open. (What it knows to be done, and has not
             // acknowledged, it does not count.)
             return false;
         }
-        let was_empty = known.inbox.is_empty();
         let mut number = first;
         for frame in frames {
             let count = frame.count();
             match known.taker.take(number, count) {
                 Taken::New => {
                     self.counters.submitted += count as u64;
-                    known.inbox_bytes += frame.weight() as u64;
-                    known.inbox.push_back(Submitted { number, frame });
+                    self.inbox.push(Submitted {
+                        session: known.name.clone(),
+                        stream: known.stream,
+                        number,
+                        frame,
+                    });
                 }
                 Taken::Double => {}
                 Taken::Gap => return false,
             }
             number = number.saturating_add(count as u64);
         }
-        if was_empty && !known.inbox.is_empty() {
-            self.turn.push_back(session.to_owned());
-        }
         true
     }
 
-    /// The next message for the component, or the next bundle if it takes `bundles`: some of each
-    /// client in turn, if `may_run` says that it reads what comes of its messages.
-    pub(crate) fn next(&mut self, bundles: bool, may_run: impl Fn(&str) -> bool) -> Option<Item> {
-        for _ in 0..self.turn.len() {
-            let name = self.turn.pop_front()?;
-            let before = std::mem::take(&mut self.in_a_row);
-            let Some(session) = self.sessions.get_mut(&name) else {
-                continue;
-            };
-            if !may_run(&name) {
-                self.turn.push_back(name);
-                continue;
-            }
-            let next = session.next(bundles);
-            let stream = session.stream;
-            let is_small = next.as_ref().is_some_and(|next| next.frame.len() <= SMALL);
-            let in_a_row = before + next.as_ref().map_or(0, Submitted::count);
-            if !session.inbox.is_empty() && is_small && in_a_row < IN_A_ROW {
-                self.in_a_row = in_a_row;
-                self.turn.push_front(name);
-            } else if !session.inbox.is_empty() {
-                self.turn.push_back(name);
-            }
-            if let Some(Submitted { number, frame }) = next {
-                let ticket = self.ledger.ticket_for(stream, number, frame.count());
-                return Some(Item { frame, ticket });
-            }
-        }
-        None
+    /// What is the next for the component, with `most` messages at the most: some of each client in
+    /// turn of which `may_run` says that it reads what comes of its messages.
+    pub(crate) fn next(&mut self, most: usize, may_run: impl Fn(&str) -> bool) -> Option<Item> {
+        let Submitted {
+            stream,
+            number,
+            frame,
+            ..
+        } = self.inbox.next(most, may_run)?;
+        let ticket = self.ledger.ticket_for(stream, number, frame.count());
+        Some(Item { frame, ticket })
     }
 
     /// A message has ended. Says so by `tell`, if its client is connected.
@@ -326,19 +323,16 @@ impl Clients {
         while known.cancelled.len() > CANCELLED {
             known.cancelled.pop_first();
         }
-        for submitted in std::mem::take(&mut known.inbox) {
-            let Submitted { number, frame } = &submitted;
-            let job = number_under(session, frame.client());
-            if job.is_some_and(|job| jobs.contains(&job)) {
-                known.inbox_bytes -= frame.weight() as u64;
-                let count = frame.count();
-                self.ledger.ticket_for(known.stream, *number, count).done();
-            } else {
-                known.inbox.push_back(submitted);
-            }
-        }
-        if known.inbox.is_empty() {
-            self.turn.retain(|name| name != session);
+        let is_wanted = |submitted: &Submitted| {
+            let job = number_under(session, submitted.frame.client());
+            !job.is_some_and(|job| jobs.contains(&job))
+        };
+        for unwanted in self.inbox.take_out(session, is_wanted) {
+            let count = unwanted.count();
+            let ticket = self
+                .ledger
+                .ticket_for(unwanted.stream, unwanted.number, count);
+            ticket.done();
         }
     }
 
@@ -363,6 +357,7 @@ impl Clients {
 
     /// A client has left, and wants nothing any more.
     pub(crate) fn leave(&mut self, session: &str) {
+        self.inbox.forget(session);
         if let Some(session) = self.sessions.remove(session) {
             self.streams.remove(&session.stream);
         }
@@ -388,10 +383,7 @@ impl Clients {
 
     /// How many bytes wait to be taken by the component.
     pub(crate) fn bytes(&self) -> u64 {
-        self.sessions
-            .values()
-            .map(|session| session.inbox_bytes)
-            .sum()
+        self.inbox.bytes()
     }
 
     pub(crate) fn counters(&self) -> ClientCounters {
@@ -403,7 +395,7 @@ impl Clients {
             session: name.clone(),
             connected: session.conn.is_some(),
             open: session.taker.open(),
-            inbox: session.inbox.iter().map(Submitted::count).sum(),
+            inbox: self.inbox.count_of(name),
         });
         stats.collect()
     }
@@ -420,23 +412,6 @@ impl Session {
     /// Whether it has much open, and is there.
     fn submits_in_stream(&self) -> bool {
         self.conn.is_some() && self.taker.open() >= STREAM
-    }
-
-    /// The next message that the component takes, or the next bundle.
-    fn next(&mut self, bundles: bool) -> Option<Submitted> {
-        let is_bundle = self.inbox.front()?.count() > 1;
-        let next = match bundles {
-            true => self.inbox.pop_front(),
-            false => take_single(&mut self.inbox),
-        }?;
-        if is_bundle && !bundles {
-            // It was taken apart: each of its messages has texts of its own.
-            let inbox = self.inbox.iter();
-            self.inbox_bytes = inbox.map(|other| other.frame.weight() as u64).sum();
-        } else {
-            self.inbox_bytes -= next.frame.weight() as u64;
-        }
-        Some(next)
     }
 }
 
@@ -455,19 +430,14 @@ impl Clients {
     /// What is kept, for a test that there is nothing.
     pub(super) fn left(&self) -> Vec<String> {
         let sessions = self.sessions.iter();
-        let left = sessions.map(|(name, session)| {
-            let inbox = (session.inbox.len(), session.inbox_bytes);
-            format!(
-                "client {name} has {} open, inbox {inbox:?}",
-                session.taker.open()
-            )
-        });
+        let left = sessions
+            .map(|(name, session)| format!("client {name} has {} open", session.taker.open()));
         let mut left: Vec<_> = left.collect();
-        if self.streams.len() != self.sessions.len() || !self.turn.is_empty() {
+        if self.streams.len() != self.sessions.len() || !self.inbox.is_empty() {
             left.push(format!(
-                "{} streams, {} in turn",
+                "{} streams, {} bytes in the inbox",
                 self.streams.len(),
-                self.turn.len()
+                self.inbox.bytes()
             ));
         }
         left

@@ -68,6 +68,7 @@ pub(crate) use worker::WorkerSession;
 
 use crate::core::custody::{self, Piece, Ticket};
 use crate::core::divide::Divide;
+use crate::core::turns::Waits;
 use crate::message::Frame;
 pub(crate) use crate::message::link::Credit;
 use crate::message::link::{self, Failed, Position, differences};
@@ -151,6 +152,20 @@ impl Divide for Made {
             frame: frame.single(at),
             ticket: next_of(&mut ticket, count - at),
         })
+    }
+}
+
+impl Waits for Made {
+    fn session(&self) -> &str {
+        self.frame.session()
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    fn bytes(&self) -> u64 {
+        self.frame.len() as u64
     }
 }
 

@@ -1,10 +1,12 @@
 //! What goes out over the link: to clients, and to the later steps of a chain.
 
+mod line;
 mod topic;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use line::Line;
 use topic::{Newcomer, Slot, Topic};
 
 use super::{
@@ -324,7 +326,7 @@ impl Outlets {
             came,
             heard,
             run,
-            giver: Giver::new(),
+            line: Line::new(),
             max_message: usize::MAX,
             is_ready: false,
             still: None,
@@ -339,10 +341,14 @@ impl Outlets {
             Some(position) => {
                 let open = sums(&position.open);
                 let whole = |item, size| done.push((item, size));
-                slot.giver.resume(position.received, open, part_done, whole);
+                slot.line
+                    .giver()
+                    .resume(position.received, open, part_done, whole);
             }
             None => {
-                slot.giver.restart(|item, size| done.push((item, size)));
+                slot.line
+                    .giver()
+                    .restart(|item, size| done.push((item, size)));
                 slot.run = run;
             }
         }
@@ -353,7 +359,7 @@ impl Outlets {
         slot.name = who.name.to_owned();
         slot.conn = Some(who.conn);
         slot.heard = heard;
-        slot.giver.set_credit(who.credit);
+        slot.line.giver().set_credit(who.credit);
         slot.max_message = who.max_message;
         slot.divide_for_taker();
         let run = slot.run;
@@ -437,9 +443,9 @@ impl Outlets {
         let slots = &mut self.topics.get_mut(name)?.slots;
         let mut slots = slots.iter_mut();
         let (index, slot) = slots.find(|(_, slot)| slot.session == session)?;
-        let kept = slot.giver.len();
-        let result = change(&mut slot.giver);
-        if slot.giver.len() < kept {
+        let kept = slot.line.len();
+        let result = change(slot.line.giver());
+        if slot.line.len() < kept {
             slot.still = None;
         }
         slot.note_ready(name, *index, &mut self.ready);
@@ -523,7 +529,7 @@ impl Outlets {
             let limit = slot.max_message;
             let taker = if is_client { "client" } else { "step" };
             let own = is_client.then(|| stream(&slot.session)).flatten();
-            while let Some((number, item)) = slot.giver.give() {
+            while let Some((number, item)) = slot.line.give() {
                 let ticket = item.ticket.as_mut();
                 let completes = own.and_then(|own| ticket?.completes(own));
                 let frame = match item.frame.payload().len() <= limit {
@@ -596,7 +602,7 @@ impl Outlets {
         let kept = topic
             .slots
             .into_values()
-            .flat_map(|mut slot| slot.giver.drain());
+            .flat_map(|mut slot| slot.line.drain());
         let kept: Vec<_> = kept.collect();
         for (item, size) in kept {
             self.drop_unwanted(item, size);
@@ -613,7 +619,7 @@ impl Outlets {
                 continue;
             };
             for slot in topic.slots.values_mut() {
-                match slot.giver.len() {
+                match slot.line.len() {
                     0 => slot.still = None,
                     _ => drop(slot.still.get_or_insert(now)),
                 }
@@ -623,7 +629,7 @@ impl Outlets {
             let over = topic.slots.iter().filter(|(_, slot)| gone(slot));
             for index in over.map(|(index, _)| *index).collect::<Vec<_>>() {
                 let slot = topic.slots.remove(&index);
-                let kept = slot.into_iter().flat_map(|mut slot| slot.giver.drain());
+                let kept = slot.into_iter().flat_map(|mut slot| slot.line.drain());
                 for (item, size) in kept {
                     self.bytes -= size;
                     late.push(item);
@@ -743,7 +749,7 @@ impl Outlets {
         let Some(topic) = self.topics.get(session).filter(|topic| topic.is_client) else {
             return false;
         };
-        let kept: u64 = topic.slots.values().map(|slot| slot.giver.bytes()).sum();
+        let kept: u64 = topic.slots.values().map(|slot| slot.line.bytes()).sum();
         let kept = kept + topic.held_bytes;
         let share = self.most_bytes / (1 + self.topics.len() as u64);
         kept > share.max(BORNE)
@@ -759,11 +765,11 @@ impl Outlets {
                 session: slot.session.clone(),
                 name: slot.name.clone(),
                 connected: slot.conn.is_some(),
-                kept: slot.giver.len(),
-                waiting: slot.giver.waiting(),
-                held_up: slot.giver.is_held_up(),
+                kept: slot.line.len(),
+                waiting: slot.line.waiting(),
+                held_up: slot.line.is_held_up(),
                 still: slot.still,
-                bytes: slot.giver.bytes(),
+                bytes: slot.line.bytes(),
             }));
             if !topic.held.is_empty() {
                 held.push(HeldStats {
@@ -799,7 +805,7 @@ impl Outlets {
     pub(super) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (name, topic) in &self.topics {
-            let kept: usize = topic.slots.values().map(|slot| slot.giver.len()).sum();
+            let kept: usize = topic.slots.values().map(|slot| slot.line.len()).sum();
             if kept > 0 || !topic.held.is_empty() || topic.is_client {
                 let held = topic.held.len();
                 left.push(format!("topic {name} keeps {kept}, and holds {held}"));

@@ -382,12 +382,11 @@ impl Post {
         self.outlets.lost(&who.topic, &who.session, conn, now);
     }
 
-    /// The next message that a client has submitted, or the next bundle if whoever asks takes
-    /// `bundles`.
-    pub(crate) fn next_submitted(&mut self, bundles: bool) -> Option<Item> {
+    /// What is the next that a client has submitted, with `most` messages at the most.
+    pub(crate) fn next_submitted(&mut self, most: usize) -> Option<Item> {
         let outlets = &self.outlets;
         let clients = self.clients.as_mut()?;
-        clients.next(bundles, |session| !outlets.is_stalled(session))
+        clients.next(most, |session| !outlets.is_stalled(session))
     }
 
     /// A message that a worker is to run, or a bundle.

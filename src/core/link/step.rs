@@ -1,13 +1,11 @@
 //! What a later step of a chain takes from the one before.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{
-    Credit, MOST_DONE, Made, Party, Taken, Taker, Tell, is_little, position_of, said, take_single,
-};
+use super::{Credit, MOST_DONE, Made, Party, Taken, Taker, Tell, is_little, position_of, said};
 use crate::core::custody::Ledger;
+use crate::core::turns::Turns;
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
 
@@ -35,8 +33,7 @@ pub(crate) struct StepSession {
     stream: u64,
     taker: Taker,
     /// What has come and was not taken on.
-    arrived: VecDeque<Made>,
-    arrived_bytes: u64,
+    arrived: Turns<Made>,
     /// How large messages are, about.
     usual: u64,
     /// What is done, and not said yet: numbers, and how many follow each other from there on.
@@ -70,8 +67,7 @@ impl StepSession {
             run: 0,
             stream: 0,
             taker: Taker::default(),
-            arrived: VecDeque::new(),
-            arrived_bytes: 0,
+            arrived: Turns::default(),
             usual: 0,
             done: Vec::new(),
             outcomes: Vec::new(),
@@ -81,24 +77,10 @@ impl StepSession {
         }
     }
 
-    /// The next message that has come, in the giver's order, or the next bundle if whoever asks
-    /// takes `bundles`.
-    pub(crate) fn next(&mut self, bundles: bool) -> Option<Made> {
-        if bundles {
-            let made = self.arrived.pop_front()?;
-            self.arrived_bytes -= made.frame.len() as u64;
-            return Some(made);
-        }
-        let is_bundle = self.arrived.front()?.frame.count() > 1;
-        let made = take_single(&mut self.arrived)?;
-        match is_bundle {
-            false => self.arrived_bytes -= made.frame.len() as u64,
-            true => {
-                let arrived = self.arrived.iter().map(|made| made.frame.len() as u64);
-                self.arrived_bytes = arrived.sum();
-            }
-        }
-        Some(made)
+    /// What is the next that has come, with `most` messages at the most: some of each client in turn,
+    /// of each in the giver's order.
+    pub(crate) fn next(&mut self, most: usize) -> Option<Made> {
+        self.arrived.next(most, |_| true)
     }
 
     /// Takes nothing more on this connection: another is to be made, if it is to any.
@@ -109,7 +91,7 @@ impl StepSession {
     /// Takes nothing more at all. What was not taken on is the giver's again, some day.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        self.forget_arrived();
+        self.arrived.clear();
     }
 
     /// How many are open that have not ended, if so much may be open besides that nobody waits for
@@ -136,17 +118,10 @@ impl StepSession {
     /// What is kept, for a test that there is nothing.
     #[cfg(test)]
     pub(crate) fn left(&self) -> Option<String> {
-        let (open, arrived) = (self.taker.open(), self.arrived.len());
+        let (open, arrived) = (self.taker.open(), self.arrived.bytes());
         let unsaid = self.done.len() + self.outcomes.len();
-        let bytes = self.arrived_bytes;
-        let something = open + arrived + unsaid > 0 || bytes > 0 || !self.ledger.is_empty();
-        something
-            .then(|| format!("{open} open, {arrived} arrived ({bytes} bytes), {unsaid} unsaid"))
-    }
-
-    fn forget_arrived(&mut self) {
-        self.arrived.clear();
-        self.arrived_bytes = 0;
+        let nothing = open + unsaid == 0 && self.arrived.is_empty() && self.ledger.is_empty();
+        (!nothing).then(|| format!("{open} open, {arrived} bytes arrived, {unsaid} unsaid"))
     }
 
     /// A message of the stream has come.
@@ -155,7 +130,7 @@ impl StepSession {
             return;
         }
         let size = frame.len() as u64;
-        let bytes = self.arrived_bytes + size > LENIENCE.saturating_mul(self.credit.bytes);
+        let bytes = self.arrived.bytes() + size > LENIENCE.saturating_mul(self.credit.bytes);
         // What was told of is open here until that was heard, and no more there.
         let open = self.taker.unsettled();
         let count = frame.count();
@@ -168,12 +143,12 @@ impl StepSession {
         match self.taker.take(number, count) {
             Taken::New => {
                 let ticket = self.ledger.ticket_for(self.stream, number, count);
-                self.arrived_bytes += size;
                 self.usual = (7 * self.usual + size / count as u64).div_ceil(8);
-                self.arrived.push_back(Made {
+                let made = Made {
                     frame,
                     ticket: Some(ticket),
-                });
+                };
+                self.arrived.push(made);
             }
             Taken::Double => {}
             Taken::Gap => self.broken = true,
@@ -228,7 +203,7 @@ impl Party for StepSession {
         }
         if welcome.epoch == self.epoch {
             // It gives them again. (Another run of it may know nothing of them.)
-            self.forget_arrived();
+            self.arrived.clear();
         }
         self.epoch = welcome.epoch;
         self.run = welcome.run;
@@ -340,7 +315,7 @@ mod tests {
 
         /// The next message, as the component takes it on.
         fn next(&mut self) -> Option<(String, Ticket)> {
-            let Made { frame, ticket } = self.step.next(false)?;
+            let Made { frame, ticket } = self.step.next(1)?;
             let ticket = ticket?;
             let payload = String::from_utf8(frame.payload().to_vec()).unwrap();
             Some((payload, ticket))

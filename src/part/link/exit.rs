@@ -26,12 +26,12 @@ impl Exit {
         }
     }
 
-    /// Hands on what `next` gives, so many batches at the most, while there is room. How much that
-    /// was; an error if nobody takes it.
+    /// Hands on what `next` gives, so many batches at the most, while there is room: it is told how
+    /// many messages one may be at the most. How much that was; an error if nobody takes it.
     pub(super) fn feed(
         &mut self,
         batches: usize,
-        mut next: impl FnMut() -> Option<Parcel>,
+        mut next: impl FnMut(usize) -> Option<Parcel>,
     ) -> Result<Moved, ()> {
         let Some(outlet) = &self.outlet else {
             return Ok(Moved::Nothing);
@@ -39,10 +39,13 @@ impl Exit {
         let mut moved = Moved::Nothing;
         for _ in 0..batches {
             let mut is_last = false;
-            while !self.waiting.is_full() && !is_last {
-                match next() {
-                    Some(parcel) => self.waiting.push(parcel),
-                    None => is_last = true,
+            while !is_last {
+                match outlet.next_in(&self.waiting) {
+                    0 => break,
+                    most => match next(most) {
+                        Some(parcel) => self.waiting.push(parcel),
+                        None => is_last = true,
+                    },
                 }
             }
             if self.waiting.is_empty() {
@@ -69,6 +72,12 @@ impl Exit {
 
     pub(super) fn takes_bundles(&self) -> bool {
         self.outlet.as_ref().is_some_and(Outlet::takes_bundles)
+    }
+
+    /// Whether more may be put to what waits.
+    pub(super) fn takes_more(&self) -> bool {
+        let outlet = self.outlet.as_ref();
+        outlet.is_some_and(|outlet| outlet.next_in(&self.waiting) > 0)
     }
 
     pub(super) fn has_room(&self) -> bool {

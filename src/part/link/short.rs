@@ -44,7 +44,7 @@ impl ShortWays {
             return moved;
         };
         while has_room(post)
-            && let Some(Item { mut frame, ticket }) = post.next_submitted(true)
+            && let Some(Item { mut frame, ticket }) = post.next_submitted(usize::MAX)
         {
             frame.fill_cache();
             submit(sorting, post, out, (frame, Some(ticket)), now);

@@ -276,7 +276,7 @@ impl<'a> Linking<'a> {
     fn takes_pushed(&self) -> bool {
         let has_room = match self.short.to_workers {
             Some(_) => self.post.takes_pushed() && has_room(&self.post),
-            None => !self.submitted.waiting.is_full(),
+            None => self.submitted.takes_more(),
         };
         let takes = self.submitted.outlet.is_some() && !self.context.soft.is_raised();
         takes && has_room
@@ -376,7 +376,7 @@ impl<'a> Linking<'a> {
         let results = self.results.takes_bundles();
         let moved = self
             .results
-            .feed(BATCHES, || match self.short.from_workers {
+            .feed(BATCHES, |_| match self.short.from_workers {
                 true => None,
                 false => post.next_result(results).map(Parcel::from),
             })?;
@@ -387,12 +387,11 @@ impl<'a> Linking<'a> {
     /// short. Whether there may be more.
     fn submit(&mut self, batches: usize) -> Result<bool, ()> {
         let post = &mut self.post;
-        let bundles = self.submitted.takes_bundles();
-        let moved = self.submitted.feed(batches, || {
+        let moved = self.submitted.feed(batches, |most| {
             if self.short.to_workers.is_some() {
                 return None;
             }
-            let mut item = post.next_submitted(bundles)?;
+            let mut item = post.next_submitted(most)?;
             item.frame.fill_cache();
             Some(Parcel {
                 topic: None,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::{Conn, Credit, Giver, Made, Subscriber};
+use super::line::Line;
+use super::{Conn, Credit, Made, Subscriber};
 use crate::core::custody::Ticket;
 use crate::core::divide::Divide;
 use crate::message::BUNDLE_BYTES;
@@ -40,7 +41,7 @@ pub(super) struct Slot {
     pub(super) came: Instant,
     pub(super) heard: Instant,
     pub(super) run: u64,
-    pub(super) giver: Giver<Made>,
+    pub(super) line: Line,
     /// The largest payload that its taker takes.
     pub(super) max_message: usize,
     /// Whether it is among those that may have something to say.
@@ -199,15 +200,15 @@ impl Slot {
         if planted!(DoneTooEarly) {
             item.ticket.take().into_iter().for_each(Ticket::done);
         }
-        let before = self.giver.bytes();
+        let before = self.line.bytes();
         if self.takes_bundles() {
-            self.giver.push(item.size(), item);
+            self.line.push(item);
         } else {
             for item in item.singles() {
-                self.giver.push(item.size(), item);
+                self.line.push(item);
             }
         }
-        self.giver.bytes() - before
+        self.line.bytes() - before
     }
 
     fn takes_bundles(&self) -> bool {
@@ -217,7 +218,7 @@ impl Slot {
     /// Takes apart what waits for a taker that takes no bundles.
     pub(super) fn divide_for_taker(&mut self) {
         if !self.takes_bundles() {
-            self.giver.divide_waiting();
+            self.line.divide_waiting();
         }
     }
 

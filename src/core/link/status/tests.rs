@@ -74,7 +74,7 @@ impl Master {
 
     /// What was submitted goes to the workers.
     fn work(&mut self) {
-        while let Some(item) = self.post.next_submitted(false) {
+        while let Some(item) = self.post.next_submitted(1) {
             let made = Made {
                 frame: item.frame,
                 ticket: Some(item.ticket),

@@ -1,0 +1,61 @@
+//! How much a part that takes its time is given at once.
+
+use std::time::Duration;
+
+/// Messages that take so long in all are given at once. More would only wait, in the order in which they
+/// came, where what comes of others later cannot have its turn before them.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// Of messages that take so little it need not be reckoned how many those are: a batch has fewer.
+const QUICK: Duration = Duration::from_micros(4);
+
+/// How long messages take of late, on average.
+#[derive(Debug)]
+pub(super) struct Pace {
+    each: Duration,
+}
+
+impl Pace {
+    /// Nothing is known yet: they may take long.
+    pub(super) fn new() -> Self {
+        Self { each: AT_ONCE }
+    }
+
+    /// So many have taken so long in all. Each counts for an eighth of the average.
+    pub(super) fn note(&mut self, count: usize, took: Duration) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let each = took / count;
+        let weight = count.min(8);
+        self.each = self.each / 8 * (8 - weight) + each / 8 * weight;
+    }
+
+    /// How many are to be given at once, at the most.
+    pub(super) fn most(&self) -> usize {
+        match self.each < QUICK {
+            true => usize::MAX,
+            false => (AT_ONCE.as_nanos() / self.each.as_nanos()).max(1) as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_much_is_given_at_once_as_takes_a_while() {
+        let mut pace = Pace::new();
+        assert_eq!(pace.most(), 1);
+        let mut after = |count, took| {
+            pace.note(count, took);
+            pace.most()
+        };
+        assert_eq!(after(100, Duration::from_millis(1)), 100);
+        assert_eq!(after(512, Duration::from_micros(100)), usize::MAX);
+        // One that takes long among many that do not is felt for some of them only.
+        assert_eq!(after(1, Duration::from_millis(4)), 1);
+        assert_eq!(after(8, Duration::from_micros(80)), 100);
+        assert_eq!(after(8, Duration::from_secs(80)), 1);
+        assert_eq!(after(1, Duration::MAX), 1);
+    }
+}
