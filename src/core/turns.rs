@@ -6,8 +6,12 @@ use crate::core::divide::Divide;
 use crate::message::Frame;
 use crate::message::link::SMALL;
 
-/// How many small messages of a session are taken in a row, while others wait.
-const IN_A_ROW: usize = 16;
+/// How many small messages of a session are taken in a row, while others wait: as they wake up for each
+/// turn, these are not few. Whoever is slow takes less at once, and so a turn is shorter.
+const IN_A_ROW: usize = 512;
+
+/// Who comes with so few may be somebody who calls now and then, and takes them in a row.
+const FEW: usize = 16;
 
 /// A message that waits, or a bundle.
 pub(crate) trait Waits: Divide {
@@ -21,14 +25,19 @@ pub(crate) trait Waits: Divide {
 }
 
 /// What waits of each session, in its order, and whose turn it is: so whoever has little to do does
-/// not wait until all is done of one that has much.
+/// not wait until all is done of one that has much. Every second turn is for one that has just come
+/// with few messages, if there is such: so it does not wait either until all others have had a turn of
+/// many.
 pub(crate) struct Turns<T> {
     /// Those that have something waiting.
     sessions: BTreeMap<String, Waiting<T>>,
-    /// The same, in turn.
-    turn: VecDeque<String>,
-    /// How many messages the first of them has had taken in a row.
-    in_a_row: usize,
+    /// The same, in turn, but for the one whose turn it is: those that have just come with few
+    /// messages, and the others.
+    new: VecDeque<String>,
+    old: VecDeque<String>,
+    current: Option<Turn>,
+    /// Whether the next turn is for one of the new ones.
+    is_for_new: bool,
     bytes: u64,
 }
 
@@ -37,12 +46,22 @@ struct Waiting<T> {
     bytes: u64,
 }
 
+/// Whose turn it is.
+struct Turn {
+    session: String,
+    /// How many messages it may have in a row, and how many it has had.
+    most: usize,
+    had: usize,
+}
+
 impl<T> Default for Turns<T> {
     fn default() -> Self {
         Self {
             sessions: BTreeMap::new(),
-            turn: VecDeque::new(),
-            in_a_row: 0,
+            new: VecDeque::new(),
+            old: VecDeque::new(),
+            current: None,
+            is_for_new: false,
             bytes: 0,
         }
     }
@@ -59,7 +78,10 @@ impl<T: Waits> Turns<T> {
             return;
         }
         let session = item.session().to_owned();
-        self.turn.push_back(session.clone());
+        match item.count() <= FEW {
+            true => self.new.push_back(session.clone()),
+            false => self.old.push_back(session.clone()),
+        }
         let queue = VecDeque::from([item]);
         self.sessions.insert(session, Waiting { queue, bytes });
     }
@@ -68,30 +90,55 @@ impl<T: Waits> Turns<T> {
     /// `may_run` says that it may have its turn. (If only one message may be taken, whoever takes it
     /// knows nothing of bundles, or is slow: so a bundle is taken apart as a whole then.)
     pub(crate) fn next(&mut self, most: usize, may_run: impl Fn(&str) -> bool) -> Option<T> {
-        for _ in 0..self.turn.len() {
-            let session = self.turn.pop_front()?;
-            let before = std::mem::take(&mut self.in_a_row);
-            if !may_run(&session) {
-                self.turn.push_back(session);
-                continue;
+        let mut stopped = Vec::new();
+        let turn = loop {
+            match self.turn() {
+                Some(turn) if !may_run(&turn.session) => stopped.push(turn.session),
+                turn => break turn,
             }
-            let waiting = self.sessions.get_mut(&session)?;
-            let had = waiting.bytes;
-            let next = waiting.next(most)?;
-            self.bytes = self.bytes - had + waiting.bytes;
-            let in_a_row = before + next.count();
-            let is_small = next.frame().len() <= SMALL;
-            if waiting.queue.is_empty() {
-                self.sessions.remove(&session);
-            } else if is_small && in_a_row < most.min(IN_A_ROW) {
-                self.in_a_row = in_a_row;
-                self.turn.push_front(session);
-            } else {
-                self.turn.push_back(session);
-            }
+        };
+        let next = turn.and_then(|turn| self.next_of(turn, most));
+        self.old.extend(stopped);
+        next
+    }
+
+    /// What is the next of one whose turn it is.
+    fn next_of(&mut self, mut turn: Turn, most: usize) -> Option<T> {
+        let waiting = self.sessions.get_mut(&turn.session)?;
+        let had = waiting.bytes;
+        let next = waiting.next(most)?;
+        self.bytes = self.bytes - had + waiting.bytes;
+        turn.had += next.count();
+        let is_small = next.frame().len() <= SMALL;
+        let has_more = !waiting.queue.is_empty();
+        if has_more && is_small && turn.had < turn.most.min(most) {
+            self.current = Some(turn);
             return Some(next);
         }
-        None
+        self.is_for_new = !self.is_for_new;
+        match has_more {
+            true => self.old.push_back(turn.session),
+            false => drop(self.sessions.remove(&turn.session)),
+        }
+        Some(next)
+    }
+
+    /// Whose turn it is: of one that has not had all of it, or of the next.
+    fn turn(&mut self) -> Option<Turn> {
+        let of = |most| {
+            move |session| Turn {
+                session,
+                most,
+                had: 0,
+            }
+        };
+        let new = |turns: &mut Self| turns.new.pop_front().map(of(FEW));
+        let old = |turns: &mut Self| turns.old.pop_front().map(of(IN_A_ROW));
+        let current = self.current.take();
+        current.or_else(|| match self.is_for_new {
+            true => new(self).or_else(|| old(self)),
+            false => old(self).or_else(|| new(self)),
+        })
     }
 
     /// Takes out of what a session has what is not to be kept.
@@ -119,10 +166,9 @@ impl<T: Waits> Turns<T> {
     pub(crate) fn forget(&mut self, session: &str) {
         if let Some(waiting) = self.sessions.remove(session) {
             self.bytes -= waiting.bytes;
-            if self.turn.front().is_some_and(|first| first == session) {
-                self.in_a_row = 0;
-            }
-            self.turn.retain(|other| other != session);
+            self.new.retain(|other| other != session);
+            self.old.retain(|other| other != session);
+            self.current.take_if(|turn| turn.session == session);
         }
     }
 
@@ -238,23 +284,49 @@ mod tests {
             .collect()
     }
 
+    /// Somebody has so many messages, from this number on.
+    fn much(turns: &mut Turns<Told>, session: &str, from: usize, count: usize) {
+        for number in from..from + count {
+            turns.push(message(session, &number.to_string()));
+        }
+    }
+
     #[test]
     fn each_has_its_turn_and_its_own_in_order() {
         let mut turns = Turns::default();
-        for number in 0..40 {
-            turns.push(message("a", &number.to_string()));
+        for session in ["a", "b"] {
+            much(&mut turns, session, 0, 2 * IN_A_ROW);
         }
-        turns.push(message("b", "x"));
-        turns.push(message("c", "y"));
-        let first = next(&mut turns, usize::MAX, IN_A_ROW + 3);
-        assert_eq!(first[IN_A_ROW - 1..], ["a15", "bx", "cy", "a16"]);
-        turns.push(message("b", "z"));
+        // They have come with few; from then on they have long turns.
+        let told = next(&mut turns, usize::MAX, 2 * FEW + IN_A_ROW + 1);
+        let at = |index: usize| told[index].clone();
+        assert_eq!([at(0), at(FEW - 1), at(FEW)], ["a0", "a15", "b0"]);
+        assert_eq!(at(2 * FEW), "a16");
+        assert_eq!(at(2 * FEW + IN_A_ROW), "b16");
         // Whoever takes few at once is slow, so few are in a row.
-        assert_eq!(next(&mut turns, 2, 4), ["a17", "bz", "a18", "a19"]);
-        assert_eq!(turns.count_of("a"), 20);
-        assert_eq!(next(&mut turns, 1, 100).len(), 20);
+        let told = next(&mut turns, 2, 4);
+        assert_eq!(told, ["b17", "a528", "a529", "b18"]);
+        assert_eq!(next(&mut turns, 1, 4), ["b19", "a530", "b20", "a531"]);
+        let left = 4 * IN_A_ROW - (2 * FEW + IN_A_ROW + 1 + 8);
+        assert_eq!(turns.count_of("a") + turns.count_of("b"), left);
+        assert_eq!(next(&mut turns, usize::MAX, usize::MAX).len(), left);
         assert!(turns.is_empty());
         assert_eq!(turns.bytes(), 0);
+    }
+
+    #[test]
+    fn every_second_turn_is_for_one_that_has_come_with_few() {
+        let mut turns = Turns::default();
+        for session in ["a", "b", "c"] {
+            turns.push(bundle(session, "1234567890123456789"));
+            turns.push(message(session, "x"));
+        }
+        for session in ["d", "e"] {
+            turns.push(message(session, "y"));
+        }
+        let order = next(&mut turns, 19, usize::MAX).into_iter();
+        let order: Vec<_> = order.map(|told| told[..1].to_owned()).collect();
+        assert_eq!(order, ["a", "d", "b", "e", "c", "a", "b", "c"]);
     }
 
     #[test]
