@@ -1,9 +1,10 @@
-//! Sockets: the only file that knows of libzmq, and the only one with `unsafe`.
+//! Sockets: the only file that knows of libzmq, and with [`schedule`] the only one with `unsafe`.
 //!
 //! A [`Socket`] is used by one thread at a time: as a rule by the one that made it, or by several
 //! in turn who share it under a lock. None of its calls blocks but [`Socket::wait`],
 //! [`wait_for_any`] and [`Ears::wait`], which a [`Bell`] or their time-out ends.
 
+pub(crate) mod schedule;
 mod slab;
 
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use schedule::{Passed, Traffic};
 use slab::Slabs;
 use smallvec::SmallVec;
 
@@ -76,7 +78,10 @@ fn was_unbound(address: &str) -> bool {
 /// sockets, which is as many as one has room for. `inproc://` leads to those in the same one.
 /// When its last socket is closed, a context waits until all have handed over what they had, or
 /// their linger is over.
-struct Context(zmq::Context);
+struct Context {
+    zmq: zmq::Context,
+    traffic: Traffic,
+}
 
 static CONTEXTS: Mutex<Vec<Weak<Context>>> = Mutex::new(Vec::new());
 
@@ -91,7 +96,10 @@ fn context() -> Arc<Context> {
         .iter()
         .filter(|context| context.strong_count() < MOST_SOCKETS);
     with_room.find_map(Weak::upgrade).unwrap_or_else(|| {
-        let context = Arc::new(Context(zmq::Context::new()));
+        let zmq = zmq::Context::new();
+        // Its threads start with its first socket. If that fails, so does the next, which tells.
+        let traffic = Traffic::of(|| drop(zmq.socket(zmq::PAIR)));
+        let context = Arc::new(Context { zmq, traffic });
         all.push(Arc::downgrade(&context));
         context
     })
@@ -266,7 +274,8 @@ pub(crate) struct Socket {
     /// What there may be to read, if it is.
     news: Cell<News>,
     ears: Ears,
-    _context: Arc<Context>,
+    passed: Passed,
+    context: Arc<Context>,
 }
 
 impl Drop for Socket {
@@ -286,7 +295,7 @@ impl Socket {
     pub(crate) fn open(kind: Kind, part: &str, max_message: usize) -> Result<Self> {
         let context = context();
         let set_up = || -> zmq::Result<(zmq::Socket, Ears)> {
-            let socket = context.0.socket(kind.raw())?;
+            let socket = context.zmq.socket(kind.raw())?;
             let limit = match kind {
                 Kind::Pub => MAX_TOPIC,
                 _ => max_message.saturating_add(ENVELOPE).saturating_mul(2),
@@ -331,7 +340,8 @@ impl Socket {
             attended: false,
             news: Cell::new(News::ANY),
             ears,
-            _context: context,
+            passed: Passed::default(),
+            context,
         };
         if kind == Kind::Pub {
             socket.set_drops(false)?;
@@ -534,6 +544,7 @@ impl Socket {
                 Err(error) => return Err(self.broken(error)),
             }
             let more = self.received.get_more();
+            self.passed.add(self.received.len(), &self.context.traffic);
             if let Some(takes) = takes.take()
                 && !more
                 && takes(&self.received)
@@ -707,6 +718,7 @@ impl Socket {
             let frame = slabs.copy(frame);
             return self.send_lent(frame, flags);
         }
+        self.passed.add(frame.len(), &self.context.traffic);
         // libzmq may find out, and tell us no more.
         self.set_messages(true);
         loop {
@@ -726,6 +738,7 @@ impl Socket {
         let frame = Box::new(frame);
         let bytes = (*frame).as_ref();
         let (data, size) = (bytes.as_ptr(), bytes.len());
+        self.passed.add(size, &self.context.traffic);
         let kept = Box::into_raw(frame);
         let mut message = MaybeUninit::<zmq_sys::zmq_msg_t>::uninit();
         // SAFETY: `data` and `size` are those of a live slice. It lives, unmoved and unchanged,
@@ -899,7 +912,7 @@ impl Socket {
         let address = format!("inproc://palm.monitor.{}", uuid::Uuid::new_v4());
         let open = || -> zmq::Result<zmq::Socket> {
             self.inner.monitor(&address, i32::from(events))?;
-            let pair = self._context.0.socket(zmq::PAIR)?;
+            let pair = self.context.zmq.socket(zmq::PAIR)?;
             pair.set_linger(0)?;
             pair.connect(&address)?;
             Ok(pair)

@@ -30,6 +30,7 @@ use crate::bell::Bell;
 use crate::core::complaints::Complaints;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
+use crate::socket::schedule;
 
 /// How long what is inside a component may take to get out when it is stopped.
 const GRACE: Duration = Duration::from_millis(250);
@@ -258,6 +259,9 @@ impl Crew {
         };
         let id = self.members.len();
         let body = move || {
+            if duty != Duty::Works {
+                schedule::carry();
+            }
             let result = catch_unwind(AssertUnwindSafe(|| work(&context)))
                 .unwrap_or_else(|panic| Err(Error::died(&context.part, panic_text(&*panic))));
             let deserted = context.deserted.load(Ordering::SeqCst);
