@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Random, SOON, echo_server, fixed, fixed_addresses, limit, sorted, until};
+use common::{
+    Random, SOON, echo_server, fixed, fixed_addresses, limit, message, published, sorted,
+    subscriber, together, until,
+};
 use palm::{
     Addresses, Client, Error, Functions, Hub, Master, Pipeline, Reducer, Running, Server, Sink,
     Status, Worker,
@@ -659,4 +662,34 @@ fn a_call_does_not_wait_until_all_is_done_of_the_big_job_of_another_client() {
         let before = before_a_call(steps, threads);
         assert!(before < 60, "{before} of {steps} steps, {threads} threads");
     }
+}
+
+#[test]
+fn several_threads_of_a_step_share_what_a_pylm_step_publishes() {
+    let _limit = limit(60, "threads that share what is published");
+    let context = zmq::Context::new();
+    let publisher = context.socket(zmq::XPUB).unwrap();
+    publisher.set_rcvtimeo(SOON.as_millis() as i32).unwrap();
+    publisher.bind("tcp://127.0.0.1:*").unwrap();
+    let at = publisher.get_last_endpoint().unwrap().unwrap();
+    let (functions, most) = together();
+    let step = Pipeline::new("second", Addresses::ephemeral())
+        .after("first", at)
+        .functions(functions)
+        .threads(4)
+        .start()
+        .unwrap();
+    let results = subscriber(&context, &step.addresses().publish, "me");
+    // It listens for a palm publisher first.
+    while publisher.recv_bytes(0).unwrap() != b"\x01first" {}
+    let mut message = message("me", "first.f second.f", b"x");
+    message.stage = 1;
+    for _ in 0..64 {
+        let parts = [b"first".to_vec(), message.encode_frame()];
+        publisher.send_multipart(parts, 0).unwrap();
+    }
+    for _ in 0..64 {
+        assert_eq!(published(&results).1.payload, b"x");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 4);
 }

@@ -4,10 +4,12 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use common::{SOON, cache_call, client, echo_server, eval, limit, message, published};
-use palm::{Addresses, BoxError, Call, Error, Functions, Handler, Reply, Server};
+use common::{
+    SOON, cache_call, client, echo_server, eval, limit, message, peer, published, together, until,
+};
+use palm::{Addresses, BoxError, Call, Client, Error, Functions, Handler, Reply, Server, Wire};
 
 #[test]
 fn a_function_answers_nothing_one_or_many() {
@@ -123,6 +125,59 @@ fn several_threads_run_functions_at_once() {
         .unwrap()
         .collect();
     assert_eq!(results.unwrap(), [b"4", b"4", b"4", b"4"]);
+}
+
+#[test]
+fn several_threads_share_what_comes_over_the_pylm_wire() {
+    let _limit = limit(60, "threads that share what is pushed");
+    let (functions, most) = together();
+    let server = Server::new("s", Addresses::ephemeral())
+        .functions(functions)
+        .threads(4)
+        .start()
+        .unwrap();
+    let client = Client::builder("s", &server.addresses().db).wire(Wire::Pylm);
+    let client = client.connect().unwrap();
+    let request = client.request("s.f").timeout(SOON).expect(64);
+    let job = request.job((0..64).map(|number: u32| number.to_string()));
+    assert_eq!(job.unwrap().map(Result::unwrap).count(), 64);
+    assert_eq!(most.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn clients_on_either_wire_have_their_turn_beside_each_other() {
+    let _limit = limit(60, "clients on both wires");
+    let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let counted = counts.clone();
+    let server = Server::new("s", Addresses::ephemeral())
+        .function("f", move |call| {
+            std::thread::sleep(Duration::from_millis(1));
+            let wire = usize::from(call.payload() == b"pushed");
+            counted[wire].fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let client = client(&server);
+    let job = client.request("s.f").timeout(SOON);
+    let job = job.job(std::iter::repeat_n("linked", 10_000)).unwrap();
+    let context = zmq::Context::new();
+    let push = peer(&context, zmq::PUSH, &server.addresses().pull);
+    let pushed = message("pylm", "s.f", b"pushed").encode_frame();
+    let ran = || [0, 1].map(|wire: usize| counts[wire].load(Ordering::SeqCst));
+    until("either has run", || {
+        while push.send(&pushed, zmq::DONTWAIT).is_ok() {}
+        ran().into_iter().min() >= Some(100)
+    });
+    let before = ran();
+    until("more has run", || {
+        while push.send(&pushed, zmq::DONTWAIT).is_ok() {}
+        ran().iter().sum::<usize>() >= before.iter().sum::<usize>() + 500
+    });
+    let now = ran();
+    let more = [0, 1].map(|wire| now[wire] - before[wire]);
+    assert!(more.into_iter().min() >= Some(100), "{more:?}");
+    job.cancel();
 }
 
 #[test]

@@ -13,6 +13,30 @@ const IN_A_ROW: usize = 512;
 /// Who comes with so few may be somebody who calls now and then, and takes them in a row.
 const FEW: usize = 16;
 
+/// How much whoever takes something takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    /// How many messages at once, if they are a bundle.
+    pub(crate) at_once: usize,
+    /// How many of one session in a row.
+    pub(crate) in_a_row: usize,
+}
+
+impl Portion {
+    /// As they come.
+    pub(crate) const ANY: Self = Self {
+        at_once: usize::MAX,
+        in_a_row: usize::MAX,
+    };
+
+    /// Messages by themselves.
+    #[cfg(test)]
+    pub(crate) const SINGLES: Self = Self {
+        at_once: 1,
+        ..Self::ANY
+    };
+}
+
 /// A message that waits, or a bundle.
 pub(crate) trait Waits: Divide {
     /// Whose it is.
@@ -38,6 +62,7 @@ pub(crate) struct Turns<T> {
     current: Option<Turn>,
     /// Whether the next turn is for one of the new ones.
     is_for_new: bool,
+    messages: usize,
     bytes: u64,
 }
 
@@ -62,6 +87,7 @@ impl<T> Default for Turns<T> {
             old: VecDeque::new(),
             current: None,
             is_for_new: false,
+            messages: 0,
             bytes: 0,
         }
     }
@@ -72,6 +98,7 @@ impl<T: Waits> Turns<T> {
     pub(crate) fn push(&mut self, item: T) {
         let bytes = item.bytes();
         self.bytes += bytes;
+        self.messages += item.count();
         if let Some(waiting) = self.sessions.get_mut(item.session()) {
             waiting.bytes += bytes;
             waiting.queue.push_back(item);
@@ -86,10 +113,10 @@ impl<T: Waits> Turns<T> {
         self.sessions.insert(session, Waiting { queue, bytes });
     }
 
-    /// What is the next, with `most` messages at the most: some of each session in turn of which
-    /// `may_run` says that it may have its turn. (If only one message may be taken, whoever takes it
-    /// knows nothing of bundles, or is slow: so a bundle is taken apart as a whole then.)
-    pub(crate) fn next(&mut self, most: usize, may_run: impl Fn(&str) -> bool) -> Option<T> {
+    /// What is the next: some of each session in turn of which `may_run` says that it may have its
+    /// turn. One that may not is the last one then. (If one message is taken at once, a bundle is
+    /// taken apart as a whole: whoever takes it knows nothing of bundles, or is slow.)
+    pub(crate) fn next(&mut self, portion: Portion, may_run: impl Fn(&str) -> bool) -> Option<T> {
         let mut stopped = Vec::new();
         let turn = loop {
             match self.turn() {
@@ -97,21 +124,22 @@ impl<T: Waits> Turns<T> {
                 turn => break turn,
             }
         };
-        let next = turn.and_then(|turn| self.next_of(turn, most));
+        let next = turn.and_then(|turn| self.next_of(turn, portion));
         self.old.extend(stopped);
         next
     }
 
     /// What is the next of one whose turn it is.
-    fn next_of(&mut self, mut turn: Turn, most: usize) -> Option<T> {
+    fn next_of(&mut self, mut turn: Turn, portion: Portion) -> Option<T> {
         let waiting = self.sessions.get_mut(&turn.session)?;
         let had = waiting.bytes;
-        let next = waiting.next(most)?;
+        let next = waiting.next(portion.at_once)?;
+        self.messages -= next.count();
         self.bytes = self.bytes - had + waiting.bytes;
         turn.had += next.count();
         let is_small = next.frame().len() <= SMALL;
         let has_more = !waiting.queue.is_empty();
-        if has_more && is_small && turn.had < turn.most.min(most) {
+        if has_more && is_small && turn.had < turn.most.min(portion.in_a_row) {
             self.current = Some(turn);
             return Some(next);
         }
@@ -156,6 +184,7 @@ impl<T: Waits> Turns<T> {
         let bytes: u64 = taken.iter().map(Waits::bytes).sum();
         waiting.bytes -= bytes;
         self.bytes -= bytes;
+        self.messages -= taken.iter().map(Divide::count).sum::<usize>();
         if waiting.queue.is_empty() {
             self.forget(session);
         }
@@ -166,6 +195,7 @@ impl<T: Waits> Turns<T> {
     pub(crate) fn forget(&mut self, session: &str) {
         if let Some(waiting) = self.sessions.remove(session) {
             self.bytes -= waiting.bytes;
+            self.messages -= waiting.messages();
             self.new.retain(|other| other != session);
             self.old.retain(|other| other != session);
             self.current.take_if(|turn| turn.session == session);
@@ -179,6 +209,11 @@ impl<T: Waits> Turns<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// How many messages wait.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
     }
 
     /// For how many bytes all that waits counts.
@@ -195,13 +230,15 @@ impl<T: Waits> Turns<T> {
 
     /// How many messages a session has waiting.
     pub(crate) fn count_of(&self, session: &str) -> usize {
-        let waiting = self.sessions.get(session);
-        let waiting = waiting.into_iter().flat_map(|waiting| &waiting.queue);
-        waiting.map(Divide::count).sum()
+        self.sessions.get(session).map_or(0, Waiting::messages)
     }
 }
 
 impl<T: Waits> Waiting<T> {
+    fn messages(&self) -> usize {
+        self.queue.iter().map(Divide::count).sum()
+    }
+
     fn next(&mut self, most: usize) -> Option<T> {
         let mut first = self.queue.pop_front()?;
         self.bytes -= first.bytes();
@@ -277,7 +314,11 @@ mod tests {
 
     /// The next ones, each as its session and its payloads.
     fn next(turns: &mut Turns<Told>, most: usize, count: usize) -> Vec<String> {
-        let next = || turns.next(most, |_| true);
+        let portion = Portion {
+            at_once: most,
+            in_a_row: most,
+        };
+        let next = || turns.next(portion, |_| true);
         let told = std::iter::from_fn(next).take(count);
         let text = |payload: &[u8]| String::from_utf8(payload.to_vec()).unwrap();
         told.map(|Told(frame)| format!("{}{}", frame.session(), text(frame.payload())))
@@ -311,7 +352,7 @@ mod tests {
         assert_eq!(turns.count_of("a") + turns.count_of("b"), left);
         assert_eq!(next(&mut turns, usize::MAX, usize::MAX).len(), left);
         assert!(turns.is_empty());
-        assert_eq!(turns.bytes(), 0);
+        assert_eq!((turns.messages(), turns.bytes()), (0, 0));
     }
 
     #[test]
@@ -330,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_knows_no_bundles_has_as_many_in_a_row() {
+        let mut turns = Turns::default();
+        for session in ["a", "b"] {
+            turns.push(bundle(session, "12345678901234567890"));
+        }
+        let next = || turns.next(Portion::SINGLES, |_| true);
+        let sessions = std::iter::from_fn(next).map(|told| told.session().to_owned());
+        let sessions: Vec<_> = sessions.collect();
+        assert_eq!(sessions, [["a"; 20], ["b"; 20]].concat());
+    }
+
+    #[test]
     fn large_ones_are_taken_one_by_one() {
         let large = "x".repeat(SMALL + 1);
         let mut turns = Turns::default();
@@ -337,7 +390,7 @@ mod tests {
             turns.push(message(session, &large));
         }
         let next = || {
-            let next = turns.next(usize::MAX, |_| true)?;
+            let next = turns.next(Portion::ANY, |_| true)?;
             Some(next.session().to_owned())
         };
         assert_eq!(
@@ -354,6 +407,7 @@ mod tests {
         assert_eq!(turns.bytes(), 7);
         assert_eq!(next(&mut turns, 4, 1), ["a1234"]);
         assert_eq!((turns.bytes(), turns.bytes_of("a")), (3, 3));
+        assert_eq!(turns.messages(), 3);
         assert_eq!(next(&mut turns, 1, 1), ["a5"]);
         assert_eq!((turns.bytes(), turns.count_of("a")), (2, 2));
         assert_eq!(next(&mut turns, 9, 9), ["a6", "a7"]);
@@ -367,8 +421,8 @@ mod tests {
             turns.push(message(session, "1"));
         }
         let but_a = |session: &str| session != "a";
-        assert_eq!(turns.next(9, but_a).unwrap().session(), "b");
-        assert!(turns.next(9, but_a).is_none());
+        assert_eq!(turns.next(Portion::ANY, but_a).unwrap().session(), "b");
+        assert!(turns.next(Portion::ANY, but_a).is_none());
         assert_eq!(next(&mut turns, 9, 9), ["a1", "a1"]);
     }
 
@@ -382,7 +436,7 @@ mod tests {
         assert_eq!(taken.len(), 1);
         turns.forget("b");
         assert!(turns.take_out("b", |_| false).is_empty());
-        assert_eq!(turns.bytes(), 2);
+        assert_eq!((turns.messages(), turns.bytes()), (2, 2));
         assert_eq!(turns.take_out("c", |_| false).len(), 1);
         assert_eq!(next(&mut turns, 9, 9), ["a3"]);
         turns.push(message("b", "6"));

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 
 use crate::core::custody::{Piece, Ticket};
+use crate::core::divide::Divide;
+use crate::core::link::Made;
 use crate::message::Frame;
 
 /// The most messages that a part puts into a batch.
 const BATCH_MESSAGES: usize = 256;
 
 /// A part closes its batch when it has this many bytes: so a channel holds at most
-/// eight times this, or that many messages that are larger.
+/// eight times this, or that many messages that are larger; one to functions less, see
+/// [`Measure`](super::channel::Measure).
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A message between parts.
@@ -31,6 +34,25 @@ impl Parcel {
             frame,
             ticket: None,
         }
+    }
+}
+
+impl Parcel {
+    /// Takes a bundle apart: it is its first `most` messages from now on. Gives the others, if there
+    /// are any.
+    fn cut(&mut self, most: usize) -> Option<Self> {
+        if self.frame.count() <= most {
+            return None;
+        }
+        let (frame, ticket) = (std::mem::take(&mut self.frame), self.ticket.take());
+        let mut first = Made { frame, ticket };
+        let rest = first.split_off(most);
+        (self.frame, self.ticket) = (first.frame, first.ticket);
+        Some(Self {
+            topic: self.topic.clone(),
+            frame: rest.frame,
+            ticket: rest.ticket,
+        })
     }
 }
 
@@ -88,14 +110,23 @@ impl Batch {
         parcels.filter_map(|parcel| parcel.ticket.take()).collect()
     }
 
-    /// Takes the first `most` messages out.
+    /// Takes the first `most` messages out, at least one.
     pub(super) fn take(&mut self, most: usize) -> Self {
-        if self.parcels.len() <= most {
+        let most = most.max(1);
+        if self.messages <= most {
             return std::mem::take(self);
         }
-        let first: Self = self.parcels.drain(..most).collect();
-        self.bytes -= first.bytes;
-        self.messages -= first.messages;
+        let mut first = Self::new();
+        while first.messages < most
+            && let Some(mut parcel) = self.parcels.pop_front()
+        {
+            self.bytes -= parcel.frame.len();
+            self.messages -= parcel.frame.count();
+            if let Some(rest) = parcel.cut(most - first.messages) {
+                self.put_back([rest].into_iter().collect());
+            }
+            first.push(parcel);
+        }
         first
     }
 

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use super::Batch;
 use super::signal::Signal;
 use crate::bell::Bell;
+use crate::core::turns::Portion;
 use crate::error::Result;
 
 /// How many batches a channel holds.
@@ -55,7 +56,7 @@ impl Measure {
     };
 
     /// For so many threads that work on what comes: something for each when it is ready, and not
-    /// much more. Several take their messages one by one; one alone says what it wants.
+    /// much more. (Where a router is before them, that holds 8 such batches, too.) Several take their messages one by one; one alone says what it wants.
     pub(crate) fn of_workers(threads: usize) -> Self {
         Self {
             batches: 2 * threads.max(1),
@@ -164,15 +165,40 @@ impl Outlet {
     /// # Errors
     /// [`NotSent::Closed`] when the receiver is gone.
     pub fn send(&self, batch: Batch) -> Result<(), NotSent> {
-        let sent = self.sender.send(batch);
+        let sent = self.send_parts(batch, |part| {
+            let sent = self.sender.send(part);
+            sent.map_err(|error| NotSent::Closed(error.0))
+        });
         self.ring();
-        sent.map_err(|error| NotSent::Closed(error.0))
+        sent
+    }
+
+    /// Sends a batch as so many as whoever receives wants in one.
+    fn send_parts(
+        &self,
+        mut batch: Batch,
+        send: impl Fn(Batch) -> Result<(), NotSent>,
+    ) -> Result<(), NotSent> {
+        loop {
+            let part = batch.take(self.most());
+            let is_last = batch.is_empty();
+            let back = |part, mut rest: Batch| {
+                rest.put_back(part);
+                rest
+            };
+            match send(part) {
+                Ok(()) if is_last => return Ok(()),
+                Ok(()) => {}
+                Err(NotSent::Full(part)) => return Err(NotSent::Full(back(part, batch))),
+                Err(NotSent::Closed(part)) => return Err(NotSent::Closed(back(part, batch))),
+            }
+        }
     }
 
     /// Sends a batch if there is room.
     ///
     /// # Errors
-    /// [`NotSent`] when there is no room, or the receiver is gone.
+    /// [`NotSent`] when there is no room, or the receiver is gone: with what was not sent of it.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotSent> {
         let sent = self.try_send_twice(batch);
         self.ring();
@@ -182,16 +208,18 @@ impl Outlet {
     /// If there is no room, it looks again when it has said that it wants some: so it is rung when
     /// there is.
     fn try_send_twice(&self, batch: Batch) -> Result<(), NotSent> {
-        let sent = match self.sender.try_send(batch) {
-            Err(TrySendError::Full(batch)) => {
-                self.room.want();
-                self.sender.try_send(batch)
-            }
-            sent => sent,
-        };
-        sent.map_err(|error| match error {
-            TrySendError::Full(batch) => NotSent::Full(batch),
-            TrySendError::Disconnected(batch) => NotSent::Closed(batch),
+        self.send_parts(batch, |part| {
+            let sent = match self.sender.try_send(part) {
+                Err(TrySendError::Full(part)) => {
+                    self.room.want();
+                    self.sender.try_send(part)
+                }
+                sent => sent,
+            };
+            sent.map_err(|error| match error {
+                TrySendError::Full(part) => NotSent::Full(part),
+                TrySendError::Disconnected(part) => NotSent::Closed(part),
+            })
         })
     }
 
@@ -209,12 +237,15 @@ impl Outlet {
     /// # Errors
     /// [`NotSent`] when there was no room in time, or the receiver is gone.
     pub fn send_deadline(&self, batch: Batch, deadline: Instant) -> Result<(), NotSent> {
-        let sent = self.sender.send_deadline(batch, deadline);
+        let sent = self.send_parts(batch, |part| {
+            let sent = self.sender.send_deadline(part, deadline);
+            sent.map_err(|error| match error {
+                SendTimeoutError::Timeout(part) => NotSent::Full(part),
+                SendTimeoutError::Disconnected(part) => NotSent::Closed(part),
+            })
+        });
         self.ring();
-        sent.map_err(|error| match error {
-            SendTimeoutError::Timeout(batch) => NotSent::Full(batch),
-            SendTimeoutError::Disconnected(batch) => NotSent::Closed(batch),
-        })
+        sent
     }
 
     /// Sends a batch; waits while the channel is full, until `stop` is raised at the longest.
@@ -237,18 +268,20 @@ impl Outlet {
         self.most.load(Ordering::Relaxed)
     }
 
-    /// How many messages what is put into a batch next may be at the most: none if it is to be
-    /// sent as it is.
-    pub(super) fn next_in(&self, batch: &Batch) -> usize {
-        let most = match batch.is_full() {
-            true => 0,
-            false => self.most().saturating_sub(batch.len()),
-        };
-        if self.takes_bundles {
-            most
+    /// What is to be put into a batch next; nothing if it is to be sent as it is.
+    pub(super) fn next_in(&self, batch: &Batch) -> Option<Portion> {
+        let most = self.most();
+        let left = most.saturating_sub(batch.len());
+        let at_once = if self.takes_bundles {
+            left
         } else {
-            most.min(1)
-        }
+            left.min(1)
+        };
+        let portion = Portion {
+            at_once,
+            in_a_row: most,
+        };
+        (at_once > 0 && !batch.is_full()).then_some(portion)
     }
 
     /// Whether whoever receives takes bundles. If not, they are to be taken apart before.
@@ -578,20 +611,50 @@ mod tests {
         );
         let mut two = batch(b"x");
         two.push(Frame::new("", "", "s.f", "", b"y"));
+        let next_in = |outlet: &Outlet, batch: &Batch| {
+            let portion = outlet.next_in(batch)?;
+            Some((portion.at_once, portion.in_a_row))
+        };
         // One by one, if bundles are not wanted.
-        assert_eq!(outlet.next_in(&Batch::new()), 1);
+        assert_eq!(next_in(&outlet, &Batch::new()), Some((1, 3)));
         outlet.set_takes_bundles(true);
-        assert_eq!(outlet.next_in(&Batch::new()), 3);
-        assert_eq!(outlet.next_in(&two), 1);
+        assert_eq!(next_in(&outlet, &Batch::new()), Some((3, 3)));
+        assert_eq!(next_in(&outlet, &two), Some((1, 3)));
         inlet.set_most(0);
-        assert_eq!(outlet.next_in(&Batch::new()), 1);
-        assert_eq!(outlet.next_in(&two), 0);
+        assert_eq!(next_in(&outlet, &Batch::new()), Some((1, 1)));
+        assert_eq!(next_in(&outlet, &two), None);
         inlet.set_most(usize::MAX);
-        assert!(outlet.next_in(&two) > 1_000);
+        assert!(next_in(&outlet, &two).is_some_and(|(at_once, _)| at_once > 1_000));
         while !two.is_full() {
             two.push(Frame::new("", "", "s.f", "", b"z"));
         }
-        assert_eq!(outlet.next_in(&two), 0);
+        assert_eq!(next_in(&outlet, &two), None);
+    }
+
+    #[test]
+    fn of_a_batch_with_more_as_much_goes_as_there_is_room_for() {
+        let (outlet, inlet) = joined(
+            Measure {
+                batches: 2,
+                most: 2,
+            },
+            Bell::new().unwrap(),
+        );
+        let of = |payloads: &[u8]| {
+            let frame = |payload: &u8| Frame::new("", "", "s.f", "", &[*payload]);
+            payloads.iter().map(frame).collect::<Batch>()
+        };
+        assert_eq!(
+            outlet.try_send(of(b"123456")),
+            Err(NotSent::Full(of(b"56")))
+        );
+        assert_eq!(inlet.try_recv(), Received::Batch(of(b"12")));
+        inlet.set_most(9);
+        outlet.send(of(b"56")).unwrap();
+        assert_eq!(inlet.try_recv(), Received::Batch(of(b"34")));
+        assert_eq!(inlet.try_recv(), Received::Batch(of(b"56")));
+        drop(inlet);
+        assert_eq!(outlet.send(of(b"7")), Err(NotSent::Closed(of(b"7"))));
     }
 
     #[test]

@@ -143,8 +143,8 @@ impl Arrivals {
             return true;
         };
         loop {
-            while let most @ 1.. = outlet.next_in(&self.waiting) {
-                let Some(Made { mut frame, ticket }) = self.session.next(most) else {
+            while let Some(portion) = outlet.next_in(&self.waiting) {
+                let Some(Made { mut frame, ticket }) = self.session.next(portion) else {
                     break;
                 };
                 frame.fill_cache();

@@ -112,7 +112,7 @@ impl Receiving<'_> {
         let mut batch = Batch::new();
         for _ in 0..self.most {
             let outlet = self.outlet.as_ref();
-            if outlet.map_or(batch.is_full(), |outlet| outlet.next_in(&batch) == 0) {
+            if outlet.map_or(batch.is_full(), |outlet| outlet.next_in(&batch).is_none()) {
                 break;
             }
             let socket = &mut self.attached.socket;

@@ -142,6 +142,9 @@ impl Router {
         if self.routes.is_empty() {
             return;
         }
+        for route in &self.routes {
+            route.inlet.set_most(route.most(&self.exits));
+        }
         crew.spawn("Router", Duty::Carries, move |context| {
             context.ready(None)?;
             for route in &self.routes {
@@ -300,7 +303,7 @@ impl Exit {
     fn is_full(&self) -> bool {
         let outlet = self.outlet.as_ref();
         outlet.map_or(self.pending.is_full(), |outlet| {
-            outlet.next_in(&self.pending) == 0
+            outlet.next_in(&self.pending).is_none()
         })
     }
 

@@ -12,6 +12,7 @@ use super::plan::{Does, Id, Plan};
 use crate::core::custody::{Ledger, share};
 use crate::core::link::{Clients, Credit, Item, Made, Post, PostSettings, StepSession};
 use crate::core::queue::Settings;
+use crate::core::turns::Portion;
 use crate::message::link::{Envelope, Head};
 use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame};
 
@@ -161,18 +162,21 @@ impl Component {
     }
 
     fn next_in(&mut self, env: &mut Env) -> Option<Made> {
-        let most = match self.is_plain() {
-            true if env.rng.one_in(4) => env.rng.between(1, 5),
-            true => usize::MAX,
-            false => 1,
+        let portion = match self.is_plain() {
+            true if env.rng.one_in(4) => Portion {
+                at_once: env.rng.between(1, 5),
+                in_a_row: env.rng.between(1, 20),
+            },
+            true => Portion::ANY,
+            false => Portion::SINGLES,
         };
-        if let Some(Item { frame, ticket }) = self.post.next_submitted(most) {
+        if let Some(Item { frame, ticket }) = self.post.next_submitted(portion) {
             let ticket = Some(ticket);
             return Some(Made { frame, ticket });
         }
         self.steps
             .iter_mut()
-            .find_map(|step| step.line.party_mut().next(most))
+            .find_map(|step| step.line.party_mut().next(portion))
     }
 
     /// A message comes from the side of the clients, or a bundle.

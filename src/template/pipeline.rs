@@ -11,7 +11,7 @@ use crate::part::Running;
 /// A pipeline: a server that gets its messages from an earlier step instead of from clients.
 ///
 /// ```text
-/// earlier step's Pub ─► Sub ─► Router ─► Functions ─► Router ─► Pub ─► clients, or next step
+/// earlier step's Pub ─► Sub ─► Functions ─► Pub ─► clients, or next step
 /// ```
 ///
 /// # Building

@@ -11,7 +11,7 @@ use crate::part::Running;
 /// A server: messages come in, its own functions run, results go out.
 ///
 /// ```text
-/// clients ─► Pull ─► Router ─► Functions ─► Router ─► Pub ─► clients       Cache ◄─► clients
+/// clients ─► Pull ─► Functions ─► Pub ─► clients       Cache ◄─► clients
 /// ```
 ///
 /// # Building

@@ -11,7 +11,7 @@ use crate::part::Running;
 /// A sink: a [`Pipeline`](crate::Pipeline) after several earlier steps.
 ///
 /// ```text
-/// earlier steps' Pubs ─► Sub_0, Sub_1, … ─► Router ─► Functions ─► Router ─► Pub ─► clients
+/// earlier steps' Pubs ─► Sub_0, Sub_1, … ─► Router ─► Functions ─► Pub ─► clients
 /// ```
 ///
 /// # Building

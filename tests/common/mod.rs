@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use palm::part::{Inlet, Received};
-use palm::{Addresses, Client, Frame, PalmMessage, Running, Server};
+use palm::{Addresses, Client, Frame, Functions, PalmMessage, Running, Server};
 
 /// How long anything that should happen at once may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -57,6 +57,19 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 /// A server's settings with free ports and a function `echo`.
 pub fn echo_server(name: &str) -> Server {
     Server::new(name, Addresses::ephemeral()).function("echo", |call| Ok(call.payload().to_vec()))
+}
+
+/// A function `f` that takes its time, and how often it has run at once, at the most.
+pub fn together() -> (Functions, Arc<AtomicUsize>) {
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, now) = (most.clone(), AtomicUsize::new(0));
+    let functions = Functions::new().function("f", move |call| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Ok(call.payload().to_vec())
+    });
+    (functions, most)
 }
 
 /// A client of whatever runs under this name.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Conn, Credit, Item, MANY_OPEN, OVERHEAD, Taken, Taker, Tell, position_of};
 use crate::core::custody::{Ledger, Outcome, Settled};
 use crate::core::divide::Divide;
-use crate::core::turns::{Turns, Waits};
+use crate::core::turns::{Portion, Turns, Waits};
 use crate::message::link::{Outgoing, Position};
 use crate::message::{Frame, number_under};
 
@@ -260,15 +260,19 @@ impl Clients {
         true
     }
 
-    /// What is the next for the component, with `most` messages at the most: some of each client in
-    /// turn of which `may_run` says that it reads what comes of its messages.
-    pub(crate) fn next(&mut self, most: usize, may_run: impl Fn(&str) -> bool) -> Option<Item> {
+    /// What is the next for the component: some of each client in turn of which `may_run` says that it
+    /// reads what comes of its messages.
+    pub(crate) fn next(
+        &mut self,
+        portion: Portion,
+        may_run: impl Fn(&str) -> bool,
+    ) -> Option<Item> {
         let Submitted {
             stream,
             number,
             frame,
             ..
-        } = self.inbox.next(most, may_run)?;
+        } = self.inbox.next(portion, may_run)?;
         let ticket = self.ledger.ticket_for(stream, number, frame.count());
         Some(Item { frame, ticket })
     }

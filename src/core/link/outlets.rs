@@ -326,7 +326,7 @@ impl Outlets {
             came,
             heard,
             run,
-            line: Line::new(),
+            line: Line::new(!who.is_client),
             max_message: usize::MAX,
             is_ready: false,
             still: None,

@@ -10,6 +10,7 @@ use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
+use crate::core::turns::Portion;
 use crate::message::link::{Envelope, Head, Hello, Kind, VERSION, Welcome};
 use crate::message::{Frame, Giving, session_of};
 
@@ -382,11 +383,11 @@ impl Post {
         self.outlets.lost(&who.topic, &who.session, conn, now);
     }
 
-    /// What is the next that a client has submitted, with `most` messages at the most.
-    pub(crate) fn next_submitted(&mut self, most: usize) -> Option<Item> {
+    /// What is the next that a client has submitted.
+    pub(crate) fn next_submitted(&mut self, portion: Portion) -> Option<Item> {
         let outlets = &self.outlets;
         let clients = self.clients.as_mut()?;
-        clients.next(most, |session| !outlets.is_stalled(session))
+        clients.next(portion, |session| !outlets.is_stalled(session))
     }
 
     /// A message that a worker is to run, or a bundle.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Credit, MOST_DONE, Made, Party, Taken, Taker, Tell, is_little, position_of, said};
 use crate::core::custody::Ledger;
-use crate::core::turns::Turns;
+use crate::core::turns::{Portion, Turns};
 use crate::message::Frame;
 use crate::message::link::{Head, Hello, Kind, Outcome, Outgoing, Position, Welcome};
 
@@ -77,10 +77,9 @@ impl StepSession {
         }
     }
 
-    /// What is the next that has come, with `most` messages at the most: some of each client in turn,
-    /// of each in the giver's order.
-    pub(crate) fn next(&mut self, most: usize) -> Option<Made> {
-        self.arrived.next(most, |_| true)
+    /// What is the next that has come: some of each client in turn, of each in the giver's order.
+    pub(crate) fn next(&mut self, portion: Portion) -> Option<Made> {
+        self.arrived.next(portion, |_| true)
     }
 
     /// Takes nothing more on this connection: another is to be made, if it is to any.
@@ -315,7 +314,7 @@ mod tests {
 
         /// The next message, as the component takes it on.
         fn next(&mut self) -> Option<(String, Ticket)> {
-            let Made { frame, ticket } = self.step.next(1)?;
+            let Made { frame, ticket } = self.step.next(Portion::SINGLES)?;
             let ticket = ticket?;
             let payload = String::from_utf8(frame.payload().to_vec()).unwrap();
             Some((payload, ticket))

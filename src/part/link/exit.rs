@@ -1,5 +1,6 @@
 //! The ways out of a link's thread, into its component.
 
+use crate::core::turns::Portion;
 use crate::part::{Batch, NotSent, Outlet, Parcel};
 
 /// What was moved at a time.
@@ -27,11 +28,11 @@ impl Exit {
     }
 
     /// Hands on what `next` gives, so many batches at the most, while there is room: it is told how
-    /// many messages one may be at the most. How much that was; an error if nobody takes it.
+    /// much is wanted. How much that was; an error if nobody takes it.
     pub(super) fn feed(
         &mut self,
         batches: usize,
-        mut next: impl FnMut(usize) -> Option<Parcel>,
+        mut next: impl FnMut(Portion) -> Option<Parcel>,
     ) -> Result<Moved, ()> {
         let Some(outlet) = &self.outlet else {
             return Ok(Moved::Nothing);
@@ -40,12 +41,12 @@ impl Exit {
         for _ in 0..batches {
             let mut is_last = false;
             while !is_last {
-                match outlet.next_in(&self.waiting) {
-                    0 => break,
-                    most => match next(most) {
-                        Some(parcel) => self.waiting.push(parcel),
-                        None => is_last = true,
-                    },
+                let Some(portion) = outlet.next_in(&self.waiting) else {
+                    break;
+                };
+                match next(portion) {
+                    Some(parcel) => self.waiting.push(parcel),
+                    None => is_last = true,
                 }
             }
             if self.waiting.is_empty() {
@@ -72,12 +73,6 @@ impl Exit {
 
     pub(super) fn takes_bundles(&self) -> bool {
         self.outlet.as_ref().is_some_and(Outlet::takes_bundles)
-    }
-
-    /// Whether more may be put to what waits.
-    pub(super) fn takes_more(&self) -> bool {
-        let outlet = self.outlet.as_ref();
-        outlet.is_some_and(|outlet| outlet.next_in(&self.waiting) > 0)
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -9,6 +9,7 @@ use crate::core::custody::Ticket;
 use crate::core::divide::Divide;
 use crate::core::link::{Item, Made, Post};
 use crate::core::outbox::Topic;
+use crate::core::turns::Portion;
 use crate::message::Frame;
 use crate::part::Parcel;
 use crate::part::publish::Topics;
@@ -44,7 +45,7 @@ impl ShortWays {
             return moved;
         };
         while has_room(post)
-            && let Some(Item { mut frame, ticket }) = post.next_submitted(usize::MAX)
+            && let Some(Item { mut frame, ticket }) = post.next_submitted(Portion::ANY)
         {
             frame.fill_cache();
             submit(sorting, post, out, (frame, Some(ticket)), now);

@@ -12,7 +12,8 @@ use super::wired::{Wants, Wired};
 use super::{Publish, Work};
 use crate::bell::{Bell, NAP};
 use crate::core::complaints::Complaints;
-use crate::core::link::{Conn, Made, Post};
+use crate::core::link::{Conn, Item, Made, Post};
+use crate::core::turns::Turns;
 use crate::error::Result;
 use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
@@ -28,6 +29,10 @@ use crate::socket::{Routed, Socket, Want, look_at, sleep_until_any};
 /// it before that: when so many messages were in them.
 const AT_ONCE: usize = 64;
 const MESSAGES_AT_ONCE: usize = 512;
+
+/// So many messages that were pushed on the pylm wire may wait for their turn, and so many bytes.
+const PUSHED: usize = 256;
+const PUSHED_BYTES: u64 = 256 << 10;
 
 /// The same of messages on the pylm wire, by socket.
 const WIRED_AT_ONCE: usize = 512;
@@ -56,6 +61,10 @@ pub(super) struct Linking<'a> {
     parts: Vec<Buffer>,
     reader: FrameReader,
     submitted: Exit,
+    /// What clients have pushed on the pylm wire that goes there.
+    pushed: Turns<Made>,
+    /// Whether that is the next to go there, before what comes over the link.
+    pushed_first: bool,
     tasks: Option<Inlet>,
     results: Exit,
     messages: Option<Inlet>,
@@ -104,6 +113,8 @@ impl<'a> Linking<'a> {
             parts: Vec::new(),
             reader: FrameReader::of_link(),
             submitted: exit(submitted),
+            pushed: Turns::default(),
+            pushed_first: false,
             tasks,
             results: exit(results),
             messages: Some(publish.messages),
@@ -122,7 +133,7 @@ impl<'a> Linking<'a> {
         self.post.leave();
         self.say(Instant::now())?;
         let exits = self.submitted.waiting.len() + self.results.waiting.len();
-        let unsent = exits + self.wired.unsent();
+        let unsent = exits + self.pushed.messages() + self.wired.unsent();
         self.context.say_lost(self.post.unanswered() + unsent);
         self.wired.say_end();
         match ended? {
@@ -276,7 +287,7 @@ impl<'a> Linking<'a> {
     fn takes_pushed(&self) -> bool {
         let has_room = match self.short.to_workers {
             Some(_) => self.post.takes_pushed() && has_room(&self.post),
-            None => self.submitted.takes_more(),
+            None => self.pushed.messages() < PUSHED && self.pushed.bytes() < PUSHED_BYTES,
         };
         let takes = self.submitted.outlet.is_some() && !self.context.soft.is_raised();
         takes && has_room
@@ -310,7 +321,10 @@ impl<'a> Linking<'a> {
             component: &self.context.component,
         };
         if let Some(frame) = self.short.push(&mut self.post, &mut out, frame, now) {
-            self.submitted.waiting.push(frame);
+            self.pushed.push(Made {
+                frame,
+                ticket: None,
+            });
         }
     }
 
@@ -384,20 +398,25 @@ impl<'a> Linking<'a> {
     }
 
     /// Hands the component so many batches of what clients have submitted, where that way is not
-    /// short. Whether there may be more.
+    /// short: of those on either wire in turn. Whether there may be more.
     fn submit(&mut self, batches: usize) -> Result<bool, ()> {
-        let post = &mut self.post;
-        let moved = self.submitted.feed(batches, |most| {
-            if self.short.to_workers.is_some() {
-                return None;
-            }
-            let mut item = post.next_submitted(most)?;
-            item.frame.fill_cache();
-            Some(Parcel {
-                topic: None,
-                frame: item.frame,
-                ticket: Some(item.ticket),
-            })
+        let (post, pushed) = (&mut self.post, &mut self.pushed);
+        let takes = self.short.to_workers.is_none();
+        let moved = self.submitted.feed(batches, |portion| {
+            self.pushed_first = !self.pushed_first;
+            let mut pushed = || pushed.next(portion, |_| true);
+            let mut linked = || {
+                let Item { frame, ticket } = post.next_submitted(portion)?;
+                let ticket = Some(ticket);
+                Some(Made { frame, ticket })
+            };
+            let mut made = match self.pushed_first {
+                _ if !takes => None,
+                true => pushed().or_else(linked),
+                false => linked().or_else(pushed),
+            }?;
+            made.frame.fill_cache();
+            Some(made.into())
         })?;
         Ok(self.note(moved))
     }
@@ -424,7 +443,7 @@ impl<'a> Linking<'a> {
     /// After a stop: takes nothing new, and lets go of each way out when nothing can come for
     /// it any more. Whether that is all.
     fn wind_up(&mut self) -> bool {
-        if !self.submitted.is_blocked() {
+        if !self.submitted.is_blocked() && self.pushed.is_empty() {
             self.submitted.outlet = None;
         }
         let works = !self.post.is_workless() || self.tasks.is_some();

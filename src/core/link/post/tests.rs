@@ -83,8 +83,8 @@ fn with_the_last_piece_of_a_message_its_client_is_told_that_it_is_done() {
         ..Head::default()
     };
     post.receive(1, items.into(), frames.to_vec(), now);
-    let mut one = post.next_submitted(1).expect("the first");
-    let two = post.next_submitted(1).expect("the second");
+    let mut one = post.next_submitted(Portion::SINGLES).expect("the first");
+    let two = post.next_submitted(Portion::SINGLES).expect("the second");
     let result = |Item { frame, ticket }| Made {
         frame,
         ticket: Some(ticket),
@@ -143,7 +143,7 @@ fn a_bundle_is_taken_apart_for_who_knows_nothing_of_it_whatever_its_size() {
         };
         post.receive(1, items.into(), vec![bundle(&payloads)], now);
         let mut tickets = Vec::new();
-        while let Some(Item { frame, ticket }) = post.next_submitted(1) {
+        while let Some(Item { frame, ticket }) = post.next_submitted(Portion::SINGLES) {
             tickets.push(ticket);
             assert_eq!((frame.count(), frame.payload().len()), (1, size));
             assert_eq!(frame.place().unwrap().number, tickets.len() as u64);
@@ -167,7 +167,7 @@ fn the_messages_of_a_bundle_are_done_as_their_taker_is_done_with_them() {
         ..Head::default()
     };
     post.receive(1, items.into(), vec![bundle(&[&b"x"[..]; 5])], now);
-    let Item { frame, ticket } = post.next_submitted(usize::MAX).unwrap();
+    let Item { frame, ticket } = post.next_submitted(Portion::ANY).unwrap();
     let ticket = Some(ticket);
     post.give_step("t", Made { frame, ticket }, now);
     post.receive(2, hello(2, None).into(), vec![], now);
@@ -217,7 +217,7 @@ fn what_a_client_acknowledges_when_it_leaves_is_settled() {
         ..Head::default()
     };
     post.receive(1, items.into(), vec![frame], now);
-    let Item { frame, ticket } = post.next_submitted(1).expect("a message");
+    let Item { frame, ticket } = post.next_submitted(Portion::SINGLES).expect("a message");
     let ticket = Some(ticket);
     post.give_client(Made { frame, ticket }, now);
     post.tick(now);

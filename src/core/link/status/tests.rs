@@ -4,6 +4,7 @@ use super::*;
 use crate::core::custody::Ledger;
 use crate::core::link::{Conn, Made, PostSettings};
 use crate::core::queue::Settings;
+use crate::core::turns::Portion;
 use crate::message::Frame;
 use crate::message::link::{Credit, Head, Hello, Kind, Outgoing, TaskId};
 
@@ -74,7 +75,7 @@ impl Master {
 
     /// What was submitted goes to the workers.
     fn work(&mut self) {
-        while let Some(item) = self.post.next_submitted(1) {
+        while let Some(item) = self.post.next_submitted(Portion::SINGLES) {
             let made = Made {
                 frame: item.frame,
                 ticket: Some(item.ticket),
