@@ -25,7 +25,7 @@ const BATCHES: usize = 8;
 /// # Errors
 /// [`Error::System`](crate::Error::System) when the process has no file descriptors left.
 pub fn channel() -> Result<(Outlet, Inlet)> {
-    Ok(joined(Measure::USUAL, Bell::new()?))
+    Ok(joined(Measure::FIXED, Bell::new()?))
 }
 
 /// A channel that holds so many batches.
@@ -47,12 +47,20 @@ pub struct Measure {
     pub(crate) batches: usize,
     /// How many messages may be in one, as long as whoever receives says nothing else.
     pub(crate) most: usize,
+    /// Whether that may say so. (Not of a user's channel, who may count on what it holds.)
+    pub(crate) is_fixed: bool,
 }
 
 impl Measure {
     pub(crate) const USUAL: Self = Self {
         batches: BATCHES,
         most: usize::MAX,
+        is_fixed: false,
+    };
+
+    const FIXED: Self = Self {
+        is_fixed: true,
+        ..Self::USUAL
     };
 
     /// For so many threads that work on what comes: something for each when it is ready, and not
@@ -61,6 +69,7 @@ impl Measure {
         Self {
             batches: 2 * threads.max(1),
             most: 1,
+            is_fixed: false,
         }
     }
 }
@@ -88,7 +97,7 @@ pub(super) fn joined(measure: Measure, bell: Arc<Bell>) -> (Outlet, Inlet) {
         bell,
         room: MoreRoom(room),
         source,
-        most,
+        most: (!measure.is_fixed).then_some(most),
     };
     (outlet, inlet)
 }
@@ -344,7 +353,8 @@ pub struct Inlet {
     bell: Arc<Bell>,
     room: MoreRoom,
     source: Source,
-    most: Arc<AtomicUsize>,
+    /// What it [wants](Self::set_most), if it may say so.
+    most: Option<Arc<AtomicUsize>>,
 }
 
 /// Tells the senders that wait at their sockets when there is room, and when nobody receives.
@@ -414,10 +424,12 @@ impl Inlet {
     }
 
     /// Wants so many messages in a batch at the most, from now on: at least one. What is not sent
-    /// stays where each whose it is has its turn.
+    /// stays where each whose it is has its turn. A [user's](channel()) channel stays as it is.
     pub(crate) fn set_most(&self, most: usize) {
-        if self.most.load(Ordering::Relaxed) != most {
-            self.most.store(most.max(1), Ordering::Relaxed);
+        if let Some(wanted) = &self.most
+            && wanted.load(Ordering::Relaxed) != most
+        {
+            wanted.store(most.max(1), Ordering::Relaxed);
         }
     }
 
@@ -606,6 +618,7 @@ mod tests {
             Measure {
                 batches: 2,
                 most: 3,
+                ..Measure::USUAL
             },
             Bell::new().unwrap(),
         );
@@ -637,6 +650,7 @@ mod tests {
             Measure {
                 batches: 2,
                 most: 2,
+                ..Measure::USUAL
             },
             Bell::new().unwrap(),
         );
@@ -655,6 +669,16 @@ mod tests {
         assert_eq!(inlet.try_recv(), Received::Batch(of(b"56")));
         drop(inlet);
         assert_eq!(outlet.send(of(b"7")), Err(NotSent::Closed(of(b"7"))));
+    }
+
+    #[test]
+    fn a_users_channel_holds_batches_as_they_are() {
+        let (outlet, inlet) = channel().unwrap();
+        inlet.set_most(1);
+        let mut two = batch(b"x");
+        two.push(Frame::new("", "", "s.f", "", b"y"));
+        outlet.try_send(two).unwrap();
+        assert!(matches!(inlet.try_recv(), Received::Batch(batch) if batch.len() == 2));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::channel::{Measure, channel, joined};
+use super::channel::{Measure, joined};
 use super::router::{ExitId, Router, Way};
 use super::wiring::{Part, Wiring};
 use super::{Crew, Inlet, Outlet, Route};
@@ -178,7 +178,7 @@ impl Joints {
         wiring.outlet = self.outlets.remove(&name);
         wiring.inlet = self.inlets.remove(&name);
         if let Some(route) = route.filter(|_| wiring.outlet.is_none()) {
-            let (outlet, inlet) = channel()?;
+            let (outlet, inlet) = channel_to(Measure::USUAL, None)?;
             wiring.outlet = Some(outlet);
             self.lines.push((name.clone(), inlet, route));
         }
