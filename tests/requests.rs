@@ -681,3 +681,40 @@ fn connections_answer_what_comes_through_brokers() {
     });
     std::mem::forget(context);
 }
+
+#[test]
+fn many_requests_that_functions_are_slow_to_take_are_each_taken_once() {
+    let _limit = limit(60, "many requests at once");
+    for threads in [1, 4] {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (counted, seen) = (ran.clone(), Arc::new(AtomicUsize::new(0)));
+        let most = seen.clone();
+        let now = AtomicUsize::new(0);
+        let functions = Functions::new().function("f", move |_| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+            now.fetch_sub(1, Ordering::SeqCst);
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        let running = Assembly::new("s")
+            .inbound("Rep", RepService::new(FREE).timeout(SOON), "Functions")
+            .outbound(
+                "Functions",
+                FunctionService::new(functions).threads(threads),
+            )
+            .start()
+            .unwrap();
+        let address = running.address_of("Rep").unwrap();
+        let dealer = peer(&zmq::Context::new(), zmq::DEALER, address);
+        for _ in 0..40 {
+            let request = request("", "s.f", b"x");
+            dealer.send_multipart([vec![], request], 0).unwrap();
+        }
+        for _ in 0..40 {
+            assert_eq!(dealer.recv_multipart(0).unwrap()[1], b"1");
+        }
+        until("all have run", || ran.load(Ordering::SeqCst) == 40);
+        assert_eq!(seen.load(Ordering::SeqCst), threads);
+    }
+}

@@ -174,40 +174,15 @@ impl Outlet {
     /// # Errors
     /// [`NotSent::Closed`] when the receiver is gone.
     pub fn send(&self, batch: Batch) -> Result<(), NotSent> {
-        let sent = self.send_parts(batch, |part| {
-            let sent = self.sender.send(part);
-            sent.map_err(|error| NotSent::Closed(error.0))
-        });
+        let sent = self.sender.send(batch);
         self.ring();
-        sent
-    }
-
-    /// Sends a batch as so many as whoever receives wants in one.
-    fn send_parts(
-        &self,
-        mut batch: Batch,
-        send: impl Fn(Batch) -> Result<(), NotSent>,
-    ) -> Result<(), NotSent> {
-        loop {
-            let part = batch.take(self.most());
-            let is_last = batch.is_empty();
-            let back = |part, mut rest: Batch| {
-                rest.put_back(part);
-                rest
-            };
-            match send(part) {
-                Ok(()) if is_last => return Ok(()),
-                Ok(()) => {}
-                Err(NotSent::Full(part)) => return Err(NotSent::Full(back(part, batch))),
-                Err(NotSent::Closed(part)) => return Err(NotSent::Closed(back(part, batch))),
-            }
-        }
+        sent.map_err(|error| NotSent::Closed(error.0))
     }
 
     /// Sends a batch if there is room.
     ///
     /// # Errors
-    /// [`NotSent`] when there is no room, or the receiver is gone: with what was not sent of it.
+    /// [`NotSent`] when there is no room, or the receiver is gone.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotSent> {
         let sent = self.try_send_twice(batch);
         self.ring();
@@ -217,18 +192,16 @@ impl Outlet {
     /// If there is no room, it looks again when it has said that it wants some: so it is rung when
     /// there is.
     fn try_send_twice(&self, batch: Batch) -> Result<(), NotSent> {
-        self.send_parts(batch, |part| {
-            let sent = match self.sender.try_send(part) {
-                Err(TrySendError::Full(part)) => {
-                    self.room.want();
-                    self.sender.try_send(part)
-                }
-                sent => sent,
-            };
-            sent.map_err(|error| match error {
-                TrySendError::Full(part) => NotSent::Full(part),
-                TrySendError::Disconnected(part) => NotSent::Closed(part),
-            })
+        let sent = match self.sender.try_send(batch) {
+            Err(TrySendError::Full(batch)) => {
+                self.room.want();
+                self.sender.try_send(batch)
+            }
+            sent => sent,
+        };
+        sent.map_err(|error| match error {
+            TrySendError::Full(batch) => NotSent::Full(batch),
+            TrySendError::Disconnected(batch) => NotSent::Closed(batch),
         })
     }
 
@@ -246,15 +219,12 @@ impl Outlet {
     /// # Errors
     /// [`NotSent`] when there was no room in time, or the receiver is gone.
     pub fn send_deadline(&self, batch: Batch, deadline: Instant) -> Result<(), NotSent> {
-        let sent = self.send_parts(batch, |part| {
-            let sent = self.sender.send_deadline(part, deadline);
-            sent.map_err(|error| match error {
-                SendTimeoutError::Timeout(part) => NotSent::Full(part),
-                SendTimeoutError::Disconnected(part) => NotSent::Closed(part),
-            })
-        });
+        let sent = self.sender.send_deadline(batch, deadline);
         self.ring();
-        sent
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(batch) => NotSent::Full(batch),
+            SendTimeoutError::Disconnected(batch) => NotSent::Closed(batch),
+        })
     }
 
     /// Sends a batch; waits while the channel is full, until `stop` is raised at the longest.
@@ -272,7 +242,8 @@ impl Outlet {
         }
     }
 
-    /// How many messages whoever receives wants in a batch now, at the most.
+    /// How many messages whoever receives wants in a batch now, at the most. Whoever has more is to
+    /// send them as several.
     pub(super) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
@@ -291,6 +262,12 @@ impl Outlet {
             in_a_row: most,
         };
         (at_once > 0 && !batch.is_full()).then_some(portion)
+    }
+
+    /// Whether whoever receives wants more in a batch.
+    #[cfg(feature = "http")]
+    pub(crate) fn takes_more_in(&self, batch: &Batch) -> bool {
+        self.next_in(batch).is_some()
     }
 
     /// Whether whoever receives takes bundles. If not, they are to be taken apart before.
@@ -645,40 +622,10 @@ mod tests {
     }
 
     #[test]
-    fn of_a_batch_with_more_as_much_goes_as_there_is_room_for() {
-        let (outlet, inlet) = joined(
-            Measure {
-                batches: 2,
-                most: 2,
-                ..Measure::USUAL
-            },
-            Bell::new().unwrap(),
-        );
-        let of = |payloads: &[u8]| {
-            let frame = |payload: &u8| Frame::new("", "", "s.f", "", &[*payload]);
-            payloads.iter().map(frame).collect::<Batch>()
-        };
-        assert_eq!(
-            outlet.try_send(of(b"123456")),
-            Err(NotSent::Full(of(b"56")))
-        );
-        assert_eq!(inlet.try_recv(), Received::Batch(of(b"12")));
-        inlet.set_most(9);
-        outlet.send(of(b"56")).unwrap();
-        assert_eq!(inlet.try_recv(), Received::Batch(of(b"34")));
-        assert_eq!(inlet.try_recv(), Received::Batch(of(b"56")));
-        drop(inlet);
-        assert_eq!(outlet.send(of(b"7")), Err(NotSent::Closed(of(b"7"))));
-    }
-
-    #[test]
     fn a_users_channel_holds_batches_as_they_are() {
         let (outlet, inlet) = channel().unwrap();
         inlet.set_most(1);
-        let mut two = batch(b"x");
-        two.push(Frame::new("", "", "s.f", "", b"y"));
-        outlet.try_send(two).unwrap();
-        assert!(matches!(inlet.try_recv(), Received::Batch(batch) if batch.len() == 2));
+        assert_eq!(outlet.most(), usize::MAX);
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl Crew {
         };
         let id = self.members.len();
         let body = move || {
-            if duty != Duty::Works {
+            if duty == Duty::Carries {
                 schedule::carry();
             }
             let result = catch_unwind(AssertUnwindSafe(|| work(&context)))

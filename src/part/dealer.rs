@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
-use crate::socket::{Ears, Kind, Socket};
+use crate::socket::{Ears, Kind, Socket, schedule};
 
 /// How long to wait before the server is looked for again, or connected to again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -156,6 +156,7 @@ impl<P: Party + Send + 'static> Dealer<P> {
         crew.spawn(&name, duty, move |context| {
             context.wake_by(voice.0.bell());
             context.ready(None)?;
+            schedule::carry();
             let now = Instant::now();
             let _owned = voice.0.begin(Talk {
                 context: context.of(&context.part),

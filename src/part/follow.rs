@@ -158,17 +158,22 @@ impl Arrivals {
             if self.waiting.is_empty() {
                 return true;
             }
-            match outlet.try_send(std::mem::take(&mut self.waiting)) {
+            // A user gets all at once: so all tickets are settled together.
+            let most = match self.untracked {
+                Some(_) => usize::MAX,
+                None => outlet.most(),
+            };
+            match outlet.try_send(self.waiting.take(most)) {
                 Ok(()) => {
                     let tickets = self.untracked.iter_mut().flat_map(|all| all.drain(..));
                     tickets.for_each(Ticket::untracked);
                 }
                 Err(NotSent::Full(batch)) => {
-                    self.waiting = batch;
+                    self.waiting.put_back(batch);
                     return false;
                 }
                 Err(NotSent::Closed(batch)) => {
-                    self.waiting = batch;
+                    self.waiting.put_back(batch);
                     self.closed = true;
                     return true;
                 }

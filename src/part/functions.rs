@@ -341,32 +341,31 @@ impl Results {
 
     fn try_send_by(&mut self, send: impl Fn(&Outlet, Batch) -> Result<(), NotSent>) {
         let Some(outlet) = &self.outlet else { return };
-        if !self.waiting.is_empty() {
-            match send(outlet, std::mem::take(&mut self.waiting)) {
+        while !self.waiting.is_empty() {
+            match send(outlet, self.waiting.take(outlet.most())) {
                 Ok(()) => {}
-                Err(NotSent::Full(batch)) => self.waiting = batch,
-                Err(NotSent::Closed(batch)) => self.close(&batch),
+                Err(NotSent::Full(batch)) => return self.waiting.put_back(batch),
+                Err(NotSent::Closed(batch)) => return self.close(&batch),
             }
         }
     }
 
     /// Sends what waits, after waiting for room: until a stop, and a little longer.
     fn send(&mut self, context: &Context) {
-        let Some(outlet) = self.outlet.as_ref().filter(|_| !self.waiting.is_empty()) else {
-            return;
-        };
-        let batch = std::mem::take(&mut self.waiting);
-        let sent = match outlet.send_until(batch, &context.late) {
-            Err(NotSent::Full(batch)) => outlet.send_deadline(batch, context.last()),
-            done => done,
-        };
-        if let Err(NotSent::Full(batch) | NotSent::Closed(batch)) = sent {
-            self.close(&batch);
+        while let Some(outlet) = self.outlet.as_ref().filter(|_| !self.waiting.is_empty()) {
+            let batch = self.waiting.take(outlet.most());
+            let sent = match outlet.send_until(batch, &context.late) {
+                Err(NotSent::Full(batch)) => outlet.send_deadline(batch, context.last()),
+                done => done,
+            };
+            if let Err(NotSent::Full(batch) | NotSent::Closed(batch)) = sent {
+                self.close(&batch);
+            }
         }
     }
 
     fn close(&mut self, unsent: &Batch) {
-        self.lost += unsent.len();
+        self.lost += unsent.len() + std::mem::take(&mut self.waiting).len();
         self.closed = true;
     }
 }

@@ -259,12 +259,14 @@ impl<'a> Replying<'a> {
         let Some(outlet) = self.outlet.as_ref().filter(|_| !self.pending.is_empty()) else {
             return Ok(false);
         };
-        let (ids, frames): (Vec<Uuid>, Vec<Frame>) = self.pending.drain(..).unzip();
+        let count = outlet.most().min(self.pending.len());
+        let (ids, frames): (Vec<Uuid>, Vec<Frame>) = self.pending.drain(..count).unzip();
         match outlet.try_send(frames.into_iter().collect::<Batch>()) {
             Ok(()) => {}
             Err(NotSent::Full(batch)) => {
                 let frames = batch.into_iter().map(|parcel| parcel.frame);
-                self.pending = ids.into_iter().zip(frames).collect();
+                let pending = ids.into_iter().zip(frames).rev();
+                pending.for_each(|request| self.pending.push_front(request));
                 return Ok(false);
             }
             Err(NotSent::Closed(batch)) => {

@@ -113,15 +113,14 @@ struct HandOver {
 
 impl HandOver {
     fn flush(&mut self) {
-        if self.waiting.is_empty() || self.closed {
-            return;
-        }
-        match self.outlet.try_send(std::mem::take(&mut self.waiting)) {
-            Ok(()) => {}
-            Err(NotSent::Full(batch)) => self.waiting = batch,
-            Err(NotSent::Closed(batch)) => {
-                self.waiting = batch;
-                self.closed = true;
+        while !self.waiting.is_empty() && !self.closed {
+            match self.outlet.try_send(self.waiting.take(self.outlet.most())) {
+                Ok(()) => {}
+                Err(NotSent::Full(batch)) => return self.waiting.put_back(batch),
+                Err(NotSent::Closed(batch)) => {
+                    self.waiting.put_back(batch);
+                    self.closed = true;
+                }
             }
         }
     }

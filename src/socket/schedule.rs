@@ -26,9 +26,12 @@ thread_local! {
     static CARRIES: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// The calling thread carries messages and nothing else, from now on.
+/// The calling thread carries messages and nothing else, from now on. (Where somebody has chosen
+/// another policy than the usual one, that stays.)
 pub(crate) fn carry() {
-    CARRIES.set(Some(false));
+    if system::is_usual(system::CALLER) {
+        CARRIES.set(Some(false));
+    }
 }
 
 /// What goes through the sockets of a context.
@@ -122,11 +125,18 @@ fn started_in(start: impl FnOnce() + Send) -> Vec<i32> {
         "palm:io {}",
         STARTED.fetch_add(1, Ordering::Relaxed) % 1_000_000
     );
+    let is_patient = CARRIES.get() == Some(true);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(name.clone());
         let started = thread.spawn_scoped(scope, || {
+            if is_patient {
+                // It is not of the thread that opens the first socket how the others begin.
+                system::set_patient(system::CALLER, false);
+            }
             start();
-            system::threads_named(&name)
+            let mut threads = system::threads_named(&name);
+            threads.retain(|thread| system::is_usual(*thread));
+            threads
         });
         // Without a thread there is no context to look after: its first socket tells why.
         started.map_or(Vec::new(), |thread| thread.join().unwrap_or_default())
@@ -140,8 +150,8 @@ mod system {
     /// The calling thread.
     pub(super) const CALLER: i32 = 0;
 
-    /// Has a thread wait for those that run, or interrupt them again. Does nothing if somebody has
-    /// chosen another policy for it, or the system does not allow it.
+    /// Has a thread wait for those that run, or interrupt them again. Does nothing if it has another
+    /// policy than these two, or the system does not allow it.
     pub(super) fn set_patient(thread: i32, is_patient: bool) {
         let (from, to) = match is_patient {
             true => (SCHED_OTHER, SCHED_BATCH),
@@ -157,6 +167,12 @@ mod system {
         }
     }
 
+    /// Whether a thread has the usual policy.
+    pub(super) fn is_usual(thread: i32) -> bool {
+        // SAFETY: it takes a number and gives one.
+        unsafe { sched_getscheduler(thread) == SCHED_OTHER }
+    }
+
     /// Whether a thread has the batch policy.
     #[cfg(test)]
     pub(super) fn is_patient(thread: i32) -> bool {
@@ -164,9 +180,15 @@ mod system {
         unsafe { sched_getscheduler(thread) == SCHED_BATCH }
     }
 
-    /// The threads of the process that have this name, without the calling one.
+    /// The threads of the process that have this name, without the calling one. None if what the
+    /// system tells of them is not by the numbers that it knows here, as in some containers.
     pub(super) fn threads_named(name: &str) -> Vec<i32> {
         let own = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+        // SAFETY: it gives a number.
+        let number = unsafe { libc::gettid() }.to_string();
+        if own.file_name() != Some(number.as_ref()) {
+            return Vec::new();
+        }
         let tasks = std::fs::read_dir("/proc/self/task");
         let tasks = tasks.into_iter().flatten().flatten();
         let others = tasks.filter(|task| Some(task.file_name().as_os_str()) != own.file_name());
@@ -184,6 +206,10 @@ mod system {
     pub(super) const CALLER: i32 = 0;
 
     pub(super) fn set_patient(_: i32, _: bool) {}
+
+    pub(super) fn is_usual(_: i32) -> bool {
+        false
+    }
 
     pub(super) fn threads_named(_: &str) -> Vec<i32> {
         Vec::new()

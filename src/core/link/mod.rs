@@ -164,9 +164,8 @@ impl Waits for Made {
         &self.frame
     }
 
-    /// Those of its payload: the same by itself and in a bundle.
     fn bytes(&self) -> u64 {
-        self.frame.payload().len() as u64
+        self.frame.len() as u64
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct StepSession {
     taker: Taker,
     /// What has come and was not taken on.
     arrived: Turns<Made>,
+    /// How large that was when it came, at the least: taken apart it is larger.
+    arrived_size: u64,
     /// How large messages are, about.
     usual: u64,
     /// What is done, and not said yet: numbers, and how many follow each other from there on.
@@ -68,6 +70,7 @@ impl StepSession {
             stream: 0,
             taker: Taker::default(),
             arrived: Turns::default(),
+            arrived_size: 0,
             usual: 0,
             done: Vec::new(),
             outcomes: Vec::new(),
@@ -79,7 +82,9 @@ impl StepSession {
 
     /// What is the next that has come: some of each client in turn, of each in the giver's order.
     pub(crate) fn next(&mut self, portion: Portion) -> Option<Made> {
-        self.arrived.next(portion, |_| true)
+        let next = self.arrived.next(portion, |_| true);
+        self.arrived_size = self.arrived_size.min(self.arrived.bytes());
+        next
     }
 
     /// Takes nothing more on this connection: another is to be made, if it is to any.
@@ -90,7 +95,7 @@ impl StepSession {
     /// Takes nothing more at all. What was not taken on is the giver's again, some day.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        self.arrived.clear();
+        self.forget_arrived();
     }
 
     /// How many are open that have not ended, if so much may be open besides that nobody waits for
@@ -123,13 +128,18 @@ impl StepSession {
         (!nothing).then(|| format!("{open} open, {arrived} bytes arrived, {unsaid} unsaid"))
     }
 
+    fn forget_arrived(&mut self) {
+        self.arrived.clear();
+        self.arrived_size = 0;
+    }
+
     /// A message of the stream has come.
     fn take(&mut self, number: u64, frame: Frame) {
         if self.broken || self.closed {
             return;
         }
         let size = frame.len() as u64;
-        let bytes = self.arrived.bytes() + size > LENIENCE.saturating_mul(self.credit.bytes);
+        let bytes = self.arrived_size + size > LENIENCE.saturating_mul(self.credit.bytes);
         // What was told of is open here until that was heard, and no more there.
         let open = self.taker.unsettled();
         let count = frame.count();
@@ -148,6 +158,7 @@ impl StepSession {
                     ticket: Some(ticket),
                 };
                 self.arrived.push(made);
+                self.arrived_size += size;
             }
             Taken::Double => {}
             Taken::Gap => self.broken = true,
@@ -202,7 +213,7 @@ impl Party for StepSession {
         }
         if welcome.epoch == self.epoch {
             // It gives them again. (Another run of it may know nothing of them.)
-            self.arrived.clear();
+            self.forget_arrived();
         }
         self.epoch = welcome.epoch;
         self.run = welcome.run;

@@ -52,19 +52,19 @@ impl Exit {
             if self.waiting.is_empty() {
                 return Ok(moved);
             }
-            match outlet.try_send(std::mem::take(&mut self.waiting)) {
+            match outlet.try_send(self.waiting.take(outlet.most())) {
                 Ok(()) => moved = Moved::All,
                 Err(NotSent::Full(batch)) => {
-                    self.waiting = batch;
+                    self.waiting.put_back(batch);
                     return Ok(moved);
                 }
                 Err(NotSent::Closed(batch)) => {
-                    self.waiting = batch;
+                    self.waiting.put_back(batch);
                     self.outlet = None;
                     return Err(());
                 }
             }
-            if is_last {
+            if is_last && self.waiting.is_empty() {
                 return Ok(moved);
             }
         }
