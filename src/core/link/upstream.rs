@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// How long a publisher that is connected may take to say that it is a palm peer.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// The same of one that was a palm peer before: where it is started again on a busy machine, its
+/// welcome may be late, and meanwhile its link gives what it has.
+const SETTLE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Finds out, at each connection to a publisher, which wire it speaks.
 ///
 /// One of palm welcomes whoever subscribes to that, and tells in its welcome where its link is,
@@ -55,7 +59,11 @@ impl Upstream {
 
     /// When to call [`tick`](Self::tick) again though nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.asked.map(|asked| asked + SETTLE)
+        let settle = match self.speaks {
+            Some(Speaks::Link(_)) => SETTLE_AGAIN,
+            _ => SETTLE,
+        };
+        self.asked.map(|asked| asked + settle)
     }
 
     /// How to speak to it, as far as that is known.
@@ -113,13 +121,13 @@ mod tests {
         // The link goes on by itself.
         upstream.broken();
         upstream.connected(start);
-        upstream.tick(start + SOON);
+        upstream.tick(start + SETTLE_AGAIN - SETTLE);
         assert_eq!(upstream.speaks(), link("a").as_ref());
         upstream.welcomed(Some("b".to_owned()));
         assert_eq!(upstream.speaks(), link("b").as_ref());
         upstream.broken();
         upstream.connected(start);
-        upstream.tick(start + LATE);
+        upstream.tick(start + SETTLE_AGAIN);
         assert_eq!(upstream.speaks(), Some(&Speaks::Pylm));
     }
 }

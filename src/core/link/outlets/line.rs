@@ -45,7 +45,12 @@ impl Line {
     }
 
     fn next_behind(&mut self) -> Option<Made> {
-        let next = self.behind.next(Portion::ANY, |_| true)?;
+        // Where there is room for few at a time, each turn is short.
+        let portion = Portion {
+            in_a_row: 1,
+            ..Portion::ANY
+        };
+        let next = self.behind.next(portion, |_| true)?;
         self.behind_bytes -= next.size();
         Some(next)
     }
