@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::core::custody::Ledger;
 use crate::core::link::{Made, Post, PostSettings};
 use crate::core::queue::Settings;
+use crate::core::turns::Portion;
 use crate::message::link::{Envelope, Head};
 use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader, PalmMessage};
@@ -118,7 +119,7 @@ pub fn post(bytes: &[u8]) {
             }
             _ => {}
         }
-        while let Some(item) = post.next_submitted(true) {
+        while let Some(item) = post.next_submitted(Portion::ANY) {
             let made = Made {
                 frame: item.frame,
                 ticket: Some(item.ticket),
