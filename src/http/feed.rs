@@ -75,7 +75,7 @@ impl Feeding {
             batch.push(item.frame);
             taken.push(item.taken);
             held.push(item.held);
-            let more = self.outlet.takes_more_in(&batch);
+            let more = self.outlet.next_in(&batch).is_some();
             next = more.then(|| self.items.try_recv().ok()).flatten();
         }
         let sent = match self.outlet.try_send(batch) {

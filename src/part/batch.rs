@@ -35,9 +35,7 @@ impl Parcel {
             ticket: None,
         }
     }
-}
 
-impl Parcel {
     /// Takes a bundle apart: it is its first `most` messages from now on. Gives the others, if there
     /// are any.
     fn cut(&mut self, most: usize) -> Option<Self> {

@@ -249,7 +249,7 @@ impl Outlet {
     }
 
     /// What is to be put into a batch next; nothing if it is to be sent as it is.
-    pub(super) fn next_in(&self, batch: &Batch) -> Option<Portion> {
+    pub(crate) fn next_in(&self, batch: &Batch) -> Option<Portion> {
         let most = self.most();
         let left = most.saturating_sub(batch.len());
         let at_once = if self.takes_bundles {
@@ -262,12 +262,6 @@ impl Outlet {
             in_a_row: most,
         };
         (at_once > 0 && !batch.is_full()).then_some(portion)
-    }
-
-    /// Whether whoever receives wants more in a batch.
-    #[cfg(feature = "http")]
-    pub(crate) fn takes_more_in(&self, batch: &Batch) -> bool {
-        self.next_in(batch).is_some()
     }
 
     /// Whether whoever receives takes bundles. If not, they are to be taken apart before.
