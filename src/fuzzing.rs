@@ -80,6 +80,7 @@ pub fn post(bytes: &[u8]) {
         patience: Duration::from_secs(5),
         submits: true,
         max_message: 1_000,
+        stalled: Default::default(),
         workers: Some(Settings::default()),
     };
     let mut post = Post::new(settings, Ledger::new(|| {}));

@@ -239,6 +239,9 @@ pub enum Why {
     Away,
     /// What has been made waits to be taken, and there is no room for more.
     NoRoom,
+    /// The next step takes some of each client, and has as much of this one as it may: it is slow, or
+    /// the client does not read what comes of that, as the status of a later step tells.
+    StepShare,
     /// A reason that the component has and this version of palm does not know.
     #[default]
     Unknown,
@@ -409,6 +412,7 @@ impl From<proto::Wait> for Wait {
             proto::Why::NotReading => Why::NotReading,
             proto::Why::Away => Why::Away,
             proto::Why::NoRoom => Why::NoRoom,
+            proto::Why::StepShare => Why::StepShare,
             proto::Why::Unknown => Why::Unknown,
         };
         Self {

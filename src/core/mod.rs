@@ -15,6 +15,7 @@ pub(crate) mod queue;
 pub(crate) mod ranges;
 pub(crate) mod reduction;
 pub(crate) mod requests;
+pub(crate) mod stalled;
 mod subscriptions;
 pub(crate) mod turns;
 pub(crate) mod window;

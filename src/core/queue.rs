@@ -249,6 +249,7 @@ impl<T: Divide> Queue<T> {
         };
         self.tasks.insert(id, task);
         self.sessions[session].tasks += count;
+        self.sessions[session].bytes += size;
         self.jobs[job] += count;
         self.bytes += size;
         if !is_tracked {
@@ -385,6 +386,7 @@ impl<T: Divide> Queue<T> {
         }
         let session = &mut self.sessions[task.session];
         session.tasks -= task.count;
+        session.bytes -= task.size;
         if session.tasks == 0 {
             self.sessions.remove(task.session);
         }

@@ -10,6 +10,9 @@ use crate::message::link::SMALL;
 /// turn, these are not few. Whoever is slow takes less at once, and so a turn is shorter.
 const IN_A_ROW: usize = 512;
 
+/// How many of those that may not have their turn are asked each time whether they may again.
+const ASKED: usize = 2;
+
 /// Who comes with so few may be somebody who calls now and then, and takes them in a row.
 const FEW: usize = 16;
 
@@ -59,6 +62,8 @@ pub(crate) struct Turns<T> {
     /// messages, and the others.
     new: VecDeque<String>,
     old: VecDeque<String>,
+    /// Those that may not have their turn at present.
+    stopped: VecDeque<String>,
     current: Option<Turn>,
     /// Whether the next turn is for one of the new ones.
     is_for_new: bool,
@@ -85,6 +90,7 @@ impl<T> Default for Turns<T> {
             sessions: BTreeMap::new(),
             new: VecDeque::new(),
             old: VecDeque::new(),
+            stopped: VecDeque::new(),
             current: None,
             is_for_new: false,
             messages: 0,
@@ -114,19 +120,36 @@ impl<T: Waits> Turns<T> {
     }
 
     /// What is the next: some of each session in turn of which `may_run` says that it may have its
-    /// turn. One that may not is the last one then. (If one message is taken at once, a bundle is
-    /// taken apart as a whole: whoever takes it knows nothing of bundles, or is slow.)
+    /// turn. Those that may not are asked again now and then, and all if nobody else has anything. (If
+    /// one message is taken at once, a bundle is taken apart as a whole: whoever takes it knows nothing
+    /// of bundles, or is slow.)
     pub(crate) fn next(&mut self, portion: Portion, may_run: impl Fn(&str) -> bool) -> Option<T> {
-        let mut stopped = Vec::new();
-        let turn = loop {
+        self.ask_again(ASKED, &may_run);
+        let mut is_last = false;
+        loop {
             match self.turn() {
-                Some(turn) if !may_run(&turn.session) => stopped.push(turn.session),
-                turn => break turn,
+                Some(turn) if may_run(&turn.session) => return self.next_of(turn, portion),
+                Some(turn) => self.stopped.push_back(turn.session),
+                None if is_last => return None,
+                None => {
+                    is_last = true;
+                    self.ask_again(usize::MAX, &may_run);
+                }
             }
-        };
-        let next = turn.and_then(|turn| self.next_of(turn, portion));
-        self.old.extend(stopped);
-        next
+        }
+    }
+
+    /// Asks so many of those that may not have their turn whether they may again.
+    fn ask_again(&mut self, most: usize, may_run: impl Fn(&str) -> bool) {
+        for _ in 0..self.stopped.len().min(most) {
+            let Some(session) = self.stopped.pop_front() else {
+                break;
+            };
+            match may_run(&session) {
+                true => self.old.push_back(session),
+                false => self.stopped.push_back(session),
+            }
+        }
     }
 
     /// What is the next of one whose turn it is.
@@ -198,6 +221,7 @@ impl<T: Waits> Turns<T> {
             self.messages -= waiting.messages();
             self.new.retain(|other| other != session);
             self.old.retain(|other| other != session);
+            self.stopped.retain(|other| other != session);
             self.current.take_if(|turn| turn.session == session);
         }
     }
@@ -226,6 +250,12 @@ impl<T: Waits> Turns<T> {
         self.sessions
             .get(session)
             .map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// How many messages each session has waiting.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
+        let sessions = self.sessions.iter();
+        sessions.map(|(session, waiting)| (session.as_str(), waiting.messages()))
     }
 
     /// How many messages a session has waiting.

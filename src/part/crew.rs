@@ -28,6 +28,7 @@ use super::signal::Signal;
 use crate::address::Addresses;
 use crate::bell::Bell;
 use crate::core::complaints::Complaints;
+use crate::core::stalled::Stalled;
 use crate::error::{Error, Result};
 use crate::handler::panic_text;
 use crate::socket::schedule;
@@ -198,6 +199,7 @@ pub struct Crew {
     failed: Option<Error>,
     /// What is to be true when all are spawned.
     demands: Vec<Box<dyn FnOnce() -> Result<()> + Send>>,
+    stalled: Arc<Stalled>,
 }
 
 struct Member {
@@ -219,12 +221,18 @@ impl Crew {
             members: Vec::new(),
             failed: None,
             demands: Vec::new(),
+            stalled: Arc::default(),
         }
     }
 
     /// The name of the component.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whose messages are better not run: its parts tell each other by this.
+    pub(crate) fn stalled(&self) -> &Arc<Stalled> {
+        &self.stalled
     }
 
     /// Is raised when the component is to stop.

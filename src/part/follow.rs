@@ -31,10 +31,10 @@ use crate::message::spare::Buffer;
 use crate::message::{Frame, FrameReader};
 use crate::socket::{Kind, Socket, Want};
 
-/// How much of what the publisher gives may be open at once.
+/// How much of what the publisher gives may be open at once: of one client half of that.
 const CREDIT: Credit = Credit {
-    messages: 16_384,
-    bytes: 8 << 20,
+    messages: 32_768,
+    bytes: 16 << 20,
 };
 
 /// A subscription to a topic of the publisher at an address.
@@ -56,6 +56,10 @@ impl Follow {
         let voice = Voice::heard_by(outlet.bell().clone())?;
         outlet.rings_for_room(&bell);
         outlet.comes_from(&voice);
+        crew.stalled().wakes({
+            let bell = bell.clone();
+            move || bell.ring()
+        });
         let patience = Arc::new(Patience::new(Instant::now()));
         let ledger = Ledger::telling({
             let (voice, patience) = (voice.clone(), patience.clone());
@@ -70,7 +74,14 @@ impl Follow {
             Some(address) => format!("{} at {address}", crew.name()),
             None => crew.name().to_owned(),
         };
-        let session = StepSession::new(session, &name, &self.topic, CREDIT, ledger);
+        let session = StepSession::new(
+            session,
+            &name,
+            &self.topic,
+            CREDIT,
+            ledger,
+            crew.stalled().clone(),
+        );
         let shared = Arc::new(Mutex::new(Arrivals {
             session,
             waiting: Batch::new(),

@@ -147,6 +147,7 @@ pub(crate) fn spawn_work(
         let mut results = Results {
             outlet: outlet.clone(),
             waiting: Batch::new(),
+            bytes: 0,
             lost: 0,
             closed: false,
         };
@@ -208,7 +209,8 @@ fn run(
         results.send(context);
         results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
         // With what it waited for room: who cannot go on is to be given little, too.
-        pace.note(count, clock.now().saturating_duration_since(start));
+        let took = clock.now().saturating_duration_since(start);
+        pace.note(count, took, std::mem::take(&mut results.bytes));
         if is_alone {
             inlet.set_most(pace.most());
         }
@@ -281,6 +283,8 @@ struct Results {
     /// `None` when nobody wants them.
     outlet: Option<Outlet>,
     waiting: Batch,
+    /// How large those are that were made of what is given at once.
+    bytes: u64,
     lost: usize,
     /// Nobody takes them any more.
     closed: bool,
@@ -318,6 +322,7 @@ impl Results {
             self.lost += result.frame.count();
             return;
         }
+        self.bytes += result.frame.len() as u64;
         self.waiting.push(result);
         if self.waiting.is_full() {
             self.send(context);

@@ -331,6 +331,7 @@ impl Part for LinkService {
             return Err(Error::setup(crew.name(), reason));
         };
         let (submit, work, bell) = (faces.submit, faces.work, self.bell);
+        let stalled = crew.stalled().clone();
         crew.spawn(&wiring.name, Duty::Carries, move |context| {
             context.wake_by(&bell);
             let mut socket = Socket::open(Kind::LinkServer, &context.part, self.max_message)?;
@@ -351,6 +352,7 @@ impl Part for LinkService {
                 patience: publish.bounds.patience,
                 submits: submit.is_some(),
                 max_message: self.max_message,
+                stalled,
                 workers: work.as_ref().map(|_| Settings {
                     max_attempts: self.max_attempts,
                     ..Settings::default()

@@ -6,35 +6,46 @@ use std::time::Duration;
 /// came, where what comes of others later cannot have its turn before them.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
+/// Nor more than what so many bytes come of: whose client does not read is found out when that is kept.
+const BYTES_AT_ONCE: u64 = 256 << 10;
+
 /// Of messages that take so little it need not be reckoned how many those are: a batch has fewer.
 const QUICK: Duration = Duration::from_micros(4);
 
-/// How long messages take of late, on average.
+/// How long messages take of late, and how large is what comes of them, on average.
 #[derive(Debug)]
 pub(super) struct Pace {
     each: Duration,
+    bytes: u64,
 }
 
 impl Pace {
     /// Nothing is known yet: they may take long.
     pub(super) fn new() -> Self {
-        Self { each: AT_ONCE }
+        Self {
+            each: AT_ONCE,
+            bytes: 0,
+        }
     }
 
-    /// So many have taken so long in all. Each counts for an eighth of the average.
-    pub(super) fn note(&mut self, count: usize, took: Duration) {
+    /// So many have taken so long in all, and so many bytes have come of them. Each counts for an eighth
+    /// of the average.
+    pub(super) fn note(&mut self, count: usize, took: Duration, bytes: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        let each = took / count;
         let weight = count.min(8);
+        let (each, bytes) = (took / count, bytes / u64::from(count));
         self.each = self.each / 8 * (8 - weight) + each / 8 * weight;
+        self.bytes = self.bytes / 8 * u64::from(8 - weight) + bytes / 8 * u64::from(weight);
     }
 
     /// How many are to be given at once, at the most.
     pub(super) fn most(&self) -> usize {
-        match self.each < QUICK {
+        let in_time = match self.each < QUICK {
             true => usize::MAX,
             false => (AT_ONCE.as_nanos() / self.each.as_nanos()).max(1) as usize,
-        }
+        };
+        let in_bytes = BYTES_AT_ONCE.checked_div(self.bytes);
+        in_bytes.map_or(in_time, |most| in_time.min(most.max(1) as usize))
     }
 }
 
@@ -47,7 +58,7 @@ mod tests {
         let mut pace = Pace::new();
         assert_eq!(pace.most(), 1);
         let mut after = |count, took| {
-            pace.note(count, took);
+            pace.note(count, took, 0);
             pace.most()
         };
         assert_eq!(after(100, Duration::from_millis(1)), 100);
@@ -57,5 +68,16 @@ mod tests {
         assert_eq!(after(8, Duration::from_micros(80)), 100);
         assert_eq!(after(8, Duration::from_secs(80)), 1);
         assert_eq!(after(1, Duration::MAX), 1);
+    }
+
+    #[test]
+    fn of_what_much_comes_less_is_given_at_once() {
+        let mut pace = Pace::new();
+        pace.note(100, Duration::ZERO, 100 * 1_024);
+        assert_eq!(pace.most(), 256);
+        pace.note(100, Duration::ZERO, 100 << 20);
+        assert_eq!(pace.most(), 1);
+        pace.note(100, Duration::ZERO, 0);
+        assert_eq!(pace.most(), usize::MAX);
     }
 }

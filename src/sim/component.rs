@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{padded, text_of};
@@ -12,6 +13,7 @@ use super::plan::{Does, Id, Plan};
 use crate::core::custody::{Ledger, share};
 use crate::core::link::{Clients, Credit, Item, Made, Post, PostSettings, StepSession};
 use crate::core::queue::Settings;
+use crate::core::stalled::Stalled;
 use crate::core::turns::Portion;
 use crate::message::link::{Envelope, Head};
 use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame};
@@ -36,6 +38,7 @@ pub(super) struct Component {
 impl Component {
     pub(super) fn new(id: Id, plan: &Rc<Plan>, env: &mut Env) -> Self {
         let step = &plan.steps[id];
+        let stalled = Arc::<Stalled>::default();
         let settings = PostSettings {
             epoch: env.name("epoch"),
             hold: plan.hold,
@@ -43,6 +46,7 @@ impl Component {
             patience: plan.patience,
             submits: step.from.is_empty(),
             max_message: 1 << 20,
+            stalled: stalled.clone(),
             workers: step.has_workers.then(|| Settings {
                 max_attempts: plan.max_attempts,
                 ..Settings::default()
@@ -60,6 +64,7 @@ impl Component {
                     bytes: plan.hold as u64,
                 },
                 Ledger::new(|| {}),
+                stalled.clone(),
             );
             Dealer::new(id, number, *from, session, env.now)
         });

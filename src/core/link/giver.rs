@@ -302,6 +302,11 @@ impl<T: Divide> Giver<T> {
         self.given_bytes + self.waiting_bytes
     }
 
+    /// How many messages are given and not done, and how many bytes.
+    pub(crate) fn given(&self) -> (u64, u64) {
+        (self.given.len() as u64, self.given_bytes)
+    }
+
     /// How many messages wait to be given.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting_messages

@@ -100,6 +100,10 @@ const MOST_DONE: usize = 4_096;
 const PRESSING_MESSAGES: usize = 64;
 const PRESSING_BYTES: u64 = 32 << 10;
 
+/// How much may be open at a step, as a multiple of its credit: whoever gives to it sees to it that no
+/// client has all of that, and so each has a little beside it.
+const STEP_LENIENCE: u64 = 4;
+
 /// A connection to a server, as the server knows it.
 pub(crate) type Conn = u64;
 

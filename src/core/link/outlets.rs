@@ -3,17 +3,17 @@
 mod line;
 mod topic;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use line::Line;
 use topic::{Newcomer, Slot, Topic};
 
-use super::{
-    Conn, Credit, Giver, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE,
-};
+use super::{Conn, Credit, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE};
 use crate::core::custody::{Outcome, Ticket};
 use crate::core::divide::Divide;
+use crate::core::stalled::Stalled;
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
 
@@ -24,6 +24,9 @@ const PROBATION: Duration = Duration::from_secs(1);
 /// So much every client may leave unread. With less, a client that waits for one job and does not
 /// read another does not tell that anything of that has come; with more it does.
 const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
+
+/// How many of those who leave too much unread are asked each time whether they still do.
+const ASKED: usize = 4;
 
 /// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
 const MOST_PUBLISHED: u64 = 1 << 20;
@@ -50,12 +53,18 @@ const GONE: usize = 256;
 /// a double by its position.
 pub(crate) struct Outlets {
     topics: BTreeMap<String, Topic>,
+    /// Those of them that steps subscribe to.
+    steps: BTreeSet<String>,
+    /// Those who leave too much of what is kept for them.
+    stalled: Arc<Stalled>,
     /// How many subscribers a step's message waits for.
     subscribers: usize,
     patience: Duration,
     most_bytes: u64,
     /// Of all that is kept.
     bytes: u64,
+    /// How many bytes a message takes of late, about.
+    usual: u64,
     next_run: u64,
     /// Slots that may have something to say.
     ready: Vec<(String, usize)>,
@@ -110,6 +119,9 @@ pub(crate) struct OutletStats {
     pub(crate) waiting: usize,
     /// Whether what waits is more than it takes at present.
     pub(crate) held_up: bool,
+    /// What waits because it is of clients that have their share of what it takes: whose, and how
+    /// many.
+    pub(crate) shares: Vec<(String, usize)>,
     /// Since when it has been done with nothing of it, about.
     pub(crate) still: Option<Instant>,
     pub(crate) bytes: u64,
@@ -128,14 +140,22 @@ pub(crate) struct HeldStats {
 impl Outlets {
     /// A message to a step waits for so many subscribers. When `bytes` are kept,
     /// [`is_full`](Self::is_full) says so. What can be given to nobody for `patience` has
-    /// failed.
-    pub(crate) fn new(subscribers: usize, bytes: usize, patience: Duration) -> Self {
+    /// failed. Who leaves too much is among the `stalled`.
+    pub(crate) fn new(
+        subscribers: usize,
+        bytes: usize,
+        patience: Duration,
+        stalled: Arc<Stalled>,
+    ) -> Self {
         Self {
             topics: BTreeMap::new(),
+            steps: BTreeSet::new(),
+            stalled,
             subscribers: subscribers.max(1),
             patience,
             most_bytes: bytes as u64,
             bytes: 0,
+            usual: 0,
             next_run: 0,
             ready: Vec::new(),
             published: VecDeque::new(),
@@ -176,6 +196,7 @@ impl Outlets {
     /// back what is none of that.
     fn give_at_once(&mut self, mut item: Made) -> Option<Made> {
         item.settle_in(self.bytes, self.most_bytes);
+        self.usual = (7 * self.usual + item.size() / item.count() as u64) / 8;
         let session = item.frame.session();
         let known = self.topics.get_mut(session);
         let known = known.filter(|known| known.is_client && known.held.is_empty());
@@ -186,6 +207,10 @@ impl Outlets {
         let index = *slot.key();
         slot.get_mut().note_ready(session, index, &mut self.ready);
         self.bytes += slot.get_mut().keep(item);
+        let kept = slot.get().line.bytes();
+        if kept > allowance(self.bytes, self.most_bytes) {
+            self.stalled.add(&slot.get().session, kept);
+        }
         None
     }
 
@@ -235,6 +260,9 @@ impl Outlets {
                 ..Topic::default()
             };
             self.topics.insert(name.to_owned(), topic);
+            if !is_client {
+                self.steps.insert(name.to_owned());
+            }
             self.look_up_wire(name);
         }
         let Some(topic) = self.topics.get_mut(name) else {
@@ -267,10 +295,22 @@ impl Outlets {
         let mut published = Vec::new();
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
-                match taker.and_then(|index| topic.slots.get_mut(&index)) {
-                    Some(slot) => self.bytes += slot.keep(copy),
-                    None => published.push(copy),
+                let Some(slot) = taker.and_then(|index| topic.slots.get_mut(&index)) else {
+                    published.push(copy);
+                    continue;
+                };
+                let allowance = allowance(self.bytes, self.most_bytes);
+                if slot.line.bytes() > allowance {
+                    let session = copy.frame.session();
+                    let kept = match topic.is_client {
+                        true => slot.line.bytes(),
+                        false => slot.line.bytes_of(session),
+                    };
+                    if kept > allowance {
+                        self.stalled.add(session, kept);
+                    }
                 }
+                self.bytes += slot.keep(copy);
             }
         }
         for (index, slot) in &mut topic.slots {
@@ -290,6 +330,10 @@ impl Outlets {
             ..Topic::default()
         });
         topic.is_client = who.is_client;
+        match who.is_client {
+            true => self.steps.remove(who.topic),
+            false => self.steps.insert(who.topic.to_owned()),
+        };
         if !who.is_client && topic.slots.is_empty() {
             self.look_up_wire(who.topic);
         }
@@ -341,14 +385,10 @@ impl Outlets {
             Some(position) => {
                 let open = sums(&position.open);
                 let whole = |item, size| done.push((item, size));
-                slot.line
-                    .giver()
-                    .resume(position.received, open, part_done, whole);
+                slot.line.resume(position.received, open, part_done, whole);
             }
             None => {
-                slot.line
-                    .giver()
-                    .restart(|item, size| done.push((item, size)));
+                slot.line.restart(|item, size| done.push((item, size)));
                 slot.run = run;
             }
         }
@@ -359,7 +399,7 @@ impl Outlets {
         slot.name = who.name.to_owned();
         slot.conn = Some(who.conn);
         slot.heard = heard;
-        slot.line.giver().set_credit(who.credit);
+        slot.line.set_credit(who.credit);
         slot.max_message = who.max_message;
         slot.divide_for_taker();
         let run = slot.run;
@@ -438,13 +478,13 @@ impl Outlets {
         &mut self,
         name: &str,
         session: &str,
-        change: impl FnOnce(&mut Giver<Made>) -> R,
+        change: impl FnOnce(&mut Line) -> R,
     ) -> Option<R> {
         let slots = &mut self.topics.get_mut(name)?.slots;
         let mut slots = slots.iter_mut();
         let (index, slot) = slots.find(|(_, slot)| slot.session == session)?;
         let kept = slot.line.len();
-        let result = change(slot.line.giver());
+        let result = change(&mut slot.line);
         if slot.line.len() < kept {
             slot.still = None;
         }
@@ -460,26 +500,41 @@ impl Outlets {
         numbers: impl Iterator<Item = (u64, usize)>,
     ) {
         let mut done = Vec::new();
-        self.change(name, session, |giver| {
+        self.change(name, session, |line| {
             for (number, count) in numbers {
                 let whole = |item, size| done.push((item, size));
-                giver.done(number, count, part_done, whole);
+                line.done(number, count, part_done, whole);
             }
         });
+        self.end_all(done);
+    }
+
+    /// A taker is done with these. Whoever left too much is looked at.
+    fn end_all(&mut self, done: Vec<(Made, u64)>) {
+        let mut stalled: Option<String> = None;
         for (item, size) in done {
+            let session = item.frame.session();
+            if self.stalled.has(session) && stalled.as_deref() != Some(session) {
+                let before = stalled.replace(session.to_owned());
+                before.iter().for_each(|before| self.look_at(before));
+            }
             self.end(item, size);
         }
+        stalled.iter().for_each(|last| self.look_at(last));
+    }
+
+    /// Looks whether one still leaves too much.
+    fn look_at(&self, session: &str) {
+        self.stalled.look_at(session, self.too_much(session));
     }
 
     /// A taker is done with a message, and has this to tell.
     pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
         let mut others = Vec::new();
-        let item = self.change(name, session, |giver| {
-            giver.done_alone(number, |item, size| others.push((item, size)))
+        let item = self.change(name, session, |line| {
+            line.done_alone(number, |item, size| others.push((item, size)))
         });
-        for (item, size) in others {
-            self.end(item, size);
-        }
+        self.end_all(others);
         if let Some((item, size)) = item.flatten() {
             self.delivered += 1;
             self.bytes -= size;
@@ -491,7 +546,7 @@ impl Outlets {
 
     /// How much a taker lets be open.
     pub(crate) fn set_credit(&mut self, name: &str, session: &str, credit: Credit) {
-        self.change(name, session, |giver| giver.set_credit(credit));
+        self.change(name, session, |line| line.set_credit(credit));
     }
 
     /// A taker is done with something.
@@ -647,6 +702,7 @@ impl Outlets {
                 self.release(&name, true);
             } else if !of_use && topic.newcomers.is_empty() {
                 self.topics.remove(&name);
+                self.steps.remove(&name);
                 if is_client {
                     remember(&mut self.away, &name);
                 }
@@ -714,10 +770,16 @@ impl Outlets {
         topics.any(|topic| !topic.newcomers.is_empty())
     }
 
-    /// Whether it wants to take no more.
+    /// Whether it wants to take no more. What is kept of those who leave too much does not count for
+    /// that: what was on its way to them is to get out of the others' way, and no more of theirs runs.
     pub(crate) fn is_full(&self) -> bool {
-        // One message always may be kept.
-        self.bytes >= self.most_bytes.max(1) || self.published_bytes >= MOST_PUBLISHED
+        let of_others = self.bytes.saturating_sub(self.stalled.bytes());
+        // One message always may be kept; and what every client may leave is beside the others' room.
+        let most = self.most_bytes.max(1);
+        let left = BORNE
+            .min(most / 32)
+            .saturating_mul(self.topics.len() as u64);
+        of_others >= most.saturating_add(left) || self.published_bytes >= MOST_PUBLISHED
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -744,32 +806,79 @@ impl Outlets {
         self.undelivered
     }
 
-    /// Whether a client takes so little that its messages are better not run at present.
-    pub(crate) fn is_stalled(&self, session: &str) -> bool {
-        let Some(topic) = self.topics.get(session).filter(|topic| topic.is_client) else {
-            return false;
-        };
-        let kept: u64 = topic.slots.values().map(|slot| slot.line.bytes()).sum();
-        let kept = kept + topic.held_bytes;
-        let share = self.most_bytes / (1 + self.topics.len() as u64);
-        kept > share.max(BORNE)
+    /// Whether so much is kept of what came of a client's messages, for it or for later steps, that
+    /// others are better not run at present, while so many run `ahead`.
+    pub(crate) fn is_stalled(&self, session: &str, ahead: usize) -> bool {
+        let kept = self.kept_of(session);
+        let to_come = (ahead as u64).saturating_mul(self.usual);
+        kept.saturating_add(to_come) > self.allowance()
+    }
+
+    fn allowance(&self) -> u64 {
+        allowance(self.bytes, self.most_bytes)
+    }
+
+    /// Whether that is because the client does not read.
+    pub(crate) fn is_unread(&self, session: &str) -> bool {
+        self.kept_for(session) > self.allowance()
+    }
+
+    /// How many bytes are kept for a client.
+    fn kept_for(&self, session: &str) -> u64 {
+        let topic = self.topics.get(session).filter(|topic| topic.is_client);
+        topic.map_or(0, Topic::bytes)
+    }
+
+    /// How many are kept of what came of its messages, for later steps as well.
+    fn kept_of(&self, session: &str) -> u64 {
+        let steps = self.steps.iter().filter_map(|name| self.topics.get(name));
+        let lines = steps.flat_map(|topic| topic.slots.values());
+        let shares: u64 = lines.map(|slot| slot.line.bytes_of(session)).sum();
+        self.kept_for(session) + shares
+    }
+
+    /// Looks whether those that left too much still do: at a few, or at all, and whether others do now.
+    pub(crate) fn look_at_stalled(&self, all: bool) {
+        let allowance = self.allowance();
+        if all && allowance == BORNE {
+            // When those left it, there was more room for each.
+            let clients = self.topics.iter().filter(|(_, topic)| topic.is_client);
+            let kept = clients.map(|(session, topic)| (session, topic.bytes()));
+            kept.filter(|(_, kept)| *kept > allowance)
+                .for_each(|(session, kept)| self.stalled.add(session, kept));
+        }
+        let most = if all { usize::MAX } else { ASKED };
+        self.stalled
+            .look_again(most, |session| self.too_much(session));
+    }
+
+    /// How many bytes are kept of what came of a client's messages, if that is too much.
+    fn too_much(&self, session: &str) -> Option<u64> {
+        Some(self.kept_of(session)).filter(|kept| *kept > self.allowance())
     }
 
     pub(crate) fn stats(&self) -> (Vec<OutletStats>, Vec<HeldStats>) {
         let mut outlets = Vec::new();
         let mut held = Vec::new();
         for (name, topic) in &self.topics {
-            outlets.extend(topic.slots.values().map(|slot| OutletStats {
-                topic: name.clone(),
-                is_client: topic.is_client,
-                session: slot.session.clone(),
-                name: slot.name.clone(),
-                connected: slot.conn.is_some(),
-                kept: slot.line.len(),
-                waiting: slot.line.waiting(),
-                held_up: slot.line.is_held_up(),
-                still: slot.still,
-                bytes: slot.line.bytes(),
+            outlets.extend(topic.slots.values().map(|slot| {
+                OutletStats {
+                    topic: name.clone(),
+                    is_client: topic.is_client,
+                    session: slot.session.clone(),
+                    name: slot.name.clone(),
+                    connected: slot.conn.is_some(),
+                    kept: slot.line.len(),
+                    waiting: slot.line.waiting(),
+                    held_up: slot.line.is_held_up(),
+                    shares: slot
+                        .line
+                        .behind_by_client()
+                        .map(|(session, count)| (session.to_owned(), count))
+                        .collect(),
+                    still: slot.still,
+                    bytes: slot.line.bytes(),
+                }
             }));
             if !topic.held.is_empty() {
                 held.push(HeldStats {
@@ -783,6 +892,12 @@ impl Outlets {
         }
         (outlets, held)
     }
+}
+
+/// How many bytes may be kept for one, while so many are kept in all, of so many: what is left of half of
+/// those, but what every client may leave.
+fn allowance(kept: u64, most: u64) -> u64 {
+    (most / 2).saturating_sub(kept).max(BORNE)
 }
 
 /// Some messages of a bundle are done. Of one by itself that is said when it is not kept any more.

@@ -10,6 +10,7 @@ use super::tasks::limit_of;
 use super::{Clients, Conn, Item, Made, Outlets, Peers, Tasks, Told, heard, said};
 use crate::core::custody::Ledger;
 use crate::core::queue::{Leave, Settings};
+use crate::core::stalled::Stalled;
 use crate::core::turns::Portion;
 use crate::message::link::{Envelope, Head, Hello, Kind, VERSION, Welcome};
 use crate::message::{Frame, Giving, session_of};
@@ -29,6 +30,8 @@ pub(crate) struct PostSettings {
     pub(crate) submits: bool,
     /// The largest payload that it takes, in bytes.
     pub(crate) max_message: usize,
+    /// Where to say whose messages are better not run.
+    pub(crate) stalled: Arc<Stalled>,
     /// If it has workers: how it treats them.
     pub(crate) workers: Option<Settings>,
 }
@@ -70,6 +73,7 @@ impl Post {
             patience,
             submits,
             max_message,
+            stalled,
             workers,
         } = settings;
         let tasks = workers.map(|settings| Tasks::new(settings, hold, run_of(&epoch)));
@@ -78,7 +82,7 @@ impl Post {
             max_message,
             peers: Peers::default(),
             clients: submits.then(|| Clients::new(ledger.clone(), hold, patience)),
-            outlets: Outlets::new(subscribers, hold, patience),
+            outlets: Outlets::new(subscribers, hold, patience, stalled),
             tasks,
             ledger,
             refused: 0,
@@ -387,7 +391,13 @@ impl Post {
     pub(crate) fn next_submitted(&mut self, portion: Portion) -> Option<Item> {
         let outlets = &self.outlets;
         let clients = self.clients.as_mut()?;
-        clients.next(portion, |session| !outlets.is_stalled(session))
+        let takes = |session: &str| {
+            let tasks = self.tasks.as_ref();
+            tasks.is_none_or(|tasks| tasks.takes_of(session))
+        };
+        clients.next(portion, |session| {
+            !outlets.is_stalled(session, 0) && takes(session)
+        })
     }
 
     /// A message that a worker is to run, or a bundle.
@@ -493,9 +503,11 @@ impl Post {
             self.look = Some(now + LOOK);
             self.look_around(now);
         }
+        self.outlets.look_at_stalled(!self.is_stirred);
         if let Some(tasks) = &mut self.tasks {
             let outlets = &self.outlets;
-            tasks.assign(now, |session| !outlets.is_stalled(session), &mut self.peers);
+            let may_run = |session: &str, ahead| !outlets.is_stalled(session, ahead);
+            tasks.assign(now, may_run, &mut self.peers);
         }
         // Tasks may have come to their end by that.
         self.settle();

@@ -165,14 +165,24 @@ impl View<'_> {
             ..Wait::default()
         });
         let kept = taken.iter().filter_map(|outlet| self.wait_for(outlet));
-        inside.chain(held).chain(kept).collect()
+        let shares = taken.iter().flat_map(|outlet| &outlet.shares);
+        let shares = shares.map(|(session, count)| Wait {
+            whose: cut(session.clone()),
+            is_client: true,
+            messages: *count as u64,
+            why: Why::StepShare.into(),
+            ..Wait::default()
+        });
+        inside.chain(held).chain(kept).chain(shares).collect()
     }
 
     /// Why a client's messages are not run, if they wait and are not just on their way.
     fn wait_of(&self, session: &str, client: &Client) -> Option<Wait> {
         let mut function = String::new();
-        let why = if self.outlets.is_stalled(session) {
+        let why = if self.outlets.is_unread(session) {
             Why::NotReading
+        } else if self.outlets.is_stalled(session, 0) {
+            Why::StepShare
         } else if self.is_choked() {
             Why::NoRoom
         } else {
@@ -182,11 +192,12 @@ impl View<'_> {
                     function = cut(name);
                     Why::NoFunction
                 }
-                queue::Why::NotReading => Why::NotReading,
                 _ if self.tasks.is_some() && self.workers_there() == 0 => Why::NoWorker,
                 queue::Why::Nothing if self.tasks.is_some_and(|tasks| !tasks.is_full()) => {
                     return None;
                 }
+                // Its client does read; but much is to come for it.
+                queue::Why::NotReading => Why::AllBusy,
                 queue::Why::AllBusy | queue::Why::Nothing => Why::AllBusy,
             }
         };
@@ -235,7 +246,7 @@ impl View<'_> {
 
     /// Why what is kept for somebody waits, if it does: some is always on its way.
     fn wait_for(&self, outlet: &OutletStats) -> Option<Wait> {
-        let stalled = outlet.is_client && self.outlets.is_stalled(&outlet.session);
+        let stalled = outlet.is_client && self.outlets.is_unread(&outlet.session);
         let is_late = |since| self.now.saturating_duration_since(since) >= STILL;
         let stalled = stalled || outlet.still.is_some_and(is_late);
         let (why, messages) = match outlet.connected {

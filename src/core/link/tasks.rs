@@ -18,6 +18,11 @@ const BACK: Duration = Duration::from_millis(400);
 /// How many messages wait for workers, or are with them, before no more are taken.
 const MOST_TASKS: usize = 65_536;
 
+/// So many messages of a client, and such a part of all bytes, it takes whatever else there is: where
+/// there are many clients, none may have more open.
+const LEAST_TASKS: usize = 512;
+const PARTS: u64 = 256;
+
 /// How many bytes of results may wait for the component before no more tasks are given.
 const MOST_RESULTS: u64 = 1 << 20;
 
@@ -319,18 +324,19 @@ impl Tasks {
         }
     }
 
-    /// Gives out what is to be given out. `may_run` says whether a client reads its results.
+    /// Gives out what is to be given out. `may_run` says whether a client reads its results, so that
+    /// more may run while so many messages of it run ahead, besides one for each worker.
     pub(crate) fn assign(
         &mut self,
         now: Instant,
-        may_run: impl Fn(&str) -> bool,
+        may_run: impl Fn(&str, usize) -> bool,
         peers: &mut Peers,
     ) {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
         // What comes of more could be put nowhere, while results wait for the component.
         let has_room = !self.is_choked();
-        let may_run = |session: &str| has_room && may_run(session);
+        let may_run = |session: &str, ahead| has_room && may_run(session, ahead);
         self.queue.assign(now, may_run, &mut orders);
         for order in orders.drain(..) {
             match order {
@@ -492,9 +498,28 @@ impl Tasks {
         Some(made)
     }
 
-    /// Whether it wants to take no more.
+    /// Whether it wants to take no more. What each client may have at the least is beside the others'
+    /// room.
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.bytes() as u64 >= self.most_bytes.max(1) || self.queue.len() >= MOST_TASKS
+        let sessions = self.queue.sessions();
+        let most = self.most_bytes.max(1);
+        let beside = self.least_bytes().saturating_mul(sessions as u64);
+        self.queue.bytes() as u64 >= most.saturating_add(beside)
+            || self.queue.len() >= MOST_TASKS + sessions.saturating_mul(LEAST_TASKS)
+    }
+
+    /// Whether it takes more of a client: as long as that has less than what is left of half the room.
+    /// So those whose tasks wait because they do not read leave some to others.
+    pub(crate) fn takes_of(&self, session: &str) -> bool {
+        let (messages, bytes) = self.queue.load_of(session);
+        let left = (MOST_TASKS / 2).saturating_sub(self.queue.len());
+        let left_bytes = (self.most_bytes / 2).saturating_sub(self.queue.bytes() as u64);
+        messages < left.max(LEAST_TASKS)
+            && (messages == 0 || (bytes as u64) < left_bytes.max(self.least_bytes()))
+    }
+
+    fn least_bytes(&self) -> u64 {
+        self.most_bytes / PARTS
     }
 
     /// Whether it takes what is pushed on the pylm wire, if there is room at all. Of that libzmq has

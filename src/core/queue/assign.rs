@@ -12,11 +12,12 @@ const MANY: usize = 16;
 
 impl<T: Divide> Queue<T> {
     /// Gives the orders that follow from what was told and from the time. `may_run` says
-    /// whether the client of a session reads what comes of its tasks; if not, they wait.
+    /// whether the client of a session reads what comes of its tasks, so that more may run while so
+    /// many messages do, besides one for each worker; if not, they wait.
     pub(crate) fn assign(
         &mut self,
         now: Instant,
-        mut may_run: impl FnMut(&str) -> bool,
+        mut may_run: impl FnMut(&str, usize) -> bool,
         orders: &mut Vec<Order<T>>,
     ) {
         self.pool.refresh_all();
@@ -41,7 +42,7 @@ impl<T: Divide> Queue<T> {
     fn give_all(
         &mut self,
         now: Instant,
-        may_run: &mut impl FnMut(&str) -> bool,
+        may_run: &mut impl FnMut(&str, usize) -> bool,
         orders: &mut Vec<Order<T>>,
     ) {
         self.give_suspects(now, may_run, orders);
@@ -54,7 +55,7 @@ impl<T: Divide> Queue<T> {
                 break;
             };
             let worker = self.last_if_quick(session, kind).unwrap_or(worker);
-            if !may_run(self.sessions.name(session)) {
+            if !self.may_run(session, may_run) {
                 self.stop(session);
             } else if self.has_room(worker, self.tasks[id].size, now) {
                 self.give_some(id, kind, worker, now, orders);
@@ -63,6 +64,17 @@ impl<T: Divide> Queue<T> {
                 self.pool.refresh(worker);
             }
         }
+    }
+
+    pub(super) fn may_run(
+        &self,
+        number: SessionId,
+        may_run: &mut impl FnMut(&str, usize) -> bool,
+    ) -> bool {
+        let session = &self.sessions[number];
+        let given = session.tasks - session.waiting;
+        let ahead = given.saturating_sub(self.pool.workers.len());
+        may_run(self.sessions.name(number), ahead)
     }
 
     /// Where many tasks wait that take no time, they are for the worker that has had some last: so as
@@ -212,7 +224,7 @@ impl<T: Divide> Queue<T> {
     fn give_suspects(
         &mut self,
         now: Instant,
-        may_run: &mut impl FnMut(&str) -> bool,
+        may_run: &mut impl FnMut(&str, usize) -> bool,
         orders: &mut Vec<Order<T>>,
     ) {
         let mut waiting = BTreeSet::new();
@@ -222,7 +234,7 @@ impl<T: Divide> Queue<T> {
             let kinds = self.functions[function].kinds.clone();
             if kinds.is_empty() {
                 next = (function + 1, 0);
-            } else if !may_run(self.sessions.name(session)) {
+            } else if !self.may_run(session, may_run) {
                 self.stop(session);
             } else if let Some(worker) = self.pool.idle(&kinds) {
                 self.give_alone(id, worker, now, orders);

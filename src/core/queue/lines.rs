@@ -142,14 +142,14 @@ impl<T: Divide> Queue<T> {
     }
 
     /// Asks whether those read again that did not, in turn: a few, or all.
-    pub(super) fn ask_again(&mut self, all: bool, may_run: &mut impl FnMut(&str) -> bool) {
+    pub(super) fn ask_again(&mut self, all: bool, may_run: &mut impl FnMut(&str, usize) -> bool) {
         let most = if all { usize::MAX } else { ASKED };
         let after = self.stopped.range(self.asked.saturating_add(1)..);
         let before = self.stopped.range(..=self.asked);
         let sessions: Vec<_> = after.chain(before).copied().take(most).collect();
         for session in sessions {
             self.asked = session;
-            if may_run(self.sessions.name(session)) {
+            if self.may_run(session, may_run) {
                 self.start(session);
             }
         }

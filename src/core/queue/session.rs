@@ -12,6 +12,8 @@ pub(super) struct Session {
     pub(super) waiting: usize,
     /// How many tasks it has, waiting or given.
     pub(super) tasks: usize,
+    /// How many bytes they have.
+    pub(super) bytes: usize,
     /// Its place in the ring of each kind of worker that could run something of it.
     pub(super) turns: BTreeMap<KindId, u64>,
     /// Its client does not read.

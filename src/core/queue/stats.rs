@@ -76,6 +76,20 @@ impl<T: Divide> Queue<T> {
         self.bytes
     }
 
+    /// How many messages of a session are not finished, and how many bytes they have.
+    pub(crate) fn load_of(&self, session: &str) -> (usize, usize) {
+        let number = self.sessions.number_of(session);
+        number.map_or((0, 0), |number| {
+            let session = &self.sessions[number];
+            (session.tasks, session.bytes)
+        })
+    }
+
+    /// For how many sessions that is.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// The same of those that are not [tracked](Divide::is_tracked).
     pub(crate) fn loose_bytes(&self) -> usize {
         self.loose_bytes

@@ -49,7 +49,7 @@ impl World {
     fn assign(&mut self) -> Vec<Order<u32>> {
         let mut orders = Vec::new();
         let (deaf, asked) = (&self.deaf, &mut self.asked);
-        let may_run = |session: &str| {
+        let may_run = |session: &str, _| {
             *asked += 1;
             !deaf.contains(&session)
         };

@@ -236,6 +236,7 @@ fn run(case: Case, messages: u64) {
         patience: Duration::from_secs(30),
         submits: true,
         max_message: 1 << 20,
+        stalled: Default::default(),
         workers: Some(Settings::default()),
     };
     let mut master = Master {

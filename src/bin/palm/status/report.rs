@@ -209,6 +209,7 @@ fn sentence(wait: &Wait) -> String {
         Why::NotReading => "the next step is busy with what it was given".to_owned(),
         Why::Away if wait.is_client => "the client is not connected".to_owned(),
         Why::Away => "the next step is not connected".to_owned(),
+        Why::StepShare => "the next step has as much of it as it takes of one client".to_owned(),
         Why::NoRoom => "what goes out is full, as it is not taken".to_owned(),
         _ => "for a reason that this version of palm does not know".to_owned(),
     };

@@ -70,6 +70,12 @@ impl Topic {
         std::mem::take(&mut self.held)
     }
 
+    /// How many bytes are kept for those who take it, and until they are there.
+    pub(super) fn bytes(&self) -> u64 {
+        let slots = self.slots.values();
+        slots.map(|slot| slot.line.bytes()).sum::<u64>() + self.held_bytes
+    }
+
     /// How many more subscribers a message waits for.
     pub(super) fn missing(&self, wanted: usize) -> usize {
         let wanted = if self.is_client { 1 } else { wanted };

@@ -13,6 +13,7 @@ fn settings() -> PostSettings {
         patience: Duration::from_secs(60),
         submits: true,
         max_message: 1 << 20,
+        stalled: Default::default(),
         workers: None,
     }
 }

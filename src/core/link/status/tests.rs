@@ -31,6 +31,7 @@ impl Master {
             patience: Duration::from_secs(30),
             submits: true,
             max_message: 1 << 20,
+            stalled: Default::default(),
             workers: Some(Settings::default()),
         };
         Self {
@@ -325,6 +326,7 @@ fn a_component_without_workers_says_so() {
         patience: Duration::ZERO,
         submits: false,
         max_message: 1,
+        stalled: Default::default(),
         workers: None,
     };
     let status = Post::new(settings, Ledger::new(|| {})).status(Instant::now());

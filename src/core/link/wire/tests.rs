@@ -54,7 +54,7 @@ impl Master {
     /// What goes to the workers now.
     fn given(&mut self) -> Vec<Frame> {
         let mut orders = Vec::new();
-        self.queue.assign(self.now, |_| true, &mut orders);
+        self.queue.assign(self.now, |_, _| true, &mut orders);
         for order in orders {
             if let Order::Give { id, attempt, .. } = order {
                 let frame = &mut self.queue.item_mut(id).unwrap().frame;

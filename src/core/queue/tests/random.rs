@@ -270,7 +270,7 @@ impl Chaos {
     fn assign(&mut self) {
         let mut orders = Vec::new();
         let deaf = self.deaf;
-        let may_run = |session: &str| deaf & (1 << session.parse::<usize>().unwrap()) == 0;
+        let may_run = |session: &str, _| deaf & (1 << session.parse::<usize>().unwrap()) == 0;
         self.queue.assign(self.now, may_run, &mut orders);
         for order in orders {
             match order {

@@ -1,0 +1,196 @@
+//! Clients that do not read what comes of their jobs hold up nobody but themselves, however many
+//! they are and wherever their results lie.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{SOON, limit, sorted, until};
+use palm::{Addresses, Client, Functions, Hub, Job, Master, Pipeline, Running, Server, Worker};
+
+/// How many do not read.
+const DEAF: usize = 8;
+
+/// How many messages each of them submits, of which as many bytes come as it says.
+const MESSAGES: u32 = 20_000;
+
+/// Components, the first of which clients submit to, and the last of which they get results from.
+struct Cluster {
+    running: Vec<Running>,
+    path: Vec<&'static str>,
+    /// How many messages were run by the last function.
+    ran: Arc<AtomicUsize>,
+}
+
+/// A function that gives so many bytes which begin with what it was given.
+fn growing(bytes: usize) -> (Functions, Arc<AtomicUsize>) {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counted = ran.clone();
+    let functions = Functions::new().function("f", move |call| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let mut result = call.payload().to_vec();
+        result.resize(bytes.max(result.len()), b' ');
+        Ok(result)
+    });
+    (functions, ran)
+}
+
+fn echo() -> Functions {
+    Functions::new().function("f", |call| Ok(call.payload().to_vec()))
+}
+
+fn worker(server: &Running, functions: Functions) -> Running {
+    let worker = Worker::new(&server.addresses().db).functions(functions);
+    worker.start().unwrap()
+}
+
+impl Cluster {
+    fn server(bytes: usize, threads: usize) -> Self {
+        let (functions, ran) = growing(bytes);
+        let server = Server::new("first", Addresses::ephemeral()).functions(functions);
+        Self {
+            running: vec![server.threads(threads).start().unwrap()],
+            path: vec!["first.f"],
+            ran,
+        }
+    }
+
+    fn master(bytes: usize) -> Self {
+        let (functions, ran) = growing(bytes);
+        let master = Master::new("first", Addresses::ephemeral());
+        let master = master.start().unwrap();
+        let workers = [functions.clone(), functions].map(|functions| worker(&master, functions));
+        Self {
+            running: [master].into_iter().chain(workers).collect(),
+            path: vec!["first.f"],
+            ran,
+        }
+    }
+
+    fn chain(bytes: usize) -> Self {
+        let (functions, ran) = growing(bytes);
+        let first = Server::new("first", Addresses::ephemeral()).functions(echo());
+        let first = first.pipelined(true).start().unwrap();
+        let second = Pipeline::new("second", Addresses::ephemeral()).functions(echo());
+        let second = second.after("first", &first.addresses().publish);
+        let second = second.to_client(false).start().unwrap();
+        let third = Pipeline::new("third", Addresses::ephemeral()).functions(functions);
+        let third = third.after("second", &second.addresses().publish);
+        let third = third.to_client(true).start().unwrap();
+        Self {
+            running: vec![first, second, third],
+            path: vec!["first.f", "second.f", "third.f"],
+            ran,
+        }
+    }
+
+    fn hub(bytes: usize) -> Self {
+        let (functions, ran) = growing(bytes);
+        let first = Server::new("first", Addresses::ephemeral()).functions(echo());
+        let first = first.pipelined(true).start().unwrap();
+        let hub = Hub::new("second", Addresses::ephemeral());
+        let hub = hub.after("first", &first.addresses().publish);
+        let hub = hub.start().unwrap();
+        let worker = worker(&hub, functions);
+        Self {
+            running: vec![first, worker, hub],
+            path: vec!["first.f", "second.f"],
+            ran,
+        }
+    }
+
+    fn client(&self) -> Client {
+        let (first, last) = (&self.running[0], self.running.last().unwrap());
+        let client = Client::builder("first", &first.addresses().db);
+        let client = match self.path.len() {
+            1 => client,
+            _ => client.publish(&last.addresses().publish),
+        };
+        client.connect().unwrap()
+    }
+
+    fn job(&self, client: &Client, payload: usize) -> Job {
+        let payloads = (0..MESSAGES).map(move |number| format!("{number:<payload$}"));
+        let request = client.request(self.path.clone()).timeout(10 * SOON);
+        request.job(payloads).unwrap()
+    }
+
+    /// Waits until no function has run for a while.
+    fn settle(&self) {
+        let mut last = (usize::MAX, Instant::now());
+        until("nothing to run any more", || {
+            let ran = self.ran.load(Ordering::SeqCst);
+            if ran != last.0 {
+                last = (ran, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_millis(200)
+        });
+    }
+
+    /// Has some clients read nothing of their jobs, one after another, while others call and have jobs
+    /// done; then some of them read all.
+    fn holds_up_nobody(&self, payload: usize, bytes: usize) {
+        let other = self.client();
+        let request = |client: &Client| {
+            let request = client.request(self.path.clone()).timeout(SOON);
+            assert!(request.eval("call").unwrap().starts_with(b"call"));
+        };
+        let mut deaf: Vec<(Client, Job)> = Vec::new();
+        for _ in 0..DEAF {
+            request(&other);
+            let client = self.client();
+            let job = self.job(&client, payload);
+            deaf.push((client, job));
+            self.settle();
+        }
+        let unread = self.ran.load(Ordering::SeqCst);
+        assert!(unread < DEAF * MESSAGES as usize, "all was run");
+        request(&other);
+        request(&self.client());
+        let request = other.request(self.path.clone()).timeout(SOON);
+        let job = request.job((0..1_000).map(|number| number.to_string()));
+        assert_eq!(job.unwrap().flatten().count(), 1_000);
+        let last = deaf.pop().unwrap();
+        let first = deaf.swap_remove(0);
+        for (_client, job) in [first, last] {
+            let numbers = job.map(|result| {
+                let result = String::from_utf8(result.unwrap()).unwrap();
+                assert_eq!(result.len(), bytes.max(payload));
+                result.trim().parse::<u32>().unwrap()
+            });
+            assert!(
+                sorted(numbers).into_iter().eq(0..MESSAGES),
+                "lost or doubled"
+            );
+        }
+        deaf.into_iter().for_each(|(_, job)| job.cancel());
+    }
+}
+
+#[test]
+fn of_a_server() {
+    let _limit = limit(120, "clients of a server that do not read");
+    Cluster::server(10_000, 1).holds_up_nobody(1_000, 10_000);
+    Cluster::server(10_000, 3).holds_up_nobody(10, 10_000);
+}
+
+#[test]
+fn of_a_master() {
+    let _limit = limit(120, "clients of a master that do not read");
+    Cluster::master(10_000).holds_up_nobody(1_000, 10_000);
+}
+
+#[test]
+fn of_a_chain() {
+    let _limit = limit(120, "clients of a chain that do not read");
+    Cluster::chain(10_000).holds_up_nobody(1_000, 10_000);
+    Cluster::chain(0).holds_up_nobody(5_000, 0);
+}
+
+#[test]
+fn of_a_hub() {
+    let _limit = limit(120, "clients of a hub that do not read");
+    Cluster::hub(10_000).holds_up_nobody(1_000, 10_000);
+}
