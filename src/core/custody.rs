@@ -310,6 +310,7 @@ impl Drop for Ticket {
 }
 
 /// What two threads of a component answer for together: each has it for a moment.
+#[derive(Default)]
 pub(crate) struct Shared<T>(Mutex<T>);
 
 impl<T> Shared<T> {

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use crate::core::custody::Shared;
 
 /// The sessions that leave too much of what comes of their messages where it is. Whoever keeps that
 /// says so; whoever takes messages in leaves theirs where they are meanwhile.
 #[derive(Default)]
 pub(crate) struct Stalled {
-    known: Mutex<Known>,
+    known: Shared<Known>,
     /// How many they are, and how many bytes are kept of theirs, for a look that costs little.
     count: AtomicUsize,
     bytes: AtomicU64,
-    wakes: Mutex<Vec<Wake>>,
+    wakes: Shared<Vec<Wake>>,
 }
 
 #[derive(Default)]
@@ -28,14 +28,22 @@ struct Known {
 type Wake = Box<dyn Fn() + Send + Sync>;
 
 impl Stalled {
-    /// Has `wake` called when messages may run again that could not.
+    /// Has `wake` called when messages may run again that could not. It must be quick.
     pub(crate) fn wakes(&self, wake: impl Fn() + Send + Sync + 'static) {
-        self.wakes.lock().push(Box::new(wake));
+        self.wakes.with(|wakes| wakes.push(Box::new(wake)));
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
     }
 
     /// Whether this is one.
     pub(crate) fn has(&self, session: &str) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.known.lock().sessions.contains_key(session)
+        !self.is_empty()
+            && self
+                .known
+                .with(|known| known.sessions.contains_key(session))
     }
 
     /// How many bytes are kept of all of them.
@@ -43,67 +51,58 @@ impl Stalled {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// This is one, of whose so many bytes are kept.
-    pub(crate) fn add(&self, session: &str, bytes: u64) {
-        let mut known = self.known.lock();
-        match known.sessions.get_mut(session) {
-            Some(known) => *known = bytes,
-            None => drop(known.sessions.insert(session.to_owned(), bytes)),
-        }
-        self.note(&known);
-    }
-
-    /// So many bytes are kept of this one, if it still is one.
-    pub(crate) fn look_at(&self, session: &str, kept: Option<u64>) {
-        if let Some(bytes) = kept {
-            return self.add(session, bytes);
-        }
-        let mut known = self.known.lock();
-        if known.sessions.remove(session).is_some() {
-            self.note(&known);
-            drop(known);
-            self.wake();
-        }
+    /// So many bytes are kept of this one, if it is one from now on.
+    pub(crate) fn note(&self, session: &str, kept: Option<u64>) {
+        self.change(|known| known.note(session, kept));
     }
 
     /// Looks at so many of them in turn: `kept` gives how many bytes are kept of one, if it still is
     /// one.
     pub(crate) fn look_again(&self, most: usize, kept: impl Fn(&str) -> Option<u64>) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return;
         }
-        let mut known = self.known.lock();
-        let Known { sessions, looked } = &mut *known;
-        let before = sessions.len();
-        for _ in 0..before.min(most) {
-            let after = (Bound::Excluded(looked.as_str()), Bound::Unbounded);
-            let next = sessions.range_mut::<str, _>(after).next();
-            let next = next.map(|(session, _)| session.clone());
-            let Some(next) = next.or_else(|| sessions.keys().next().cloned()) else {
-                break;
-            };
-            match kept(&next) {
-                Some(bytes) => drop(sessions.insert(next.clone(), bytes)),
-                None => drop(sessions.remove(&next)),
+        self.change(|known| {
+            for _ in 0..known.sessions.len().min(most) {
+                let Some(next) = known.next() else { break };
+                known.note(&next, kept(&next));
+                known.looked = next;
             }
-            *looked = next;
-        }
-        let is_less = sessions.len() < before;
-        self.note(&known);
-        drop(known);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let is_less = self.known.with(|known| {
+            let before = known.sessions.len();
+            change(known);
+            self.count.store(known.sessions.len(), Ordering::Release);
+            let bytes = known.sessions.values().sum();
+            self.bytes.store(bytes, Ordering::Release);
+            known.sessions.len() < before
+        });
         if is_less {
-            self.wake();
+            self.wakes
+                .with(|wakes| wakes.iter().for_each(|wake| wake()));
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, session: &str, kept: Option<u64>) {
+        match (kept, self.sessions.get_mut(session)) {
+            (None, None) => {}
+            (None, Some(_)) => drop(self.sessions.remove(session)),
+            (Some(bytes), Some(known)) => *known = bytes,
+            (Some(bytes), None) => drop(self.sessions.insert(session.to_owned(), bytes)),
         }
     }
 
-    fn wake(&self) {
-        self.wakes.lock().iter().for_each(|wake| wake());
-    }
-
-    fn note(&self, known: &Known) {
-        self.count.store(known.sessions.len(), Ordering::Release);
-        let bytes = known.sessions.values().sum();
-        self.bytes.store(bytes, Ordering::Release);
+    /// The one after that which was looked at last.
+    fn next(&self) -> Option<String> {
+        let after = (Bound::Excluded(self.looked.as_str()), Bound::Unbounded);
+        let mut later = self.sessions.range::<str, _>(after);
+        let next = later.next().or_else(|| self.sessions.first_key_value());
+        next.map(|(session, _)| session.clone())
     }
 }
 
@@ -122,12 +121,12 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         for (session, bytes) in [("a", 1), ("b", 2), ("c", 4), ("b", 8)] {
-            stalled.add(session, bytes);
+            stalled.note(session, Some(bytes));
         }
         assert_eq!(stalled.bytes(), 13);
-        let looked = Mutex::new(Vec::new());
+        let looked = Shared::new(Vec::new());
         let but_b = |session: &str| {
-            looked.lock().push(session.to_owned());
+            looked.with(|looked| looked.push(session.to_owned()));
             (session != "b").then_some(16)
         };
         stalled.look_again(1, but_b);
@@ -135,12 +134,12 @@ mod tests {
         stalled.look_again(2, but_b);
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (32, 1));
         stalled.look_again(9, but_b);
-        stalled.look_at("b", None);
-        assert_eq!(*looked.lock(), ["a", "b", "c", "a", "c"]);
+        stalled.note("b", None);
+        looked.with(|looked| assert_eq!(*looked, ["a", "b", "c", "a", "c"]));
         assert!(stalled.has("a") && !stalled.has("b"));
-        stalled.look_at("c", Some(1));
+        stalled.note("c", Some(1));
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (17, 1));
-        stalled.look_at("c", None);
+        stalled.note("c", None);
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (16, 2));
     }
 }

@@ -209,7 +209,7 @@ impl Outlets {
         self.bytes += slot.get_mut().keep(item);
         let kept = slot.get().line.bytes();
         if kept > allowance(self.bytes, self.most_bytes) {
-            self.stalled.add(&slot.get().session, kept);
+            self.stalled.note(&slot.get().session, Some(kept));
         }
         None
     }
@@ -307,7 +307,7 @@ impl Outlets {
                         false => slot.line.bytes_of(session),
                     };
                     if kept > allowance {
-                        self.stalled.add(session, kept);
+                        self.stalled.note(session, Some(kept));
                     }
                 }
                 self.bytes += slot.keep(copy);
@@ -525,7 +525,7 @@ impl Outlets {
 
     /// Looks whether one still leaves too much.
     fn look_at(&self, session: &str) {
-        self.stalled.look_at(session, self.too_much(session));
+        self.stalled.note(session, self.too_much(session));
     }
 
     /// A taker is done with a message, and has this to tell.
@@ -845,7 +845,7 @@ impl Outlets {
             let clients = self.topics.iter().filter(|(_, topic)| topic.is_client);
             let kept = clients.map(|(session, topic)| (session, topic.bytes()));
             kept.filter(|(_, kept)| *kept > allowance)
-                .for_each(|(session, kept)| self.stalled.add(session, kept));
+                .for_each(|(session, kept)| self.stalled.note(session, Some(kept)));
         }
         let most = if all { usize::MAX } else { ASKED };
         self.stalled
