@@ -194,7 +194,11 @@ where
     }
 }
 
-/// A component's functions by name.
+/// More threads than any machine has use for.
+const MOST_THREADS: usize = 1_024;
+
+/// A component's functions by name. A name has at least one character, and no dot, space or control
+/// character: with others, no component starts.
 #[derive(Clone, Default)]
 pub struct Functions {
     by_name: HashMap<String, Arc<dyn Handler>>,
@@ -240,6 +244,26 @@ impl Functions {
         match self.any {
             Some(_) => Vec::new(),
             None => self.by_name.keys().cloned().collect(),
+        }
+    }
+
+    /// That each can be called, and that so many threads can run them.
+    ///
+    /// # Errors
+    /// The reason, if not.
+    pub(crate) fn check(&self, threads: usize) -> Result<(), String> {
+        let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
+        let mut names = self.by_name.keys();
+        match names.find(|name| name.is_empty() || name.contains(odd)) {
+            Some(name) => Err(format!(
+                "no call can name the function {name:?}: a name has at least one character, and no dot \
+                 or space"
+            )),
+            None if threads == 0 => Err("functions need at least one thread".to_owned()),
+            None if threads > MOST_THREADS => Err(format!(
+                "functions may have {MOST_THREADS} threads at the most, and not {threads}"
+            )),
+            None => Ok(()),
         }
     }
 

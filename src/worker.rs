@@ -120,9 +120,12 @@ impl Worker {
     /// Starts it. Returns when it has found its master.
     ///
     /// # Errors
+    /// [`Error::Setup`](crate::Error::Setup) for a function of a name that no call can have,
     /// [`Error::Address`](crate::Error::Address) for a malformed address, [`Error::Unreachable`](crate::Error::Unreachable) when nobody answers
     /// at db in time, [`Error::NotConfigured`](crate::Error::NotConfigured) when whoever does is no master.
     pub fn start(self) -> Result<Running> {
+        let checked = self.functions.check(1);
+        checked.map_err(|reason| Error::setup(&self.name, reason))?;
         match self.link()? {
             Some(link) => self.start_on_link(link),
             None => self.start_on_pylm(),

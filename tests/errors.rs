@@ -8,7 +8,7 @@ use common::{client, echo_server, eval, fixed, limit, timed};
 use palm::part::{Batch, channel};
 use palm::part::{CacheService, PubService, PullService, WorkerPullService, WorkerPushService};
 use palm::store::Memory;
-use palm::{Addresses, Client, Error, Frame, Master, Result, Running, Server, Worker};
+use palm::{Addresses, Client, Error, Frame, Master, Result, Running, Server, Sink, Worker};
 
 /// Checks that an error tells all of these.
 #[track_caller]
@@ -183,6 +183,38 @@ fn no_threads_at_all_are_refused() {
     let error = echo_server("lazy").threads(0).start().unwrap_err();
     assert!(matches!(error, Error::Setup { .. }), "{error}");
     tells(&error, &["lazy", "thread"]);
+}
+
+#[test]
+fn more_threads_than_a_machine_has_are_refused() {
+    let error = echo_server("busy").threads(100_000).start().unwrap_err();
+    assert!(matches!(error, Error::Setup { .. }), "{error}");
+    tells(&error, &["busy", "1024 threads", "100000"]);
+}
+
+#[test]
+fn a_function_that_no_call_could_name_is_refused() {
+    let master = Master::new("m", Addresses::ephemeral()).start().unwrap();
+    for name in ["", "two words", "a.b", "line\n"] {
+        let server = echo_server("odd").function(name, |_| Ok(())).start();
+        let worker = Worker::new(&master.addresses().db).name("odd");
+        let worker = worker.function(name, |_| Ok(())).start();
+        for started in [server, worker] {
+            let error = started.unwrap_err();
+            assert!(matches!(error, Error::Setup { .. }), "{error}");
+            tells(&error, &["'odd'", &format!("{name:?}")]);
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_comes_after_the_same_twice_is_refused() {
+    let before = "tcp://127.0.0.1:5557";
+    let sink = Sink::new("sink", Addresses::ephemeral());
+    let sink = sink.after("first", before).after("other", before);
+    let error = sink.after("first", before).start().unwrap_err();
+    assert!(matches!(error, Error::Setup { .. }), "{error}");
+    tells(&error, &["'sink'", "'first'", before, "twice"]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl HttpWorker {
 
     function_settings!();
 
-    /// How many threads run functions: 1 by default.
+    /// How many threads run functions, from 1 to 1,024: 1 by default.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -135,13 +135,12 @@ impl HttpWorker {
     /// Starts it. Returns when it listens.
     ///
     /// # Errors
-    /// When an address is malformed, in use or not to be bound, or it has no thread.
+    /// When an address is malformed, in use or not to be bound; with no thread, or too many; with a
+    /// function of a name that no call can have.
     pub fn start(self) -> Result<Running> {
         self.settings.check()?;
-        if self.threads == 0 {
-            let reason = "functions need at least one thread";
-            return Err(Error::setup(&self.name, reason));
-        }
+        let checked = self.functions.check(self.threads);
+        checked.map_err(|reason| Error::setup(&self.name, reason))?;
         let max_message = self.settings.max_message;
         let runner = Arc::new(Runner {
             cache: self.cache()?,

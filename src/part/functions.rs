@@ -39,7 +39,8 @@ impl FunctionService {
 
     function_settings!();
 
-    /// How many threads run functions: 1 by default, which keeps the order of the messages.
+    /// How many threads run functions, from 1 to 1,024: 1 by default, which keeps the order of the
+    /// messages.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -59,13 +60,11 @@ impl wiring::Part for FunctionService {
     const BUNDLES: bool = true;
 
     fn check(&self) -> Result<()> {
-        match self.threads {
-            0 => Err(Error::Setup {
-                component: "functions".to_owned(),
-                reason: "they need at least one thread".to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        let checked = self.functions.check(self.threads);
+        checked.map_err(|reason| Error::Setup {
+            component: "functions".to_owned(),
+            reason,
+        })
     }
 
     fn measure(&self) -> Measure {

@@ -108,7 +108,8 @@ macro_rules! local_settings {
     () => {
         function_settings!();
 
-        /// How many threads run functions: 1 by default, which keeps the order of the messages.
+        /// How many threads run functions, from 1 to 1,024: 1 by default, which keeps the order of
+        /// the messages.
         pub fn threads(mut self, threads: usize) -> Self {
             self.threads = threads;
             self
@@ -169,7 +170,7 @@ pub(crate) struct Hooks {
 }
 
 /// An earlier step of a chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Previous {
     pub(crate) name: String,
     pub(crate) address: String,

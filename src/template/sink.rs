@@ -90,11 +90,18 @@ impl Sink {
     /// Starts it. Returns when all parts are ready; the steps before need not be there yet.
     ///
     /// # Errors
-    /// No step before it; an address that is malformed, in use or not to be bound; a name or
+    /// No step before it, or one twice; an address that is malformed, in use or not to be bound; a name or
     /// number of threads that makes no sense; a store that cannot be written.
     pub fn start(self) -> Result<Running> {
         if self.previous.is_empty() {
             return Err(self.common.wrong("a sink comes after other steps"));
+        }
+        for (number, step) in self.previous.iter().enumerate() {
+            if self.previous[..number].contains(step) {
+                let (name, address) = (&step.name, &step.address);
+                let reason = format!("it comes after '{name}' at {address} twice");
+                return Err(self.common.wrong(&reason));
+            }
         }
         let subs: Vec<_> = self
             .previous

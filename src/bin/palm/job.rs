@@ -299,8 +299,16 @@ impl Progress {
         self.bar.finish_and_clear();
         let Counts { results, errors } = self.counts();
         let seconds = self.start.elapsed().as_secs_f64();
-        say(&format!(
-            "palm: {results} results, {errors} errors, {seconds:.2} s"
-        ));
+        let results = counted(results, "result");
+        let errors = counted(errors, "error");
+        say(&format!("palm: {results}, {errors}, {seconds:.2} s"));
+    }
+}
+
+/// So many of something.
+fn counted(number: u64, of: &str) -> String {
+    match number {
+        1 => format!("1 {of}"),
+        _ => format!("{number} {of}s"),
     }
 }

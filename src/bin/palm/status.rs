@@ -28,8 +28,8 @@ pub struct Status {
     /// print it again every second, until a signal
     #[argh(switch)]
     watch: bool,
-    /// how many seconds to wait for an answer, 0 for as long as it takes (default: 10)
-    #[argh(option, default = "10.0")]
+    /// how many seconds to wait for an answer, 0 for as long as it takes (default: 3)
+    #[argh(option, default = "3.0")]
     timeout: f64,
     /// log what it does, on standard error
     #[argh(switch, short = 'i')]
