@@ -25,6 +25,10 @@ const PROBATION: Duration = Duration::from_secs(1);
 /// read another does not tell that anything of that has come; with more it does.
 const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
 
+/// So much may be kept with what is of clients that leave too much, as a multiple of the room: of theirs,
+/// no more runs but what came over the pylm wire.
+const ROOMS: u64 = 4;
+
 /// How many of those who leave too much unread are asked each time whether they still do.
 const ASKED: usize = 4;
 
@@ -55,6 +59,8 @@ pub(crate) struct Outlets {
     topics: BTreeMap<String, Topic>,
     /// Those of them that steps subscribe to.
     steps: BTreeSet<String>,
+    /// How many clients have a place.
+    clients: usize,
     /// Those who leave too much of what is kept for them.
     stalled: Arc<Stalled>,
     /// How many subscribers a step's message waits for.
@@ -150,6 +156,7 @@ impl Outlets {
         Self {
             topics: BTreeMap::new(),
             steps: BTreeSet::new(),
+            clients: 0,
             stalled,
             subscribers: subscribers.max(1),
             patience,
@@ -408,11 +415,17 @@ impl Outlets {
             self.end(item, size);
         }
         self.release(who.topic, false);
+        self.count_clients();
         Seat {
             conn: who.conn,
             run,
             resumed,
         }
+    }
+
+    fn count_clients(&mut self) {
+        let clients = self.topics.values().filter(|topic| topic.is_client);
+        self.clients = clients.filter(|topic| !topic.slots.is_empty()).count();
     }
 
     /// Those who waited for a slot and have got one.
@@ -662,6 +675,7 @@ impl Outlets {
         for (item, size) in kept {
             self.drop_unwanted(item, size);
         }
+        self.count_clients();
     }
 
     /// Gives up what nobody took for too long, and notes what nobody is done with.
@@ -710,6 +724,7 @@ impl Outlets {
             late.into_iter()
                 .for_each(|item| self.give_up(&name, is_client, item));
         }
+        self.count_clients();
     }
 
     /// What is not kept any more could be given to nobody.
@@ -771,15 +786,15 @@ impl Outlets {
     }
 
     /// Whether it wants to take no more. What is kept of those who leave too much does not count for
-    /// that: what was on its way to them is to get out of the others' way, and no more of theirs runs.
+    /// that, up to a bound: what was on its way to them is to get out of the others' way.
     pub(crate) fn is_full(&self) -> bool {
-        let of_others = self.bytes.saturating_sub(self.stalled.bytes());
         // One message always may be kept; and what every client may leave is beside the others' room.
         let most = self.most_bytes.max(1);
-        let left = BORNE
-            .min(most / 32)
-            .saturating_mul(self.topics.len() as u64);
-        of_others >= most.saturating_add(left) || self.published_bytes >= MOST_PUBLISHED
+        let least = BORNE.min(most / 32).saturating_mul(self.clients as u64);
+        let room = most.saturating_add(least);
+        let of_others = self.bytes.saturating_sub(self.stalled.bytes());
+        let bound = most.saturating_mul(ROOMS).saturating_add(least);
+        of_others >= room || self.bytes >= bound || self.published_bytes >= MOST_PUBLISHED
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -599,7 +599,9 @@ impl Post {
 
     /// Whether it can keep no more tasks.
     pub(crate) fn is_busy(&self) -> bool {
-        self.tasks.as_ref().is_some_and(Tasks::is_full)
+        let clients = self.clients.as_ref().map_or(0, Clients::len);
+        let tasks = self.tasks.as_ref();
+        tasks.is_some_and(|tasks| tasks.is_full(clients))
     }
 
     /// Whether it takes tasks that are pushed on the pylm wire, if there is room at all.

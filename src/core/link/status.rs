@@ -26,6 +26,7 @@ impl Post {
             clients: self.clients(),
             outlets: self.outlets(),
             tasks: self.work_queue(),
+            is_busy: self.is_busy(),
             stats: self.work_queue().map(|tasks| tasks.queue().stats()),
         };
         let (taken, held) = view.outlets.stats();
@@ -70,6 +71,8 @@ struct View<'a> {
     clients: Option<&'a Clients>,
     outlets: &'a Outlets,
     tasks: Option<&'a Tasks>,
+    /// Whether no more tasks are taken.
+    is_busy: bool,
     stats: Option<Stats>,
 }
 
@@ -193,7 +196,7 @@ impl View<'_> {
                     Why::NoFunction
                 }
                 _ if self.tasks.is_some() && self.workers_there() == 0 => Why::NoWorker,
-                queue::Why::Nothing if self.tasks.is_some_and(|tasks| !tasks.is_full()) => {
+                queue::Why::Nothing if self.tasks.is_some() && !self.is_busy => {
                     return None;
                 }
                 // Its client does read; but much is to come for it.

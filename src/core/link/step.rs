@@ -534,6 +534,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_one_that_does_not_read_is_not_taken_on_until_it_does() {
+        let mut peer = Peer::new();
+        peer.give(1, &["a", "b"]);
+        let other = Frame::new("", "d", "s.f", "", b"x");
+        let head = Head {
+            first: 3,
+            sizes: vec![other.len() as u32],
+            ..Head::default()
+        };
+        let stalled = peer.step.stalled.clone();
+        stalled.note("c", Some(1));
+        let (now, out) = (peer.now, &mut peer.out);
+        peer.step.heard(head.into(), vec![other], out, now);
+        assert_eq!(peer.texts(), ["x"]);
+        assert_eq!(peer.said().done, [3]);
+        stalled.note("c", None);
+        assert_eq!(peer.texts(), ["a", "b"]);
+    }
+
+    #[test]
     fn more_than_the_giver_may_make_of_the_credit_is_not_taken() {
         let mut peer = Peer::new();
         // Whoever gives sees to it whose they are.

@@ -69,7 +69,7 @@ pub(crate) struct WorkerStats {
 }
 
 impl Tasks {
-    /// When `bytes` are kept, [`is_full`](Self::is_full) says so.
+    /// When about so many `bytes` are kept, [`is_full`](Self::is_full) says so.
     pub(crate) fn new(settings: Settings, bytes: usize, run: u64) -> Self {
         Self {
             queue: Queue::new(settings),
@@ -498,14 +498,13 @@ impl Tasks {
         Some(made)
     }
 
-    /// Whether it wants to take no more. What each client may have at the least is beside the others'
-    /// room.
-    pub(crate) fn is_full(&self) -> bool {
-        let sessions = self.queue.sessions();
+    /// Whether it wants to take no more, of so many clients: what each may have at the least is beside
+    /// the others' room.
+    pub(crate) fn is_full(&self, clients: usize) -> bool {
         let most = self.most_bytes.max(1);
-        let beside = self.least_bytes().saturating_mul(sessions as u64);
+        let beside = self.least_bytes().saturating_mul(clients as u64);
         self.queue.bytes() as u64 >= most.saturating_add(beside)
-            || self.queue.len() >= MOST_TASKS + sessions.saturating_mul(LEAST_TASKS)
+            || self.queue.len() >= MOST_TASKS.saturating_add(clients.saturating_mul(LEAST_TASKS))
     }
 
     /// Whether it takes more of a client: as long as that has less than what is left of half the room.

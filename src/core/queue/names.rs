@@ -37,11 +37,6 @@ impl<V> Named<V> {
         self.numbers.get(name).copied()
     }
 
-    /// How many names are known.
-    pub(super) fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
     /// The number of a name, and whether it is new.
     pub(super) fn note(&mut self, name: &str, value: impl FnOnce() -> V) -> (u64, bool) {
         if let Some((last, number)) = &self.last

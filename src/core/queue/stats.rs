@@ -85,11 +85,6 @@ impl<T: Divide> Queue<T> {
         })
     }
 
-    /// For how many sessions that is.
-    pub(crate) fn sessions(&self) -> usize {
-        self.sessions.len()
-    }
-
     /// The same of those that are not [tracked](Divide::is_tracked).
     pub(crate) fn loose_bytes(&self) -> usize {
         self.loose_bytes

@@ -375,3 +375,116 @@ fn those_that_submit_in_streams_share_what_may_be_open_and_others_count_for_noth
     now += LATER;
     assert_eq!(say(&mut post, now)[&16], at_first[&16]);
 }
+
+/// A client of this number, and what it submits: messages of so many bytes, the first of which has the
+/// number `first`.
+fn submit(post: &mut Post, id: u64, first: u64, messages: u64, now: Instant) {
+    let session = format!("c{id}");
+    if first == 1 {
+        let mut head = client(id, None);
+        if let Some(hello) = &mut head.hello {
+            hello.session.clone_from(&session);
+            hello.topic.clone_from(&session);
+        }
+        post.receive(id, head.into(), vec![], now);
+    }
+    let frames = (first..first + messages).map(|number| {
+        let mut frame = Frame::new("", &format!("{session}/1"), "s.f", "", &[b'x'; 10_000]);
+        frame.set_place(number, &[]);
+        frame
+    });
+    let items = Head {
+        first,
+        ..Head::default()
+    };
+    post.receive(id, items.into(), frames.collect(), now);
+}
+
+/// Gives to the clients, or to a step, what comes of all that may be run. How many that were.
+fn run_all(post: &mut Post, step: Option<&str>, now: Instant) -> usize {
+    let mut ran = 0;
+    while !post.is_full()
+        && let Some(Item { frame, ticket }) = post.next_submitted(Portion::SINGLES)
+    {
+        ran += 1;
+        let ticket = Some(ticket);
+        match step {
+            None => post.give_client(Made { frame, ticket }, now),
+            Some(topic) => post.give_step(topic, Made { frame, ticket }, now),
+        }
+    }
+    post.tick(now);
+    ran
+}
+
+#[test]
+fn however_many_clients_are_done_with_nothing_what_others_submit_runs() {
+    for step in [None, Some("t")] {
+        let mut now = Instant::now();
+        let settings = PostSettings {
+            hold: 4 << 20,
+            ..settings()
+        };
+        let mut post = Post::new(settings, Ledger::new(|| {}));
+        if step.is_some() {
+            let mut head = hello(1_000, None);
+            if let Some(hello) = &mut head.hello {
+                hello.credit = Some(Credit {
+                    messages: 1_000_000,
+                    bytes: 1 << 40,
+                });
+            }
+            post.receive(1_000, head.into(), vec![], now);
+        }
+        let mut ran = Vec::new();
+        for id in 1..=30 {
+            submit(&mut post, id, 1, 150, now);
+            ran.push(run_all(&mut post, step, now));
+            assert!(!post.is_full(), "of {id}");
+            // It looks around, and nobody is silent yet.
+            now += Duration::from_millis(55);
+            post.tick(now);
+        }
+        // The first may have half of half the room, and each has its least.
+        assert!(ran.iter().all(|ran| (9..150).contains(ran)), "{ran:?}");
+        let kept = post.outlets().bytes();
+        assert!(kept < (2 << 20) + 30 * 111_000, "{kept} bytes");
+        assert_eq!(run_all(&mut post, step, now), 0);
+        // What one is done with makes room for the rest of its own.
+        let (conn, done) = match step {
+            None => (1, ran[0]),
+            Some(_) => (1_000, ran.iter().sum()),
+        };
+        let mut head = Head::default();
+        head.add_done(1, done);
+        post.receive(conn, head.into(), vec![], now);
+        post.tick(now);
+        let again = run_all(&mut post, step, now);
+        assert!(again >= 8, "{again} more after {done} by {conn}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_master_takes_of_each_client_whatever_waits_of_others() {
+    let now = Instant::now();
+    let settings = PostSettings {
+        hold: 4 << 20,
+        workers: Some(Default::default()),
+        ..settings()
+    };
+    let mut post = Post::new(settings, Ledger::new(|| {}));
+    for id in 1..=30 {
+        submit(&mut post, id, 1, 150, now);
+        let mut taken = 0;
+        while !post.is_busy()
+            && let Some(Item { frame, ticket }) = post.next_submitted(Portion::SINGLES)
+        {
+            assert_eq!(frame.session(), format!("c{id}"));
+            let ticket = Some(ticket);
+            post.work(Made { frame, ticket }, now);
+            taken += 1;
+        }
+        assert!((1..150).contains(&taken), "{taken} of {id}");
+        assert!(!post.is_busy(), "of {id}");
+    }
+}
