@@ -13,13 +13,29 @@ use palm::{Addresses, Client, Functions, Hub, Job, Master, Pipeline, Running, Se
 /// How many do not read.
 const DEAF: usize = 8;
 
-/// How many messages each of them submits, of which as many bytes come as it says.
-const MESSAGES: u32 = 20_000;
+/// What each of them submits.
+#[derive(Clone, Copy)]
+struct Load {
+    messages: u32,
+    /// How large each message is, in bytes.
+    payload: usize,
+}
+
+const SMALL: Load = Load {
+    messages: 20_000,
+    payload: 1_000,
+};
+const LARGE: Load = Load {
+    messages: 700,
+    payload: 100_000,
+};
 
 /// Components, the first of which clients submit to, and the last of which they get results from.
 struct Cluster {
     running: Vec<Running>,
     path: Vec<&'static str>,
+    /// How large what comes of a message is at the least, in bytes.
+    bytes: usize,
     /// How many messages were run by the last function.
     ran: Arc<AtomicUsize>,
 }
@@ -53,6 +69,7 @@ impl Cluster {
         Self {
             running: vec![server.threads(threads).start().unwrap()],
             path: vec!["first.f"],
+            bytes,
             ran,
         }
     }
@@ -65,6 +82,7 @@ impl Cluster {
         Self {
             running: [master].into_iter().chain(workers).collect(),
             path: vec!["first.f"],
+            bytes,
             ran,
         }
     }
@@ -82,21 +100,23 @@ impl Cluster {
         Self {
             running: vec![first, second, third],
             path: vec!["first.f", "second.f", "third.f"],
+            bytes,
             ran,
         }
     }
 
-    fn hub(bytes: usize) -> Self {
+    fn hub(bytes: usize, hold: usize) -> Self {
         let (functions, ran) = growing(bytes);
         let first = Server::new("first", Addresses::ephemeral()).functions(echo());
         let first = first.pipelined(true).start().unwrap();
-        let hub = Hub::new("second", Addresses::ephemeral());
+        let hub = Hub::new("second", Addresses::ephemeral()).hold(hold);
         let hub = hub.after("first", &first.addresses().publish);
         let hub = hub.start().unwrap();
         let worker = worker(&hub, functions);
         Self {
             running: vec![first, worker, hub],
             path: vec!["first.f", "second.f"],
+            bytes,
             ran,
         }
     }
@@ -111,14 +131,18 @@ impl Cluster {
         client.connect().unwrap()
     }
 
-    fn job(&self, client: &Client, payload: usize) -> Job {
-        let payloads = (0..MESSAGES).map(move |number| format!("{number:<payload$}"));
+    fn job(&self, client: &Client, Load { messages, payload }: Load) -> Job {
+        let payloads = (0..messages).map(move |number| {
+            let mut text = number.to_string().into_bytes();
+            text.resize(payload, b' ');
+            text
+        });
         let request = client.request(self.path.clone()).timeout(10 * SOON);
         request.job(payloads).unwrap()
     }
 
     /// Waits until no function has run for a while.
-    fn settle(&self) {
+    fn settle(&self) -> usize {
         let mut last = (usize::MAX, Instant::now());
         until("nothing to run any more", || {
             let ran = self.ran.load(Ordering::SeqCst);
@@ -127,11 +151,12 @@ impl Cluster {
             }
             last.1.elapsed() > Duration::from_millis(200)
         });
+        last.0
     }
 
     /// Has some clients read nothing of their jobs, one after another, while others call and have jobs
     /// done; then some of them read all.
-    fn holds_up_nobody(&self, payload: usize, bytes: usize) {
+    fn holds_up_nobody(&self, load: Load) {
         let other = self.client();
         let request = |client: &Client| {
             let request = client.request(self.path.clone()).timeout(SOON);
@@ -141,12 +166,12 @@ impl Cluster {
         for _ in 0..DEAF {
             request(&other);
             let client = self.client();
-            let job = self.job(&client, payload);
+            let before = self.ran.load(Ordering::SeqCst);
+            let job = self.job(&client, load);
             deaf.push((client, job));
-            self.settle();
+            let ran = self.settle() - before;
+            assert!(ran < load.messages as usize, "all was run");
         }
-        let unread = self.ran.load(Ordering::SeqCst);
-        assert!(unread < DEAF * MESSAGES as usize, "all was run");
         request(&other);
         request(&self.client());
         let request = other.request(self.path.clone()).timeout(SOON);
@@ -157,11 +182,11 @@ impl Cluster {
         for (_client, job) in [first, last] {
             let numbers = job.map(|result| {
                 let result = String::from_utf8(result.unwrap()).unwrap();
-                assert_eq!(result.len(), bytes.max(payload));
+                assert_eq!(result.len(), self.bytes.max(load.payload));
                 result.trim().parse::<u32>().unwrap()
             });
             assert!(
-                sorted(numbers).into_iter().eq(0..MESSAGES),
+                sorted(numbers).into_iter().eq(0..load.messages),
                 "lost or doubled"
             );
         }
@@ -172,25 +197,31 @@ impl Cluster {
 #[test]
 fn of_a_server() {
     let _limit = limit(120, "clients of a server that do not read");
-    Cluster::server(10_000, 1).holds_up_nobody(1_000, 10_000);
-    Cluster::server(10_000, 3).holds_up_nobody(10, 10_000);
+    Cluster::server(10_000, 1).holds_up_nobody(SMALL);
+    Cluster::server(10_000, 3).holds_up_nobody(Load {
+        payload: 10,
+        ..SMALL
+    });
+    Cluster::server(0, 1).holds_up_nobody(LARGE);
 }
 
 #[test]
 fn of_a_master() {
     let _limit = limit(120, "clients of a master that do not read");
-    Cluster::master(10_000).holds_up_nobody(1_000, 10_000);
+    Cluster::master(10_000).holds_up_nobody(SMALL);
+    Cluster::master(0).holds_up_nobody(LARGE);
 }
 
 #[test]
 fn of_a_chain() {
     let _limit = limit(120, "clients of a chain that do not read");
-    Cluster::chain(10_000).holds_up_nobody(1_000, 10_000);
-    Cluster::chain(0).holds_up_nobody(5_000, 0);
+    Cluster::chain(10_000).holds_up_nobody(SMALL);
+    Cluster::chain(0).holds_up_nobody(LARGE);
 }
 
 #[test]
 fn of_a_hub() {
     let _limit = limit(120, "clients of a hub that do not read");
-    Cluster::hub(10_000).holds_up_nobody(1_000, 10_000);
+    Cluster::hub(10_000, 32 << 20).holds_up_nobody(SMALL);
+    Cluster::hub(10_000, 4 << 20).holds_up_nobody(SMALL);
 }

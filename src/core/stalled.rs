@@ -6,21 +6,35 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::core::custody::Shared;
 
-/// The sessions that leave too much of what comes of their messages where it is. Whoever keeps that
-/// says so; whoever takes messages in leaves theirs where they are meanwhile.
+/// The sessions that leave too much of what comes of their messages where it is, or have so many waiting
+/// for workers that no others would have room. Whoever keeps that says so; whoever takes messages in
+/// leaves theirs where they are meanwhile.
 #[derive(Default)]
 pub(crate) struct Stalled {
     known: Shared<Known>,
-    /// How many they are, and how many bytes are kept of theirs, for a look that costs little.
+    /// How many they are, and how many bytes are kept for those that leave too much, for a look that
+    /// costs little; and how much waits of those that crowd.
     count: AtomicUsize,
     bytes: AtomicU64,
+    crowd_messages: AtomicUsize,
+    crowd_bytes: AtomicU64,
     wakes: Shared<Vec<Wake>>,
+}
+
+/// Why the messages of a session are better not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// So many bytes are kept of what came of them, if that is too much.
+    pub(crate) unread: Option<u64>,
+    /// How many messages wait for workers, and how many bytes they have, if those are too many.
+    pub(crate) crowds: Option<(usize, u64)>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// How many bytes are kept of each.
-    sessions: BTreeMap<String, u64>,
+    sessions: BTreeMap<String, Reason>,
+    bytes: u64,
+    crowd: (usize, u64),
     /// Whom was looked at last.
     looked: String,
 }
@@ -46,26 +60,43 @@ impl Stalled {
                 .with(|known| known.sessions.contains_key(session))
     }
 
-    /// How many bytes are kept of all of them.
+    /// How many bytes are kept of all that leave too much.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// So many bytes are kept of this one, if it is one from now on.
-    pub(crate) fn note(&self, session: &str, kept: Option<u64>) {
-        self.change(|known| known.note(session, kept));
+    /// How much waits of all that crowd: messages, and bytes.
+    pub(crate) fn crowd(&self) -> (usize, u64) {
+        let messages = self.crowd_messages.load(Ordering::Acquire);
+        (messages, self.crowd_bytes.load(Ordering::Acquire))
     }
 
-    /// Looks at so many of them in turn: `kept` gives how many bytes are kept of one, if it still is
-    /// one.
-    pub(crate) fn look_again(&self, most: usize, kept: impl Fn(&str) -> Option<u64>) {
+    /// So many bytes are kept of what came of a session's messages, if that is too much.
+    pub(crate) fn note_unread(&self, session: &str, unread: Option<u64>) {
+        self.change(|known| {
+            let reason = known.reason(session);
+            known.note(session, Reason { unread, ..reason });
+        });
+    }
+
+    /// Too many messages of a session wait: so many, with so many bytes.
+    pub(crate) fn note_crowd(&self, session: &str, load: (usize, u64)) {
+        self.change(|known| {
+            let crowds = Some(load);
+            let reason = known.reason(session);
+            known.note(session, Reason { crowds, ..reason });
+        });
+    }
+
+    /// Looks at so many of them in turn: `reason` gives why one still is one, if it is.
+    pub(crate) fn look_again(&self, most: usize, reason: impl Fn(&str) -> Reason) {
         if self.is_empty() {
             return;
         }
         self.change(|known| {
             for _ in 0..known.sessions.len().min(most) {
                 let Some(next) = known.next() else { break };
-                known.note(&next, kept(&next));
+                known.note(&next, reason(&next));
                 known.looked = next;
             }
         });
@@ -76,8 +107,10 @@ impl Stalled {
             let before = known.sessions.len();
             change(known);
             self.count.store(known.sessions.len(), Ordering::Release);
-            let bytes = known.sessions.values().sum();
-            self.bytes.store(bytes, Ordering::Release);
+            self.bytes.store(known.bytes, Ordering::Release);
+            let (messages, bytes) = known.crowd;
+            self.crowd_messages.store(messages, Ordering::Release);
+            self.crowd_bytes.store(bytes, Ordering::Release);
             known.sessions.len() < before
         });
         if is_less {
@@ -88,13 +121,24 @@ impl Stalled {
 }
 
 impl Known {
-    fn note(&mut self, session: &str, kept: Option<u64>) {
-        match (kept, self.sessions.get_mut(session)) {
-            (None, None) => {}
-            (None, Some(_)) => drop(self.sessions.remove(session)),
-            (Some(bytes), Some(known)) => *known = bytes,
-            (Some(bytes), None) => drop(self.sessions.insert(session.to_owned(), bytes)),
-        }
+    fn reason(&self, session: &str) -> Reason {
+        self.sessions.get(session).copied().unwrap_or_default()
+    }
+
+    fn note(&mut self, session: &str, reason: Reason) {
+        let before = match (reason == Reason::default(), self.sessions.get_mut(session)) {
+            (true, _) => self.sessions.remove(session),
+            (false, Some(known)) => Some(std::mem::replace(known, reason)),
+            (false, None) => self.sessions.insert(session.to_owned(), reason),
+        };
+        let before = before.unwrap_or_default();
+        self.bytes = self.bytes + reason.unread.unwrap_or(0) - before.unread.unwrap_or(0);
+        let (after, before) = (
+            reason.crowds.unwrap_or_default(),
+            before.crowds.unwrap_or_default(),
+        );
+        self.crowd.0 = self.crowd.0 + after.0 - before.0;
+        self.crowd.1 = self.crowd.1 + after.1 - before.1;
     }
 
     /// The one after that which was looked at last.
@@ -121,25 +165,38 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         for (session, bytes) in [("a", 1), ("b", 2), ("c", 4), ("b", 8)] {
-            stalled.note(session, Some(bytes));
+            stalled.note_unread(session, Some(bytes));
         }
         assert_eq!(stalled.bytes(), 13);
         let looked = Shared::new(Vec::new());
         let but_b = |session: &str| {
             looked.with(|looked| looked.push(session.to_owned()));
-            (session != "b").then_some(16)
+            let unread = (session != "b").then_some(16);
+            Reason {
+                unread,
+                crowds: None,
+            }
         };
         stalled.look_again(1, but_b);
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (28, 0));
         stalled.look_again(2, but_b);
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (32, 1));
         stalled.look_again(9, but_b);
-        stalled.note("b", None);
+        stalled.note_unread("b", None);
         looked.with(|looked| assert_eq!(*looked, ["a", "b", "c", "a", "c"]));
         assert!(stalled.has("a") && !stalled.has("b"));
-        stalled.note("c", Some(1));
+        stalled.note_unread("c", Some(1));
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (17, 1));
-        stalled.note("c", None);
+        stalled.note_unread("c", None);
         assert_eq!((stalled.bytes(), woken.load(Ordering::SeqCst)), (16, 2));
+        // It has another reason.
+        stalled.note_crowd("a", (2, 20));
+        stalled.note_crowd("a", (3, 30));
+        stalled.note_unread("a", None);
+        assert_eq!(stalled.crowd(), (3, 30));
+        assert!(stalled.has("a") && stalled.bytes() == 0);
+        stalled.look_again(1, |_| Reason::default());
+        assert!(stalled.is_empty() && stalled.crowd() == (0, 0));
+        assert_eq!(woken.load(Ordering::SeqCst), 3);
     }
 }

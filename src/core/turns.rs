@@ -119,16 +119,18 @@ impl<T: Waits> Turns<T> {
         self.sessions.insert(session, Waiting { queue, bytes });
     }
 
-    /// What is the next: some of each session in turn of which `may_run` says that it may have its
-    /// turn. Those that may not are asked again now and then, and all if nobody else has anything. (If
+    /// What is the next: some of each session in turn of which `may_run` says that what it has first
+    /// may have its turn. Those that may not are asked again now and then, and all if nobody else has anything. (If
     /// one message is taken at once, a bundle is taken apart as a whole: whoever takes it knows nothing
     /// of bundles, or is slow.)
-    pub(crate) fn next(&mut self, portion: Portion, may_run: impl Fn(&str) -> bool) -> Option<T> {
+    pub(crate) fn next(&mut self, portion: Portion, may_run: impl Fn(&T) -> bool) -> Option<T> {
         self.ask_again(ASKED, &may_run);
         let mut is_last = false;
         loop {
             match self.turn() {
-                Some(turn) if may_run(&turn.session) => return self.next_of(turn, portion),
+                Some(turn) if self.may(&turn.session, &may_run) => {
+                    return self.next_of(turn, portion);
+                }
                 Some(turn) => self.stopped.push_back(turn.session),
                 None if is_last => return None,
                 None => {
@@ -139,13 +141,19 @@ impl<T: Waits> Turns<T> {
         }
     }
 
+    fn may(&self, session: &str, may_run: impl Fn(&T) -> bool) -> bool {
+        let waiting = self.sessions.get(session);
+        let first = waiting.and_then(|waiting| waiting.queue.front());
+        first.is_some_and(may_run)
+    }
+
     /// Asks so many of those that may not have their turn whether they may again.
-    fn ask_again(&mut self, most: usize, may_run: impl Fn(&str) -> bool) {
+    fn ask_again(&mut self, most: usize, may_run: impl Fn(&T) -> bool) {
         for _ in 0..self.stopped.len().min(most) {
             let Some(session) = self.stopped.pop_front() else {
                 break;
             };
-            match may_run(&session) {
+            match self.may(&session, &may_run) {
                 true => self.old.push_back(session),
                 false => self.stopped.push_back(session),
             }
@@ -252,10 +260,10 @@ impl<T: Waits> Turns<T> {
             .map_or(0, |waiting| waiting.bytes)
     }
 
-    /// How many messages each session has waiting.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
-        let sessions = self.sessions.iter();
-        sessions.map(|(session, waiting)| (session.as_str(), waiting.messages()))
+    /// What each session has first, and how many messages in all.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&T, usize)> {
+        let sessions = self.sessions.values();
+        sessions.filter_map(|waiting| Some((waiting.queue.front()?, waiting.messages())))
     }
 
     /// How many messages a session has waiting.
@@ -450,7 +458,7 @@ mod tests {
         for session in ["a", "b", "a"] {
             turns.push(message(session, "1"));
         }
-        let but_a = |session: &str| session != "a";
+        let but_a = |told: &Told| told.session() != "a";
         assert_eq!(turns.next(Portion::ANY, but_a).unwrap().session(), "b");
         assert!(turns.next(Portion::ANY, but_a).is_none());
         assert_eq!(next(&mut turns, 9, 9), ["a1", "a1"]);

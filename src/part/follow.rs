@@ -58,7 +58,7 @@ impl Follow {
         outlet.comes_from(&voice);
         crew.stalled().wakes({
             let bell = bell.clone();
-            move || bell.ring()
+            move || bell.announce()
         });
         let patience = Arc::new(Patience::new(Instant::now()));
         let ledger = Ledger::telling({
@@ -343,6 +343,7 @@ impl<'a> Following<'a> {
             self.look_at_connection()?;
             self.upstream.tick(Instant::now());
             self.follow()?;
+            bell.take_news();
             let (all, closed) = {
                 let mut shared = self.shared.lock();
                 (shared.hand_on(), shared.closed)
@@ -366,7 +367,8 @@ impl<'a> Following<'a> {
         let left = until.map(|until| until.saturating_duration_since(now));
         let ready = || {
             let shared = self.shared.lock();
-            self.context.soft.is_raised() || shared.closed || shared.can_move()
+            let is_over = self.context.soft.is_raised() || shared.closed;
+            is_over || bell.has_news() || shared.can_move()
         };
         bell.sleep(ready, || self.socket.wait(want, bell, left))
     }

@@ -29,13 +29,13 @@ impl Pace {
     }
 
     /// So many have taken so long in all, and so many bytes have come of them. Each counts for an eighth
-    /// of the average.
+    /// of the average; but what much comes of is remembered for a while.
     pub(super) fn note(&mut self, count: usize, took: Duration, bytes: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
         let weight = count.min(8);
         let (each, bytes) = (took / count, bytes / u64::from(count));
         self.each = self.each / 8 * (8 - weight) + each / 8 * weight;
-        self.bytes = self.bytes / 8 * u64::from(8 - weight) + bytes / 8 * u64::from(weight);
+        self.bytes = bytes.max(self.bytes - self.bytes.div_ceil(8));
     }
 
     /// How many are to be given at once, at the most.
@@ -77,7 +77,10 @@ mod tests {
         assert_eq!(pace.most(), 256);
         pace.note(100, Duration::ZERO, 100 << 20);
         assert_eq!(pace.most(), 1);
+        // That is remembered for a while.
         pace.note(100, Duration::ZERO, 0);
+        assert_eq!(pace.most(), 1);
+        (0..200).for_each(|_| pace.note(100, Duration::ZERO, 0));
         assert_eq!(pace.most(), usize::MAX);
     }
 }

@@ -277,7 +277,9 @@ impl Clients {
             number,
             frame,
             ..
-        } = self.inbox.next(portion, may_run)?;
+        } = self
+            .inbox
+            .next(portion, |submitted| may_run(&submitted.session))?;
         let ticket = self.ledger.ticket_for(stream, number, frame.count());
         Some(Item { frame, ticket })
     }

@@ -328,6 +328,13 @@ impl<T: Divide> Giver<T> {
         out
     }
 
+    /// Takes out what waits, each with its size.
+    pub(crate) fn take_waiting(&mut self) -> Vec<(T, u64)> {
+        (self.waiting_bytes, self.waiting_messages) = (0, 0);
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting.map(|kept| (kept.item, kept.size)).collect()
+    }
+
     /// Takes apart what waits: the taker is one that takes no bundles.
     pub(crate) fn divide_waiting(&mut self) {
         for kept in std::mem::take(&mut self.waiting) {

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use line::Line;
 use topic::{Newcomer, Slot, Topic};
 
-use super::{Conn, Credit, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, SILENCE};
+use super::{
+    Conn, Credit, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, ROOMS, SILENCE,
+};
 use crate::core::custody::{Outcome, Ticket};
 use crate::core::divide::Divide;
-use crate::core::stalled::Stalled;
+use crate::core::stalled::{Reason, Stalled};
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
 
@@ -24,10 +26,6 @@ const PROBATION: Duration = Duration::from_secs(1);
 /// So much every client may leave unread. With less, a client that waits for one job and does not
 /// read another does not tell that anything of that has come; with more it does.
 const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
-
-/// So much may be kept with what is of clients that leave too much, as a multiple of the room: of theirs,
-/// no more runs but what came over the pylm wire.
-const ROOMS: u64 = 4;
 
 /// How many of those who leave too much unread are asked each time whether they still do.
 const ASKED: usize = 4;
@@ -216,7 +214,7 @@ impl Outlets {
         self.bytes += slot.get_mut().keep(item);
         let kept = slot.get().line.bytes();
         if kept > allowance(self.bytes, self.most_bytes) {
-            self.stalled.note(&slot.get().session, Some(kept));
+            self.stalled.note_unread(&slot.get().session, Some(kept));
         }
         None
     }
@@ -306,18 +304,18 @@ impl Outlets {
                     published.push(copy);
                     continue;
                 };
+                let frame = copy.frame.clone();
+                self.bytes += slot.keep(copy);
                 let allowance = allowance(self.bytes, self.most_bytes);
                 if slot.line.bytes() > allowance {
-                    let session = copy.frame.session();
                     let kept = match topic.is_client {
                         true => slot.line.bytes(),
-                        false => slot.line.bytes_of(session),
+                        false => slot.line.bytes_of(frame.session()),
                     };
                     if kept > allowance {
-                        self.stalled.note(session, Some(kept));
+                        self.stalled.note_unread(frame.session(), Some(kept));
                     }
                 }
-                self.bytes += slot.keep(copy);
             }
         }
         for (index, slot) in &mut topic.slots {
@@ -538,7 +536,7 @@ impl Outlets {
 
     /// Looks whether one still leaves too much.
     fn look_at(&self, session: &str) {
-        self.stalled.note(session, self.too_much(session));
+        self.stalled.note_unread(session, self.too_much(session));
     }
 
     /// A taker is done with a message, and has this to tell.
@@ -852,19 +850,31 @@ impl Outlets {
         self.kept_for(session) + shares
     }
 
-    /// Looks whether those that left too much still do: at a few, or at all, and whether others do now.
-    pub(crate) fn look_at_stalled(&self, all: bool) {
+    /// Who leaves too much, and who else is better not run.
+    pub(crate) fn stalled(&self) -> &Stalled {
+        &self.stalled
+    }
+
+    /// Looks whether those that left too much still do, or still crowd what waits: at a few, or at all,
+    /// and whether others do now.
+    pub(crate) fn look_at_stalled(&self, all: bool, crowds: impl Fn(&str) -> Option<(usize, u64)>) {
         let allowance = self.allowance();
         if all && allowance == BORNE {
             // When those left it, there was more room for each.
             let clients = self.topics.iter().filter(|(_, topic)| topic.is_client);
-            let kept = clients.map(|(session, topic)| (session, topic.bytes()));
-            kept.filter(|(_, kept)| *kept > allowance)
-                .for_each(|(session, kept)| self.stalled.note(session, Some(kept)));
+            let own = clients.map(|(session, topic)| (session.as_str(), topic.bytes()));
+            let steps = self.steps.iter().filter_map(|name| self.topics.get(name));
+            let lines = steps.flat_map(|topic| topic.slots.values());
+            let shares = lines.flat_map(|slot| slot.line.bytes_by_client());
+            own.chain(shares)
+                .filter(|(_, kept)| *kept > allowance)
+                .for_each(|(session, kept)| self.stalled.note_unread(session, Some(kept)));
         }
         let most = if all { usize::MAX } else { ASKED };
-        self.stalled
-            .look_again(most, |session| self.too_much(session));
+        self.stalled.look_again(most, |session| Reason {
+            unread: self.too_much(session),
+            crowds: crowds(session),
+        });
     }
 
     /// How many bytes are kept of what came of a client's messages, if that is too much.

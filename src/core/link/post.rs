@@ -409,7 +409,14 @@ impl Post {
                 ticket.done();
             }
         } else if let Some(tasks) = &mut self.tasks {
+            let frame = made.frame.clone();
             tasks.push(made, now);
+            // What a hub takes comes from the step before, which is asked for no more of this then.
+            if clients.is_none()
+                && let Some(crowd) = tasks.crowd_of(frame.session())
+            {
+                self.outlets.stalled().note_crowd(frame.session(), crowd);
+            }
         }
     }
 
@@ -503,7 +510,10 @@ impl Post {
             self.look = Some(now + LOOK);
             self.look_around(now);
         }
-        self.outlets.look_at_stalled(!self.is_stirred);
+        let tasks = self.tasks.as_ref().filter(|_| self.clients.is_none());
+        self.outlets.look_at_stalled(!self.is_stirred, |session| {
+            tasks.and_then(|tasks| tasks.crowd_of(session))
+        });
         if let Some(tasks) = &mut self.tasks {
             let outlets = &self.outlets;
             let may_run = |session: &str, ahead| !outlets.is_stalled(session, ahead);
@@ -601,7 +611,8 @@ impl Post {
     pub(crate) fn is_busy(&self) -> bool {
         let clients = self.clients.as_ref().map_or(0, Clients::len);
         let tasks = self.tasks.as_ref();
-        tasks.is_some_and(|tasks| tasks.is_full(clients))
+        let crowd = self.outlets.stalled().crowd();
+        tasks.is_some_and(|tasks| tasks.is_full(clients, crowd))
     }
 
     /// Whether it takes tasks that are pushed on the pylm wire, if there is room at all.

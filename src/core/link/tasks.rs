@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::wire::{ToWorker, Wire};
-use super::{Conn, Made, Peers, kept_size, take_single};
+use super::{Conn, Made, Peers, ROOMS, kept_size, take_single};
 use crate::core::custody::Shares;
 use crate::core::divide::Divide;
 use crate::core::queue::{Leave, Order, Queue, Ran, Settings, Takes, TaskId, WorkerId};
@@ -499,12 +499,22 @@ impl Tasks {
     }
 
     /// Whether it wants to take no more, of so many clients: what each may have at the least is beside
-    /// the others' room.
-    pub(crate) fn is_full(&self, clients: usize) -> bool {
+    /// the others' room. So are those messages and bytes that wait of clients that crowd, up to a bound:
+    /// what was on its way is to get out of the others' way.
+    pub(crate) fn is_full(&self, clients: usize, (messages, bytes): (usize, u64)) -> bool {
         let most = self.most_bytes.max(1);
-        let beside = self.least_bytes().saturating_mul(clients as u64);
-        self.queue.bytes() as u64 >= most.saturating_add(beside)
-            || self.queue.len() >= MOST_TASKS.saturating_add(clients.saturating_mul(LEAST_TASKS))
+        let least = self.least_bytes().saturating_mul(clients as u64);
+        let beside = bytes.min(most.saturating_mul(ROOMS - 1));
+        let least_tasks = clients.saturating_mul(LEAST_TASKS);
+        let tasks_beside = messages.min(MOST_TASKS * (ROOMS as usize - 1));
+        self.queue.bytes() as u64 >= most.saturating_add(least).saturating_add(beside)
+            || self.queue.len() >= (MOST_TASKS + tasks_beside).saturating_add(least_tasks)
+    }
+
+    /// How many messages a client has, and bytes, if it takes no more of it.
+    pub(crate) fn crowd_of(&self, session: &str) -> Option<(usize, u64)> {
+        let (messages, bytes) = self.queue.load_of(session);
+        Some((messages, bytes as u64)).filter(|_| !self.takes_of(session))
     }
 
     /// Whether it takes more of a client: as long as that has less than what is left of half the room.

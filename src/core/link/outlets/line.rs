@@ -4,10 +4,18 @@ use std::collections::HashMap;
 
 use super::super::{Credit, Giver, Made, STEP_LENIENCE};
 use crate::core::divide::Divide;
-use crate::core::turns::{Portion, Turns};
+use crate::core::turns::{Portion, Turns, Waits};
+use crate::message::Frame;
 
-/// A client has such a part of what a step takes to itself, whoever else there is.
+/// A client has such a part of what a step takes to itself, whoever else there is, and one message.
 const LEAST: u64 = 128;
+
+/// How much may be given, as a multiple of the credit, when many clients have their least: the step bears
+/// with a little more.
+const MOST: u64 = STEP_LENIENCE - 1;
+
+/// No more of what a step takes is given as one bundle than such a part.
+const PARTS: u64 = 4;
 
 /// What is kept for one taker. Of what a client is to get, all is its own. Of what a later step is to
 /// get, each client has its share: so one that does not read, of whose messages the step is never done,
@@ -17,142 +25,244 @@ pub(super) struct Line {
     shared: Option<Shared>,
 }
 
-/// What a step is to get, of several clients.
+/// What a step is to get, of several clients. Its giver has what is given, and nothing that waits but
+/// what is about to be.
 #[derive(Default)]
 struct Shared {
     loads: Loads,
     /// What waits, by client, each of which has its turn.
-    behind: Turns<Made>,
-    /// What that takes in memory, in bytes.
-    behind_bytes: u64,
+    behind: Turns<Behind>,
 }
 
-/// What the giver has of each client, and how much the step lets be open of all.
+/// A message that waits, or a bundle, and what it counts for in bytes: taken apart, for as many as
+/// before.
+struct Behind {
+    made: Made,
+    size: u64,
+}
+
+impl Behind {
+    fn new(made: Made) -> Self {
+        let size = made.size();
+        Self { made, size }
+    }
+}
+
+impl Divide for Behind {
+    fn is_tracked(&self) -> bool {
+        self.made.is_tracked()
+    }
+
+    fn count(&self) -> usize {
+        self.made.count()
+    }
+
+    fn split_off(&mut self, count: usize) -> Self {
+        let all = self.count();
+        let size = self.size / all as u64 * (all - count) as u64;
+        self.size -= size;
+        let made = self.made.split_off(count);
+        Self { made, size }
+    }
+
+    fn singles(self) -> impl ExactSizeIterator<Item = Self> {
+        let (count, mut size) = (self.count(), self.size);
+        self.made.singles().enumerate().map(move |(at, made)| {
+            let share = size / (count - at) as u64;
+            size -= share;
+            Self { made, size: share }
+        })
+    }
+}
+
+impl Waits for Behind {
+    fn session(&self) -> &str {
+        self.made.frame.session()
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.made.frame
+    }
+
+    fn bytes(&self) -> u64 {
+        self.size
+    }
+}
+
+/// What is kept of each client, and how much the step lets be open of all.
 #[derive(Default)]
 struct Loads {
     credit: Credit,
-    given: HashMap<Box<str>, Load>,
+    of: HashMap<Box<str>, Load>,
 }
 
+/// What is kept of one.
 #[derive(Clone, Copy, Default)]
 struct Load {
+    /// All of it, in bytes.
+    bytes: u64,
+    given: Given,
+}
+
+/// How much is given, and not done.
+#[derive(Clone, Copy, Default)]
+struct Given {
     messages: u64,
     bytes: u64,
 }
 
 impl Loads {
-    /// Whether a client may have more given, while so much is open: as long as it has less than is
-    /// left for all others, or less than its least.
-    fn have_room(&self, open: Load, session: &str) -> bool {
-        let own = self.given.get(session).copied().unwrap_or_default();
+    /// Whether a client may have this given, while so much is in all: as long as it has no more by that
+    /// than is left for the others, or than its least. One it always may have.
+    fn have_room(&self, all: Given, next: &Behind) -> bool {
+        let own = self.of.get(next.session()).map(|load| load.given);
+        let own = own.unwrap_or_default();
+        let fits = |own: u64, all: u64, credit: u64| {
+            let most = (credit / LEAST).max(credit.saturating_sub(all));
+            own <= most && all < credit.saturating_mul(MOST)
+        };
         let Credit { messages, bytes } = self.credit;
-        let most = |all: u64, open: u64| (all / LEAST).max(all.saturating_sub(open));
-        open.messages == 0
-            || own.messages < most(messages, open.messages) && own.bytes < most(bytes, open.bytes)
+        own.messages == 0
+            || fits(own.messages + 1, all.messages, messages)
+                && fits(own.bytes + next.size, all.bytes, bytes)
     }
 
-    /// The giver has got this.
-    fn add(&mut self, made: &Made, size: u64) {
-        let session = made.frame.session();
-        if !self.given.contains_key(session) {
-            self.given.insert(session.into(), Load::default());
-        }
-        if let Some(load) = self.given.get_mut(session) {
-            load.messages += made.count() as u64;
-            load.bytes += size;
+    fn add(&mut self, session: &str, size: u64) {
+        match self.of.get_mut(session) {
+            Some(load) => load.bytes += size,
+            None => {
+                let given = Given::default();
+                self.of.insert(session.into(), Load { bytes: size, given });
+            }
         }
     }
 
-    /// The giver has it no more.
-    fn remove(&mut self, made: &Made, size: u64) {
+    /// The giver has got this, which was kept before.
+    fn note_given(&mut self, made: &Made, size: u64) {
+        if let Some(load) = self.of.get_mut(made.frame.session()) {
+            load.given.messages += made.count() as u64;
+            load.given.bytes += size;
+        }
+    }
+
+    /// The giver has it no more, and it waits again.
+    fn note_not_given(&mut self, made: &Made, size: u64) {
+        if let Some(load) = self.of.get_mut(made.frame.session()) {
+            let Given { messages, bytes } = &mut load.given;
+            *messages = messages.saturating_sub(made.count() as u64);
+            *bytes = bytes.saturating_sub(size);
+        }
+    }
+
+    /// The giver has it no more, and it is not kept either.
+    fn note_gone(&mut self, made: &Made, size: u64) {
+        self.note_not_given(made, size);
         let session = made.frame.session();
-        if let Some(load) = self.given.get_mut(session) {
-            load.messages = load.messages.saturating_sub(made.count() as u64);
+        if let Some(load) = self.of.get_mut(session) {
             load.bytes = load.bytes.saturating_sub(size);
-            if load.messages == 0 {
-                self.given.remove(session);
+            if load.bytes == 0 {
+                self.of.remove(session);
             }
         }
     }
 }
 
 impl Shared {
-    /// The next one that waits and that `may` be given.
-    fn next(&mut self, may: impl Fn(&Loads, &str) -> bool) -> Option<Made> {
-        // Where there is room for few at a time, each turn is short.
+    /// How many messages of a bundle are given together: no more than such a part of what may be open.
+    fn at_once(&self) -> usize {
+        let part = usize::try_from(self.loads.credit.messages / PARTS);
+        part.map_or(usize::MAX, |part| part.max(1))
+    }
+
+    /// The next one that waits and may be given, while so much is.
+    fn next(&mut self, given: Given) -> Option<Behind> {
         let portion = Portion {
+            at_once: self.at_once(),
+            // Where there is room for few at a time, each turn is short.
             in_a_row: 1,
-            ..Portion::ANY
         };
-        let next = self
-            .behind
-            .next(portion, |session| may(&self.loads, session))?;
-        self.behind_bytes -= next.size();
+        let loads = &self.loads;
+        let may = |next: &Behind| loads.have_room(given, next);
+        let next = self.behind.next(portion, may)?;
+        self.loads.note_given(&next.made, next.size);
         Some(next)
+    }
+
+    /// All that waits, in turn.
+    fn take_behind(&mut self) -> Vec<Behind> {
+        std::iter::from_fn(|| self.behind.next(Portion::ANY, |_| true)).collect()
+    }
+
+    /// What the giver had, and is to give again, waits before what else there is of each client.
+    fn wait_again(&mut self, waiting: Vec<(Made, u64)>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let later = self.take_behind();
+        for (made, size) in waiting {
+            self.loads.note_not_given(&made, size);
+            self.behind.push(Behind { made, size });
+        }
+        later.into_iter().for_each(|later| self.behind.push(later));
     }
 }
 
 impl Line {
     /// For a client, or a step, which has what is of several.
     pub(super) fn new(is_shared: bool) -> Self {
+        let mut giver = Giver::new();
+        if is_shared {
+            // What may be given is seen to before that.
+            giver.set_credit(Credit {
+                messages: u64::MAX,
+                bytes: u64::MAX,
+            });
+        }
         Self {
-            giver: Giver::new(),
+            giver,
             shared: is_shared.then(Shared::default),
         }
     }
 
     /// How much the taker lets be open at once.
     pub(super) fn set_credit(&mut self, credit: Credit) {
-        let Some(shared) = &mut self.shared else {
-            return self.giver.set_credit(credit);
-        };
-        shared.loads.credit = credit;
-        // What each client has at the least is beside that.
-        self.giver.set_credit(Credit {
-            messages: credit.messages.saturating_mul(STEP_LENIENCE),
-            bytes: credit.bytes.saturating_mul(STEP_LENIENCE),
-        });
+        match &mut self.shared {
+            Some(shared) => shared.loads.credit = credit,
+            None => self.giver.set_credit(credit),
+        }
     }
 
     /// Adds a message at the end, or a bundle.
     pub(super) fn push(&mut self, item: Made) {
-        let size = item.size();
-        let (open, is_next) = (self.open(), self.giver.waiting() == 0);
+        let (given, is_next) = (self.given(), self.giver.waiting() == 0);
+        let item = Behind::new(item);
         if let Some(shared) = &mut self.shared {
-            let is_next = is_next && shared.behind.is_empty();
-            if !is_next || !shared.loads.have_room(open, item.frame.session()) {
-                shared.behind_bytes += size;
+            let session = item.session();
+            shared.loads.add(session, item.size);
+            let is_next = is_next && shared.behind.is_empty() && item.count() <= shared.at_once();
+            if !is_next || !shared.loads.have_room(given, &item) {
                 return shared.behind.push(item);
             }
-            shared.loads.add(&item, size);
+            shared.loads.note_given(&item.made, item.size);
         }
-        self.giver.push(size, item);
+        self.giver.push(item.size, item.made);
     }
 
-    fn open(&self) -> Load {
+    fn given(&self) -> Given {
         let (messages, bytes) = self.giver.given();
-        Load { messages, bytes }
+        Given { messages, bytes }
     }
 
     /// The next one to send, with its number, if the taker lets it be given. It counts as sent.
     pub(super) fn give(&mut self) -> Option<(u64, &mut Made)> {
         if self.giver.waiting() == 0 {
-            let open = self.open();
-            self.take_from_behind(|loads, session| loads.have_room(open, session));
+            let given = self.given();
+            let next = self.shared.as_mut().and_then(|shared| shared.next(given));
+            if let Some(Behind { made, size }) = next {
+                self.giver.push(size, made);
+            }
         }
         self.giver.give()
-    }
-
-    /// Gives the giver the next one that waits and `may` be given. Whether there was one.
-    fn take_from_behind(&mut self, may: impl Fn(&Loads, &str) -> bool) -> bool {
-        let next = self.shared.as_mut().and_then(|shared| {
-            let next = shared.next(may)?;
-            shared.loads.add(&next, next.size());
-            Some(next)
-        });
-        let Some(next) = next else { return false };
-        self.giver.push(next.size(), next);
-        true
     }
 
     /// So many messages are done: see [`Giver::done`].
@@ -173,11 +283,10 @@ impl Line {
         number: u64,
         whole: impl FnMut(Made, u64),
     ) -> Option<(Made, u64)> {
-        let (alone, size) = self
-            .giver
-            .done_alone(number, noting(&mut self.shared, whole))?;
+        let whole = noting(&mut self.shared, whole);
+        let (alone, size) = self.giver.done_alone(number, whole)?;
         if let Some(shared) = &mut self.shared {
-            shared.loads.remove(&alone, size);
+            shared.loads.note_gone(&alone, size);
         }
         Some((alone, size))
     }
@@ -192,26 +301,40 @@ impl Line {
     ) {
         self.giver
             .resume(received, open, part, noting(&mut self.shared, whole));
+        self.wait_again();
     }
 
     /// The taker knows nothing of what it was given: see [`Giver::restart`].
     pub(super) fn restart(&mut self, whole: impl FnMut(Made, u64)) {
         self.giver.restart(noting(&mut self.shared, whole));
+        self.wait_again();
+    }
+
+    fn wait_again(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.wait_again(self.giver.take_waiting());
+        }
     }
 
     /// Takes apart what waits: the taker is one that takes no bundles.
     pub(super) fn divide_waiting(&mut self) {
-        while self.take_from_behind(|_, _| true) {}
+        if let Some(shared) = &mut self.shared {
+            let all = shared.take_behind().into_iter();
+            all.flat_map(Behind::singles)
+                .for_each(|single| shared.behind.push(single));
+        }
         self.giver.divide_waiting();
     }
 
     /// Takes out everything, each with its size.
     pub(super) fn drain(&mut self) -> Vec<(Made, u64)> {
-        while self.take_from_behind(|_, _| true) {}
-        self.shared
-            .iter_mut()
-            .for_each(|shared| shared.loads.given.clear());
-        self.giver.drain()
+        let mut all = self.giver.drain();
+        if let Some(shared) = &mut self.shared {
+            let behind = shared.take_behind().into_iter();
+            all.extend(behind.map(|Behind { made, size }| (made, size)));
+            shared.loads.of.clear();
+        }
+        all
     }
 
     /// How many messages are kept.
@@ -227,15 +350,21 @@ impl Line {
 
     /// How many bytes are kept.
     pub(super) fn bytes(&self) -> u64 {
-        let behind = self.shared.as_ref().map_or(0, |shared| shared.behind_bytes);
-        self.giver.bytes() + behind
+        let shared = self.shared.as_ref();
+        self.giver.bytes() + shared.map_or(0, |shared| shared.behind.bytes())
     }
 
     /// How many of that are of this client, if there are several.
     pub(super) fn bytes_of(&self, session: &str) -> u64 {
-        let Some(shared) = &self.shared else { return 0 };
-        let given = shared.loads.given.get(session).map_or(0, |load| load.bytes);
-        given + shared.behind.bytes_of(session)
+        let shared = self.shared.as_ref();
+        let load = shared.and_then(|shared| shared.loads.of.get(session));
+        load.map_or(0, |load| load.bytes)
+    }
+
+    /// The same of each of them.
+    pub(super) fn bytes_by_client(&self) -> impl Iterator<Item = (&str, u64)> {
+        let loads = self.shared.iter().flat_map(|shared| &shared.loads.of);
+        loads.map(|(session, load)| (&**session, load.bytes))
     }
 
     /// How many messages wait to be given.
@@ -243,15 +372,20 @@ impl Line {
         self.giver.waiting() + self.behind()
     }
 
-    /// Whether something waits that the taker does not let be given yet, whatever client's it is.
+    /// Whether something waits that the taker, who has what is of one, does not let be given yet.
     pub(super) fn is_held_up(&self) -> bool {
         self.giver.is_held_up()
     }
 
     /// How many messages wait of each client that has its share given.
     pub(super) fn behind_by_client(&self) -> impl Iterator<Item = (&str, usize)> {
+        let given = self.given();
         let shared = self.shared.iter();
-        shared.flat_map(|shared| shared.behind.counts())
+        shared.flat_map(move |shared| {
+            let waiting = shared.behind.waiting();
+            let held_up = waiting.filter(move |(next, _)| !shared.loads.have_room(given, next));
+            held_up.map(|(next, messages)| (next.session(), messages))
+        })
     }
 }
 
@@ -259,7 +393,7 @@ impl Line {
 fn noting(shared: &mut Option<Shared>, mut whole: impl FnMut(Made, u64)) -> impl FnMut(Made, u64) {
     move |made, size| {
         if let Some(shared) = shared {
-            shared.loads.remove(&made, size);
+            shared.loads.note_gone(&made, size);
         }
         whole(made, size);
     }
@@ -268,8 +402,7 @@ fn noting(shared: &mut Option<Shared>, mut whole: impl FnMut(Made, u64)) -> impl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::link::Credit;
-    use crate::message::{Bundler, Frame};
+    use crate::message::Bundler;
 
     fn message(session: &str, payload: &str) -> Made {
         let client = format!("{session}/1");
@@ -328,12 +461,12 @@ mod tests {
         assert_eq!(given(&mut line), (0, 100));
         done(&mut line, 1, 300);
         assert_eq!(given(&mut line), (122, 100));
-        // It comes back with nothing: all of it is given again, as far as it lets be open.
+        // It comes back with nothing: all is given again, to each its share.
         line.restart(|_, _| {});
-        assert_eq!(given(&mut line), (334, 356));
+        assert_eq!(given(&mut line), (342, 341));
         assert_eq!(given(&mut line), (0, 0));
         line.resume(0, [], |_, _, _| {}, |_, _| {});
-        assert_eq!(given(&mut line), (334, 356));
+        assert_eq!(given(&mut line), (342, 341));
         // When all is done, nothing is known of anybody.
         for number in (1..).step_by(100) {
             if line.len() == 0 {
@@ -343,10 +476,7 @@ mod tests {
             given(&mut line);
         }
         assert_eq!((line.len(), line.bytes()), (0, 0));
-        assert!(
-            line.shared
-                .is_some_and(|shared| shared.loads.given.is_empty())
-        );
+        assert!(line.shared.is_some_and(|shared| shared.loads.of.is_empty()));
     }
 
     #[test]
@@ -360,7 +490,37 @@ mod tests {
             assert!(given >= 4, "{given} for the one at {number}");
             open += given;
         }
-        assert!(open < 1_024 * STEP_LENIENCE as usize, "{open}");
+        assert!(open <= 1_024 + 256 * 9, "{open}");
+    }
+
+    #[test]
+    fn one_message_of_each_client_is_given_however_large_it_is() {
+        let mut line = Line::new(true);
+        line.set_credit(Credit {
+            messages: 1_000,
+            bytes: 10_000,
+        });
+        let large = "x".repeat(50_000);
+        for session in ["a", "b", "c", "d", "e"] {
+            line.push(message(session, &large));
+            line.push(message(session, &large));
+            assert_eq!(give(&mut line).len(), 1, "{session}");
+        }
+        line.push(message("f", ""));
+        line.push(message("f", ""));
+        assert_eq!(give(&mut line).len(), 1);
+        // What is given is what counts, and what is kept of each.
+        let sum: u64 = line.bytes_by_client().map(|(_, bytes)| bytes).sum();
+        assert_eq!(
+            (line.bytes(), line.bytes_of("f")),
+            (sum, 2 * message("f", "").size())
+        );
+        assert_eq!(line.behind_by_client().count(), 6);
+        done(&mut line, 6, 1);
+        assert_eq!(give(&mut line).len(), 1);
+        // A taker of no bundles takes nobody's share.
+        line.divide_waiting();
+        assert_eq!((line.waiting(), give(&mut line).len()), (5, 0));
     }
 
     #[test]
@@ -406,9 +566,9 @@ mod tests {
             line.push(made);
             let _ = line.give();
         }
-        assert_eq!((line.len(), line.waiting(), line.bytes()), (6, 5, bytes));
+        assert_eq!((line.len(), line.waiting(), line.bytes()), (6, 4, bytes));
         line.divide_waiting();
-        assert_eq!((line.len(), line.waiting(), line.bytes()), (6, 5, bytes));
+        assert_eq!((line.len(), line.waiting(), line.bytes()), (6, 4, bytes));
         let drained = line.drain();
         assert_eq!(drained.len(), 6);
         assert_eq!(drained.iter().map(|(_, size)| size).sum::<u64>(), bytes);
