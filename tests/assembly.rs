@@ -134,7 +134,7 @@ fn every_wrong_assembly_is_an_error_of_its_start_that_says_what_is_wrong() {
             sound()
                 .inbound("P", pull(), "F")
                 .outbound("F", functions().threads(0)),
-            "'F': they need at least one thread",
+            "'F': functions need at least one thread",
         ),
         (
             sound().inbound(

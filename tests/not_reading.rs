@@ -223,5 +223,5 @@ fn of_a_chain() {
 fn of_a_hub() {
     let _limit = limit(120, "clients of a hub that do not read");
     Cluster::hub(10_000, 32 << 20).holds_up_nobody(SMALL);
-    Cluster::hub(10_000, 4 << 20).holds_up_nobody(SMALL);
+    Cluster::hub(10_000, 16 << 20).holds_up_nobody(SMALL);
 }
