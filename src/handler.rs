@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::core::complaints::Complaints;
 use crate::core::link::Parts;
 use crate::error::{BoxError, Result, shown};
-use crate::message::{Failure, FailureKind, Frame};
+use crate::message::{Failure, FailureKind, Frame, is_name};
 
 /// Access to a component's cache, from its own functions or over the wire.
 pub trait Cache: Send + Sync {
@@ -252,9 +252,8 @@ impl Functions {
     /// # Errors
     /// The reason, if not.
     pub(crate) fn check(&self, threads: usize) -> Result<(), String> {
-        let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
         let mut names = self.by_name.keys();
-        match names.find(|name| name.is_empty() || name.contains(odd)) {
+        match names.find(|name| !is_name(name)) {
             Some(name) => Err(format!(
                 "no call can name the function {name:?}: a name has at least one character, and no dot \
                  or space"

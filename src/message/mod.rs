@@ -23,6 +23,7 @@ pub use frame::Frame;
 #[cfg(test)]
 pub(crate) use frame::PlaceRef;
 pub(crate) use frame::{BUNDLE_BYTES, Bundler, FrameReader, Gathering, HEADROOM};
+pub(crate) use path::is_name;
 pub use path::{Path, Step, Steps};
 pub use proto::failure::Kind as FailureKind;
 pub(crate) use proto::status;

@@ -16,13 +16,15 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (server, function) = text.split_once('.')?;
-        // pylm takes any white space for the end of a step, and Python more of it than Unicode.
-        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return None;
-        }
-        let complete = !server.is_empty() && !function.is_empty() && !function.contains('.');
-        complete.then_some(Self { server, function })
+        (is_name(server) && is_name(function)).then_some(Self { server, function })
     }
+}
+
+/// Whether this can be the name of a server in a path, or of a function.
+pub(crate) fn is_name(text: &str) -> bool {
+    // pylm takes any white space for the end of a step, and Python more of it than Unicode.
+    let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
+    !text.is_empty() && !text.contains(odd)
 }
 
 impl fmt::Display for Step<'_> {

@@ -10,7 +10,7 @@ use super::wiring::{Bypass, Inbound, Outbound};
 use super::{CacheService, Crew, Inlet, Outlet, Route, Running};
 use crate::address::Addresses;
 use crate::error::{Error, Result};
-use crate::message::DEFAULT_MAX_MESSAGE;
+use crate::message::{DEFAULT_MAX_MESSAGE, is_name};
 use crate::store::{Memory, SharedStore, Store};
 
 /// A component that is put together from parts, as all the templates are. (pylm's
@@ -225,7 +225,10 @@ impl Assembly {
     }
 
     fn check_names(&self) -> Result<()> {
-        check_name(&self.name).map_err(|reason| self.wrong(reason))?;
+        if !is_name(&self.name) {
+            let reason = "a server's name has at least one character, and no dot or space";
+            return Err(self.wrong(reason));
+        }
         let mut names = HashSet::new();
         for Entry { name, .. } in &self.parts {
             if name.is_empty() || name.contains(char::is_control) {
@@ -379,15 +382,6 @@ impl Assembly {
     /// The error of a component that is put together wrongly.
     fn wrong(&self, reason: impl Into<String>) -> Error {
         Error::setup(&self.name, reason)
-    }
-}
-
-/// A name is part of a function path, and so has no dot and no space.
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let odd = |c: char| c == '.' || c.is_whitespace() || c.is_control();
-    match name.is_empty() || name.contains(odd) {
-        true => Err("a server's name has at least one character, and no dot or space"),
-        false => Ok(()),
     }
 }
 
