@@ -8,10 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{SOON, limit, sorted, until};
-use palm::{Addresses, Client, Functions, Hub, Job, Master, Pipeline, Running, Server, Worker};
+use palm::{
+    Addresses, Client, Functions, Hub, Job, Master, PalmMessage, Pipeline, Running, Server, Status,
+    Worker,
+};
 
 /// How many do not read.
 const DEAF: usize = 8;
+
+/// How large a large result is, in bytes.
+const MIB: usize = 1 << 20;
 
 /// What each of them submits.
 #[derive(Clone, Copy)]
@@ -36,25 +42,40 @@ struct Cluster {
     path: Vec<&'static str>,
     /// How large what comes of a message is at the least, in bytes.
     bytes: usize,
-    /// How many messages were run by the last function.
+    /// How many messages were run by the functions that give more than they get.
     ran: Arc<AtomicUsize>,
 }
 
-/// A function that gives so many bytes which begin with what it was given.
+/// What begins with what a function was given, and has at least so many bytes.
+fn grown(payload: &[u8], bytes: usize) -> Vec<u8> {
+    let mut result = payload.to_vec();
+    result.resize(bytes.max(result.len()), b' ');
+    result
+}
+
+/// A function `f` that gives at least so many bytes, and `large`, which gives a MiB.
 fn growing(bytes: usize) -> (Functions, Arc<AtomicUsize>) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = ran.clone();
     let functions = Functions::new().function("f", move |call| {
         counted.fetch_add(1, Ordering::SeqCst);
-        let mut result = call.payload().to_vec();
-        result.resize(bytes.max(result.len()), b' ');
-        Ok(result)
+        Ok(grown(call.payload(), bytes))
     });
-    (functions, ran)
+    (large(functions, &ran), ran)
 }
 
-fn echo() -> Functions {
-    Functions::new().function("f", |call| Ok(call.payload().to_vec()))
+/// A function `f` that gives what it gets, and `large`.
+fn echo(ran: &Arc<AtomicUsize>) -> Functions {
+    let functions = Functions::new().function("f", |call| Ok(call.payload().to_vec()));
+    large(functions, ran)
+}
+
+fn large(functions: Functions, ran: &Arc<AtomicUsize>) -> Functions {
+    let counted = ran.clone();
+    functions.function("large", move |call| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(grown(call.payload(), MIB))
+    })
 }
 
 fn worker(server: &Running, functions: Functions) -> Running {
@@ -75,8 +96,19 @@ impl Cluster {
     }
 
     fn master(bytes: usize) -> Self {
-        let (functions, ran) = growing(bytes);
+        Self::master_as(Master::new("first", Addresses::ephemeral()), bytes)
+    }
+
+    /// A master with hooks, of which so many results come of each message.
+    fn master_with_hooks(results: usize) -> Self {
+        let scatter = move |message: PalmMessage| vec![message; results];
         let master = Master::new("first", Addresses::ephemeral());
+        let master = master.scatter(scatter).gather(|message| [message]);
+        Self::master_as(master, 0)
+    }
+
+    fn master_as(master: Master, bytes: usize) -> Self {
+        let (functions, ran) = growing(bytes);
         let master = master.start().unwrap();
         let workers = [functions.clone(), functions].map(|functions| worker(&master, functions));
         Self {
@@ -89,9 +121,9 @@ impl Cluster {
 
     fn chain(bytes: usize) -> Self {
         let (functions, ran) = growing(bytes);
-        let first = Server::new("first", Addresses::ephemeral()).functions(echo());
+        let first = Server::new("first", Addresses::ephemeral()).functions(echo(&ran));
         let first = first.pipelined(true).start().unwrap();
-        let second = Pipeline::new("second", Addresses::ephemeral()).functions(echo());
+        let second = Pipeline::new("second", Addresses::ephemeral()).functions(echo(&ran));
         let second = second.after("first", &first.addresses().publish);
         let second = second.to_client(false).start().unwrap();
         let third = Pipeline::new("third", Addresses::ephemeral()).functions(functions);
@@ -107,7 +139,7 @@ impl Cluster {
 
     fn hub(bytes: usize, hold: usize) -> Self {
         let (functions, ran) = growing(bytes);
-        let first = Server::new("first", Addresses::ephemeral()).functions(echo());
+        let first = Server::new("first", Addresses::ephemeral()).functions(echo(&ran));
         let first = first.pipelined(true).start().unwrap();
         let hub = Hub::new("second", Addresses::ephemeral()).hold(hold);
         let hub = hub.after("first", &first.addresses().publish);
@@ -180,18 +212,76 @@ impl Cluster {
         let last = deaf.pop().unwrap();
         let first = deaf.swap_remove(0);
         for (_client, job) in [first, last] {
-            let numbers = job.map(|result| {
-                let result = String::from_utf8(result.unwrap()).unwrap();
-                assert_eq!(result.len(), self.bytes.max(load.payload));
-                result.trim().parse::<u32>().unwrap()
-            });
-            assert!(
-                sorted(numbers).into_iter().eq(0..load.messages),
-                "lost or doubled"
-            );
+            let numbers = numbers(job, self.bytes.max(load.payload));
+            assert!(numbers.into_iter().eq(0..load.messages), "lost or doubled");
         }
         deaf.into_iter().for_each(|(_, job)| job.cancel());
     }
+
+    /// Where nobody has had large results so far, some clients want many that come of the function at this
+    /// place, and read none; then they do.
+    fn learns_in_time(&self, place: usize, clients: usize, Load { messages, payload }: Load) {
+        let other = self.client();
+        let calls = |client: &Client| {
+            let request = client.request(self.path.clone()).timeout(SOON);
+            assert!(request.eval("call").unwrap().starts_with(b"call"));
+        };
+        (0..500).for_each(|_| calls(&other));
+        let per_message = self.results_of(&other);
+        let before = self.ran.load(Ordering::SeqCst);
+        let mut large = self.path.clone();
+        let function = large[place].replace(".f", ".large");
+        large[place] = &function;
+        let deaf = (0..clients).map(|_| {
+            let client = self.client();
+            let request = client.request(large.clone()).timeout(10 * SOON);
+            let payloads =
+                (0..messages).map(move |number| grown(&number.to_string().into_bytes(), payload));
+            let job = request.job(payloads).unwrap();
+            (client, job)
+        });
+        let deaf: Vec<_> = deaf.collect();
+        let ran = self.settle() - before;
+        let all = clients * messages as usize * per_message;
+        assert!(ran < all, "all {all} was run");
+        (0..20).for_each(|_| calls(&other));
+        calls(&self.client());
+        // What each may have at the least, and what was on its way to it.
+        let held = self.running.iter().map(|running| {
+            let status = Status::of(&running.addresses().db, SOON);
+            status.map_or(0, |status| status.totals.bytes() as usize / MIB)
+        });
+        let held = held.max().unwrap();
+        assert!(held < 64 + 4 * clients, "{held} MiB are held");
+        let reading = deaf.into_iter().map(|(client, job)| {
+            std::thread::spawn(move || {
+                let _client = client;
+                numbers(job, MIB)
+            })
+        });
+        for reading in reading.collect::<Vec<_>>() {
+            let expected = (0..messages).flat_map(|number| vec![number; per_message]);
+            assert!(
+                reading.join().unwrap().into_iter().eq(expected),
+                "lost or doubled"
+            );
+        }
+    }
+
+    /// How many results come of a message.
+    fn results_of(&self, client: &Client) -> usize {
+        let request = client.request(self.path.clone()).timeout(SOON);
+        request.job(["call"]).unwrap().count()
+    }
+}
+
+/// The numbers that the results of a job begin with, in their order. Each is so large.
+fn numbers(job: Job, size: usize) -> Vec<u32> {
+    sorted(job.map(|result| {
+        let result = String::from_utf8(result.unwrap()).unwrap();
+        assert_eq!(result.len(), size);
+        result.trim().parse::<u32>().unwrap()
+    }))
 }
 
 #[test]
@@ -217,6 +307,25 @@ fn of_a_chain() {
     let _limit = limit(120, "clients of a chain that do not read");
     Cluster::chain(10_000).holds_up_nobody(SMALL);
     Cluster::chain(0).holds_up_nobody(LARGE);
+}
+
+#[test]
+fn of_large_results_that_nobody_expects_no_more_come_than_are_read() {
+    let _limit = limit(300, "large results that are not read");
+    let few = |messages| Load {
+        messages,
+        payload: 1,
+    };
+    Cluster::server(0, 1).learns_in_time(0, 1, few(300));
+    Cluster::server(0, 3).learns_in_time(0, 1, few(300));
+    let chain = Cluster::chain(0);
+    chain.learns_in_time(0, 1, few(300));
+    for place in 0..3 {
+        Cluster::chain(0).learns_in_time(place, 20, few(70));
+    }
+    Cluster::master(0).learns_in_time(0, 1, few(300));
+    Cluster::master_with_hooks(20).learns_in_time(0, 1, few(15));
+    Cluster::master_with_hooks(20).learns_in_time(0, 20, few(5));
 }
 
 #[test]

@@ -121,6 +121,17 @@ pub(crate) enum Order<T> {
     Cancelled { item: T },
 }
 
+/// How much more may come of the tasks of a session than has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// So many bytes, as far as one can tell; but one task for each worker always may run.
+    Bytes(u64),
+    /// Nothing for now.
+    No,
+    /// Nothing, as its client does not read what has come: what workers have not begun is asked back.
+    Unread,
+}
+
 /// The tasks of a master, and its workers. `T` is what is kept of a task.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -139,7 +150,7 @@ pub(crate) struct Queue<T> {
     asked: SessionId,
     /// When tasks for functions that no worker has end, by function: not before.
     ends: BTreeSet<(Instant, FunctionId)>,
-    /// Workers that hold tasks of cancelled jobs that are to be recalled.
+    /// Workers that hold tasks which are to be recalled: of cancelled jobs, and of clients that do not read.
     cancelling: BTreeSet<WorkerId>,
     /// When there may be something to recall.
     look_again: Option<Instant>,
@@ -320,6 +331,7 @@ impl<T: Divide> Queue<T> {
         let ran = ran.into();
         let function = self.tasks[id].function;
         self.functions[function].time.note_time(ran.time);
+        self.functions[function].made.note(ran.bytes as u64);
         let entry = self.pool.worker(worker);
         entry.finished += count as u64;
         entry.pace.note(ran, count, &self.settings);

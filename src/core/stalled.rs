@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::core::custody::Shared;
 
@@ -12,12 +12,8 @@ use crate::core::custody::Shared;
 #[derive(Default)]
 pub(crate) struct Stalled {
     known: Shared<Known>,
-    /// How many they are, and how many bytes are kept for those that leave too much, for a look that
-    /// costs little; and how much waits of those that crowd.
+    /// How many they are, for a look that costs little: as a rule there is none.
     count: AtomicUsize,
-    bytes: AtomicU64,
-    crowd_messages: AtomicUsize,
-    crowd_bytes: AtomicU64,
     wakes: Shared<Vec<Wake>>,
 }
 
@@ -62,17 +58,25 @@ impl Stalled {
 
     /// How many bytes are kept of all that leave too much.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Acquire)
+        match self.is_empty() {
+            true => 0,
+            false => self.known.with(|known| known.bytes),
+        }
     }
 
     /// How much waits of all that crowd: messages, and bytes.
     pub(crate) fn crowd(&self) -> (usize, u64) {
-        let messages = self.crowd_messages.load(Ordering::Acquire);
-        (messages, self.crowd_bytes.load(Ordering::Acquire))
+        match self.is_empty() {
+            true => (0, 0),
+            false => self.known.with(|known| known.crowd),
+        }
     }
 
     /// So many bytes are kept of what came of a session's messages, if that is too much.
     pub(crate) fn note_unread(&self, session: &str, unread: Option<u64>) {
+        if unread.is_none() && self.is_empty() {
+            return;
+        }
         self.change(|known| {
             let reason = known.reason(session);
             known.note(session, Reason { unread, ..reason });
@@ -107,10 +111,6 @@ impl Stalled {
             let before = known.sessions.len();
             change(known);
             self.count.store(known.sessions.len(), Ordering::Release);
-            self.bytes.store(known.bytes, Ordering::Release);
-            let (messages, bytes) = known.crowd;
-            self.crowd_messages.store(messages, Ordering::Release);
-            self.crowd_bytes.store(bytes, Ordering::Release);
             known.sessions.len() < before
         });
         if is_less {

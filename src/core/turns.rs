@@ -33,7 +33,6 @@ impl Portion {
     };
 
     /// Messages by themselves.
-    #[cfg(test)]
     pub(crate) const SINGLES: Self = Self {
         at_once: 1,
         ..Self::ANY
@@ -119,10 +118,22 @@ impl<T: Waits> Turns<T> {
         self.sessions.insert(session, Waiting { queue, bytes });
     }
 
+    /// Puts back what was the next of its session: it is that again.
+    pub(crate) fn put_back(&mut self, item: T) {
+        let Some(waiting) = self.sessions.get_mut(item.session()) else {
+            return self.push(item);
+        };
+        let bytes = item.bytes();
+        self.bytes += bytes;
+        self.messages += item.count();
+        waiting.bytes += bytes;
+        waiting.queue.push_front(item);
+    }
+
     /// What is the next: some of each session in turn of which `may_run` says that what it has first
-    /// may have its turn. Those that may not are asked again now and then, and all if nobody else has anything. (If
-    /// one message is taken at once, a bundle is taken apart as a whole: whoever takes it knows nothing
-    /// of bundles, or is slow.)
+    /// may have its turn. Those that may not are asked again now and then, and all if nobody else has
+    /// anything. (If one message is taken at once, a bundle is taken apart as a whole: whoever takes it
+    /// knows nothing of bundles, or is slow.)
     pub(crate) fn next(&mut self, portion: Portion, may_run: impl Fn(&T) -> bool) -> Option<T> {
         self.ask_again(ASKED, &may_run);
         let mut is_last = false;
@@ -241,6 +252,11 @@ impl<T: Waits> Turns<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// Whether a session has something waiting.
+    pub(crate) fn has(&self, session: &str) -> bool {
+        self.sessions.contains_key(session)
     }
 
     /// How many messages wait.
@@ -462,6 +478,21 @@ mod tests {
         assert_eq!(turns.next(Portion::ANY, but_a).unwrap().session(), "b");
         assert!(turns.next(Portion::ANY, but_a).is_none());
         assert_eq!(next(&mut turns, 9, 9), ["a1", "a1"]);
+    }
+
+    #[test]
+    fn what_is_put_back_is_the_next_again() {
+        let mut turns = Turns::default();
+        turns.push(bundle("a", "123"));
+        turns.push(message("a", "4"));
+        let mut next = turns.next(Portion::ANY, |_| true).unwrap();
+        let rest = next.split_off(1);
+        turns.put_back(rest);
+        assert_eq!((turns.messages(), turns.bytes()), (3, 3));
+        assert!(turns.has("a") && !turns.has("b"));
+        turns.put_back(message("b", "5"));
+        assert_eq!(self::next(&mut turns, 9, 9), ["a23", "a4", "b5"]);
+        assert!(turns.is_empty() && !turns.has("a"));
     }
 
     #[test]

@@ -366,6 +366,12 @@ pub enum Received {
     End,
 }
 
+impl From<Option<Batch>> for Received {
+    fn from(batch: Option<Batch>) -> Self {
+        batch.map_or(Self::End, Self::Batch)
+    }
+}
+
 impl Inlet {
     /// The next batch, after waiting for it; `None` when all senders are gone.
     pub fn recv(&self) -> Option<Batch> {
@@ -404,30 +410,39 @@ impl Inlet {
         }
     }
 
-    /// The next batch; waits for it until `stop` is raised. `None` when there will be none.
-    pub(crate) fn recv_until(&self, stop: &Signal) -> Option<Batch> {
+    /// The next batch; waits for it until `stop` is raised, which is an end as well, or until there is
+    /// something in `woken`: then there may be none.
+    pub(crate) fn recv_until(&self, stop: &Signal, woken: Option<&Receiver<()>>) -> Received {
+        let Some(woken) = woken else {
+            return select! {
+                recv(self.receiver) -> batch => self.taken(batch.ok()).into(),
+                recv(stop.raised()) -> _ => Received::End,
+            };
+        };
         select! {
-            recv(self.receiver) -> batch => self.taken(batch.ok()),
-            recv(stop.raised()) -> _ => None,
+            recv(self.receiver) -> batch => self.taken(batch.ok()).into(),
+            recv(stop.raised()) -> _ => Received::End,
+            recv(woken) -> _ => Received::Nothing,
         }
     }
 
     /// The same, but while it waits, it hears what comes over the connection that the channel's messages
-    /// come from: so no thread has to wake up for that, and to wake this one. The signal is to ring the
-    /// channel's bell. (For one thread that receives: of several, one that does not listen would not be
-    /// woken by what comes while the one that did is busy, or late only.)
-    pub(crate) fn hear_until(&self, stop: &Signal) -> Option<Batch> {
+    /// come from: so no thread has to wake up for that, and to wake this one. The signal, and whoever
+    /// wakes, is to ring the channel's bell. (For one thread that receives: of several, one that does not
+    /// listen would not be woken by what comes while the one that did is busy, or late only.)
+    pub(crate) fn hear_until(&self, stop: &Signal, woken: Option<&Receiver<()>>) -> Received {
+        let is_woken = || woken.is_some_and(|woken| !woken.is_empty());
         loop {
             if stop.is_raised() {
-                return None;
+                return Received::End;
             }
             if let Received::Batch(batch) = self.try_recv() {
-                return Some(batch);
+                return Received::Batch(batch);
             }
-            let ready = || self.is_ready() || stop.is_raised();
+            let ready = || self.is_ready() || is_woken() || stop.is_raised();
             let source = self.source.get().and_then(Weak::upgrade);
-            if self.is_ready() || !source.is_some_and(|source| source.listen(&ready)) {
-                return self.recv_until(stop);
+            if ready() || !source.is_some_and(|source| source.listen(&ready)) {
+                return self.recv_until(stop, woken);
             }
         }
     }
@@ -525,7 +540,10 @@ mod tests {
         let stop = Signal::new();
         stop.rings(inlet.bell().clone());
         for _ in 0..2 {
-            assert_eq!(inlet.hear_until(&stop), Some(batch(b"heard")));
+            assert_eq!(
+                inlet.hear_until(&stop, None),
+                Received::Batch(batch(b"heard"))
+            );
         }
         let sleeps = || {
             while !(comes.listens.load(Ordering::SeqCst) && outlet.bell().is_asleep()) {
@@ -538,13 +556,16 @@ mod tests {
                 sleeps();
                 outlet.send(batch(b"sent")).unwrap();
             });
-            assert_eq!(inlet.hear_until(&stop), Some(batch(b"sent")));
+            assert_eq!(
+                inlet.hear_until(&stop, None),
+                Received::Batch(batch(b"sent"))
+            );
             comes.listens.store(false, Ordering::SeqCst);
             scope.spawn(|| {
                 sleeps();
                 stop.raise();
             });
-            assert_eq!(inlet.hear_until(&stop), None);
+            assert_eq!(inlet.hear_until(&stop, None), Received::End);
         });
         assert!(start.elapsed() < SOON);
     }
@@ -554,14 +575,20 @@ mod tests {
         let (outlet, inlet) = channel().unwrap();
         let comes = Comes::into(&outlet, 1);
         let stop = Signal::new();
-        assert_eq!(inlet.hear_until(&stop), Some(batch(b"heard")));
+        assert_eq!(
+            inlet.hear_until(&stop, None),
+            Received::Batch(batch(b"heard"))
+        );
         drop(comes);
         std::thread::scope(|scope| {
             scope.spawn(|| outlet.send(batch(b"sent")).unwrap());
-            assert_eq!(inlet.hear_until(&stop), Some(batch(b"sent")));
+            assert_eq!(
+                inlet.hear_until(&stop, None),
+                Received::Batch(batch(b"sent"))
+            );
         });
         drop(outlet);
-        assert_eq!(inlet.hear_until(&stop), None);
+        assert_eq!(inlet.hear_until(&stop, None), Received::End);
     }
 
     #[test]
@@ -627,9 +654,9 @@ mod tests {
         let (outlet, inlet) = channel().unwrap();
         let stop = Signal::new();
         std::thread::scope(|scope| {
-            let receiving = scope.spawn(|| inlet.recv_until(&stop));
+            let receiving = scope.spawn(|| inlet.recv_until(&stop, None));
             stop.raise();
-            assert_eq!(receiving.join().unwrap(), None);
+            assert_eq!(receiving.join().unwrap(), Received::End);
         });
         for _ in 0..BATCHES {
             outlet.send_until(batch(b"x"), &stop).unwrap();

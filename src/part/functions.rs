@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::aside::Aside;
 use super::pace::Pace;
 use super::run_clock::RunClock;
 use super::wiring::{self, Outbound, Wiring};
-use super::{Batch, Context, Crew, Duty, Inlet, Measure, NotSent, Outlet, Parcel};
+use super::{Batch, Context, Crew, Duty, Inlet, Measure, NotSent, Outlet, Parcel, Received};
 use crate::cache::StoreCache;
 use crate::core::custody::{Ticket, share};
 use crate::core::divide::Divide;
 use crate::core::link::{Made, Part, Parts};
+use crate::core::turns::Portion;
 use crate::error::{Error, Result};
 use crate::handler::{Functions, Ran, Runner};
 use crate::message::{DEFAULT_MAX_MESSAGE, Frame};
@@ -143,7 +145,8 @@ pub(crate) fn spawn_work(
             _ => format!("{part}-{number}"),
         };
         let (work, inlet) = (work.clone(), inlet.clone());
-        let mut results = Results {
+        let aside = Aside::new(crew.stalled(), inlet.bell());
+        let results = Results {
             outlet: outlet.clone(),
             waiting: Batch::new(),
             bytes: 0,
@@ -153,72 +156,32 @@ pub(crate) fn spawn_work(
         crew.spawn(&name, Duty::Works, move |context| {
             context.late.rings(inlet.bell().clone());
             context.ready(None)?;
-            run(context, &*work, (&inlet, threads == 1), &mut results)
+            let mut working = Working {
+                context,
+                work: &*work,
+                inlet: &inlet,
+                is_alone: threads == 1,
+                quick: 0,
+                clock: RunClock::new(),
+                aside,
+                results,
+            };
+            working.run()
         });
     }
 }
 
-/// Works on what comes in, alone or beside other threads.
-fn run(
-    context: &Context,
-    work: &impl Work,
-    (inlet, is_alone): (&Inlet, bool),
-    results: &mut Results,
-) -> Result<()> {
-    let mut made = Vec::new();
-    // How many messages took no time of late.
-    let mut quick = 0;
-    let mut clock = RunClock::new();
-    let mut pace = Pace::new();
-    while !results.closed {
-        let batch = match is_alone {
-            true => inlet.hear_until(&context.late),
-            false => inlet.recv_until(&context.late),
-        };
-        let Some(batch) = batch else { break };
-        clock.begin();
-        let (start, count) = (clock.now(), batch.len());
-        let mut parcels = batch.into_iter();
-        while !context.late.is_raised() && !results.closed {
-            let Some(parcel) = parcels.next() else { break };
-            if parcel.frame.count() > 1 && quick >= QUICK {
-                let count = parcel.frame.count();
-                let is_quick = run_bundle(context, work, &mut clock, parcel, results);
-                quick = after(quick, count, is_quick);
-                continue;
-            }
-            let Parcel { frame, ticket, .. } = parcel;
-            let mut singles = (Made { frame, ticket }).singles();
-            while !context.late.is_raised() && !results.closed {
-                let Some(Made { frame, ticket }) = singles.next() else {
-                    break;
-                };
-                let start = clock.now();
-                work.run(context, &frame, &mut |result| made.push(result));
-                let is_quick = clock.now().saturating_duration_since(start) < Parts::SLOW;
-                quick = after(quick, usize::from(is_quick), is_quick);
-                results.add_all(ticket, std::mem::take(&mut made), context);
-                results.try_send();
-            }
-            results.lost += singles.len();
-        }
-        if !inlet.is_ready() {
-            results.ring();
-        }
-        results.send(context);
-        results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
-        // With what it waited for room: who cannot go on is to be given little, too.
-        let took = clock.now().saturating_duration_since(start);
-        pace.note(count, took, std::mem::take(&mut results.bytes));
-        if is_alone {
-            inlet.set_most(pace.most());
-        }
-    }
-    context.say_lost(results.lost + inlet.drain());
-    match results.closed {
-        true => context.deserted("nobody takes its results any more"),
-        false => Ok(()),
-    }
+/// A thread that works on what comes in, alone or beside others.
+struct Working<'a, W> {
+    context: &'a Context,
+    work: &'a W,
+    inlet: &'a Inlet,
+    is_alone: bool,
+    /// How many messages took no time of late.
+    quick: usize,
+    clock: RunClock,
+    aside: Aside,
+    results: Results,
 }
 
 /// After so many messages that took no time, bundles are not taken apart: what comes of their
@@ -228,52 +191,173 @@ fn run(
 const QUICK: usize = 32;
 const MOST_QUICK: usize = 1_024;
 
-/// How much is counted after so many messages more.
-fn after(quick: usize, count: usize, is_quick: bool) -> usize {
-    let more = (quick + count).min(MOST_QUICK);
-    if is_quick { more } else { more / 2 }
-}
+impl<W: Work> Working<'_, W> {
+    fn run(&mut self) -> Result<()> {
+        let mut pace = Pace::new();
+        while !self.is_over() {
+            let again = self.next_again();
+            let heard = match (&again, self.is_alone) {
+                // What has come has its turn beside that.
+                (Some(_), _) => self.inlet.try_recv(),
+                (None, true) => self
+                    .inlet
+                    .hear_until(&self.context.late, self.aside.woken()),
+                (None, false) => self
+                    .inlet
+                    .recv_until(&self.context.late, self.aside.woken()),
+            };
+            let batch = match heard {
+                Received::Batch(batch) => batch,
+                Received::Nothing => Batch::new(),
+                Received::End if again.is_some() => Batch::new(),
+                Received::End if !self.aside.is_empty() => {
+                    self.aside.wait(&self.context.late);
+                    continue;
+                }
+                Received::End => break,
+            };
+            self.clock.begin();
+            let count = batch.len() + again.as_ref().map_or(0, Divide::count);
+            let start = self.clock.now();
+            again.into_iter().for_each(|made| self.run_bundle(made));
+            let mut parcels = batch.into_iter();
+            while !self.is_over() {
+                let Some(parcel) = parcels.next() else { break };
+                let Parcel { frame, ticket, .. } = parcel;
+                self.run_new(Made { frame, ticket });
+            }
+            if !self.inlet.is_ready() {
+                self.results.ring();
+            }
+            self.results.send(self.context);
+            self.results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
+            // With what it waited for room: who cannot go on is to be given little, too.
+            let took = self.clock.now().saturating_duration_since(start);
+            pace.note(count, took, std::mem::take(&mut self.results.bytes));
+            if self.is_alone {
+                self.inlet.set_most(pace.most());
+            }
+        }
+        let left = self.inlet.drain() + self.aside.len();
+        self.context.say_lost(self.results.lost + left);
+        match self.results.closed {
+            true => self.context.deserted("nobody takes its results any more"),
+            false => Ok(()),
+        }
+    }
 
-/// Works on the messages of a bundle, until a stop. Whether they took no time.
-fn run_bundle(
-    context: &Context,
-    work: &impl Work,
-    clock: &mut RunClock,
-    parcel: Parcel,
-    results: &mut Results,
-) -> bool {
-    let Parcel {
-        frame, mut ticket, ..
-    } = parcel;
-    let mut left = frame.count();
-    let mut parts = Parts::new(frame.clone(), clock.now());
-    work.run_each(context, &frame, &mut |ran| {
-        ran.note(&mut parts, clock.now());
-        let goes_on = !context.late.is_raised() && !results.closed;
-        if goes_on && !parts.is_due() {
-            return true;
+    /// Whether nothing more is to be run.
+    fn is_over(&self) -> bool {
+        self.context.late.is_raised() || self.results.closed
+    }
+
+    /// The next that was put aside and may run again: a bundle if that is run as one.
+    fn next_again(&mut self) -> Option<Made> {
+        self.aside.next(match self.quick >= QUICK {
+            true => Portion::ANY,
+            false => Portion::SINGLES,
+        })
+    }
+
+    /// Works on what has come, but for what is put aside.
+    fn run_new(&mut self, made: Made) {
+        if self.aside.takes(&made) {
+            return self.aside.put(made);
         }
-        for Part {
-            count,
-            results: made,
+        if made.count() == 1 || self.quick >= QUICK {
+            return self.run_bundle(made);
+        }
+        let mut singles = made.singles();
+        while !self.is_over() {
+            let Some(single) = singles.next() else { break };
+            match self.aside.takes(&single) {
+                true => self.aside.put(single),
+                false => self.run_single(single),
+            }
+        }
+        self.results.lost += singles.len();
+    }
+
+    /// Works on a message, or on those of a bundle as such.
+    fn run_bundle(&mut self, made: Made) {
+        match made.count() {
+            1 => self.run_single(made),
+            _ => self.run_quick(made),
+        }
+    }
+
+    fn run_single(&mut self, made: Made) {
+        let Made { frame, ticket } = made;
+        let mut results = Vec::new();
+        let start = self.clock.now();
+        let emit = &mut |result| results.push(result);
+        self.work.run(self.context, &frame, emit);
+        let is_quick = self.clock.now().saturating_duration_since(start) < Parts::SLOW;
+        self.note_quick(usize::from(is_quick), is_quick);
+        self.results.add_all(ticket, results, self.context);
+        self.results.try_send();
+    }
+
+    /// Works on the messages of a bundle, until a stop, or until the others are to be put aside.
+    fn run_quick(&mut self, made: Made) {
+        let Made {
+            mut frame,
+            mut ticket,
+        } = made;
+        let count = frame.count();
+        let mut left = count;
+        let Self {
+            context,
+            clock,
+            aside,
+            results,
             ..
-        } in parts.take()
-        {
-            let rest = ticket.as_mut().filter(|_| count < left);
-            let rest = rest.map(|ticket| ticket.split_off(count));
-            let own = std::mem::replace(&mut ticket, rest);
-            left -= count;
-            results.add_all(own, made, context);
+        } = self;
+        let session = frame.clone();
+        let mut parts = Parts::new(frame.clone(), clock.now());
+        self.work.run_each(context, &frame, &mut |ran| {
+            ran.note(&mut parts, clock.now());
+            let is_over = context.late.is_raised() || results.closed;
+            let goes_on = !is_over && !aside.is_stalled(session.session());
+            if goes_on && !parts.is_due() {
+                return true;
+            }
+            for Part {
+                count,
+                results: made,
+                ..
+            } in parts.take()
+            {
+                let rest = ticket.as_mut().filter(|_| count < left);
+                let rest = rest.map(|ticket| ticket.split_off(count));
+                let own = std::mem::replace(&mut ticket, rest);
+                left -= count;
+                results.add_all(own, made, context);
+            }
+            // Whoever gets them looks soon; so no result waits for the next message to end.
+            match parts.had_slow() {
+                true => results.try_send(),
+                false => results.try_send_soon(),
+            }
+            goes_on
+        });
+        let is_quick = !parts.had_slow();
+        match left {
+            0 => {}
+            _ if self.is_over() => self.results.lost += left,
+            _ => {
+                let frame = frame.split_off(count - left);
+                self.aside.put_back(Made { frame, ticket });
+            }
         }
-        // Whoever gets them looks soon; so no result waits for the next message to end.
-        match parts.had_slow() {
-            true => results.try_send(),
-            false => results.try_send_soon(),
-        }
-        goes_on
-    });
-    results.lost += left;
-    !parts.had_slow()
+        self.note_quick(count - left, is_quick);
+    }
+
+    /// So many messages more took no time, or took some.
+    fn note_quick(&mut self, count: usize, is_quick: bool) {
+        let more = (self.quick + count).min(MOST_QUICK);
+        self.quick = if is_quick { more } else { more / 2 };
+    }
 }
 
 /// The results on their way out. One is sent on at once, if there is room: the next function

@@ -80,6 +80,7 @@
 //!   nobody takes any more, when it has one to give, though nobody has stopped it.
 
 mod answer;
+mod aside;
 mod assembly;
 mod attached;
 mod batch;

@@ -223,11 +223,6 @@ impl Clients {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
     /// All that are connected.
     pub(crate) fn connected(&self) -> impl Iterator<Item = Conn> + '_ {
         self.sessions.values().filter_map(|session| session.conn)

@@ -100,10 +100,6 @@ const MOST_DONE: usize = 4_096;
 const PRESSING_MESSAGES: usize = 64;
 const PRESSING_BYTES: u64 = 32 << 10;
 
-/// So much may be kept of one kind with what is of clients that leave or submit too much, as a multiple
-/// of the room: of theirs no more is taken, but what came over the pylm wire or was on its way.
-const ROOMS: u64 = 4;
-
 /// How much may be open at a step, as a multiple of its credit: whoever gives to it sees to it that no
 /// client has all of that, and so each has a little beside it.
 const STEP_LENIENCE: u64 = 4;

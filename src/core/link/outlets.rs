@@ -1,6 +1,7 @@
 //! What goes out over the link: to clients, and to the later steps of a chain.
 
 mod line;
+mod room;
 mod topic;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,30 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use line::Line;
+use room::Kept;
 use topic::{Newcomer, Slot, Topic};
 
-use super::{
-    Conn, Credit, Made, OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES, Peers, ROOMS, SILENCE,
-};
+use super::{Conn, Credit, Made, Peers, SILENCE};
 use crate::core::custody::{Outcome, Ticket};
 use crate::core::divide::Divide;
-use crate::core::stalled::{Reason, Stalled};
+use crate::core::stalled::Stalled;
 use crate::message::link::{Position, sums};
 use crate::message::{Failure, FailureKind};
 
 /// How long a message for a step waits for subscribers of exactly its topic while somebody on
 /// the pylm wire listens to a beginning of it.
 const PROBATION: Duration = Duration::from_secs(1);
-
-/// So much every client may leave unread. With less, a client that waits for one job and does not
-/// read another does not tell that anything of that has come; with more it does.
-const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
-
-/// How many of those who leave too much unread are asked each time whether they still do.
-const ASKED: usize = 4;
-
-/// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
-const MOST_PUBLISHED: u64 = 1 << 20;
 
 /// How many clients that have left are remembered, and how many that were away for too long.
 const GONE: usize = 256;
@@ -65,10 +55,8 @@ pub(crate) struct Outlets {
     subscribers: usize,
     patience: Duration,
     most_bytes: u64,
-    /// Of all that is kept.
-    bytes: u64,
-    /// How many bytes a message takes of late, about.
-    usual: u64,
+    /// How much that is.
+    kept: Kept,
     next_run: u64,
     /// Slots that may have something to say.
     ready: Vec<(String, usize)>,
@@ -159,8 +147,7 @@ impl Outlets {
             subscribers: subscribers.max(1),
             patience,
             most_bytes: bytes as u64,
-            bytes: 0,
-            usual: 0,
+            kept: Kept::default(),
             next_run: 0,
             ready: Vec::new(),
             published: VecDeque::new(),
@@ -200,8 +187,7 @@ impl Outlets {
     /// The same, of a client that is here and waits for nothing else: that is the rule. Gives
     /// back what is none of that.
     fn give_at_once(&mut self, mut item: Made) -> Option<Made> {
-        item.settle_in(self.bytes, self.most_bytes);
-        self.usual = (7 * self.usual + item.size() / item.count() as u64) / 8;
+        item.settle_in(self.kept.bytes, self.most_bytes);
         let session = item.frame.session();
         let known = self.topics.get_mut(session);
         let known = known.filter(|known| known.is_client && known.held.is_empty());
@@ -211,10 +197,10 @@ impl Outlets {
         };
         let index = *slot.key();
         slot.get_mut().note_ready(session, index, &mut self.ready);
-        self.bytes += slot.get_mut().keep(item);
-        let kept = slot.get().line.bytes();
-        if kept > allowance(self.bytes, self.most_bytes) {
-            self.stalled.note_unread(&slot.get().session, Some(kept));
+        slot.get_mut().keep(item, &mut self.kept);
+        if self.kept.is_much(self.most_bytes) {
+            let session = slot.get().session.clone();
+            self.look_at(&session);
         }
         None
     }
@@ -258,7 +244,7 @@ impl Outlets {
     }
 
     fn hold(&mut self, name: &str, is_client: bool, mut item: Made, now: Instant) {
-        item.settle_in(self.bytes, self.most_bytes);
+        item.settle_in(self.kept.bytes, self.most_bytes);
         if !self.topics.contains_key(name) {
             let topic = Topic {
                 is_client,
@@ -281,8 +267,8 @@ impl Outlets {
         };
         let weight = item.size().saturating_mul(copies);
         topic.held_bytes += item.size();
-        topic.held_weight += weight;
-        self.bytes += weight;
+        topic.held_weight.add(weight, item.ticket.is_some());
+        self.kept.add(weight, item.ticket.is_some());
         topic.held.push_back(item);
     }
 
@@ -296,8 +282,8 @@ impl Outlets {
         if topic.held.is_empty() || !enough {
             return;
         }
-        let held = topic.take_held(&mut self.bytes);
-        let mut published = Vec::new();
+        let held = topic.take_held(&mut self.kept);
+        let (mut much, mut published) = (Vec::new(), Vec::new());
         for item in held {
             for (taker, copy) in topic.copies(item, wanted) {
                 let Some(slot) = taker.and_then(|index| topic.slots.get_mut(&index)) else {
@@ -305,21 +291,17 @@ impl Outlets {
                     continue;
                 };
                 let frame = copy.frame.clone();
-                self.bytes += slot.keep(copy);
-                let allowance = allowance(self.bytes, self.most_bytes);
-                if slot.line.bytes() > allowance {
-                    let kept = match topic.is_client {
-                        true => slot.line.bytes(),
-                        false => slot.line.bytes_of(frame.session()),
-                    };
-                    if kept > allowance {
-                        self.stalled.note_unread(frame.session(), Some(kept));
-                    }
+                slot.keep(copy, &mut self.kept);
+                if self.kept.is_much(self.most_bytes) {
+                    much.push(frame);
                 }
             }
         }
         for (index, slot) in &mut topic.slots {
             slot.note_ready(name, *index, &mut self.ready);
+        }
+        for frame in much {
+            self.look_at(frame.session());
         }
         for item in published {
             self.publish(name.to_owned(), item);
@@ -534,11 +516,6 @@ impl Outlets {
         stalled.iter().for_each(|last| self.look_at(last));
     }
 
-    /// Looks whether one still leaves too much.
-    fn look_at(&self, session: &str) {
-        self.stalled.note_unread(session, self.too_much(session));
-    }
-
     /// A taker is done with a message, and has this to tell.
     pub(crate) fn outcome(&mut self, name: &str, session: &str, number: u64, outcome: Outcome) {
         let mut others = Vec::new();
@@ -548,7 +525,10 @@ impl Outlets {
         self.end_all(others);
         if let Some((item, size)) = item.flatten() {
             self.delivered += 1;
-            self.bytes -= size;
+            self.kept.remove(size, item.ticket.is_some());
+            if self.stalled.has(item.frame.session()) {
+                self.look_at(item.frame.session());
+            }
             if let Some(ticket) = item.ticket {
                 ticket.ended(outcome);
             }
@@ -563,17 +543,12 @@ impl Outlets {
     /// A taker is done with something.
     fn end(&mut self, mut item: Made, size: u64) {
         self.delivered += item.count() as u64;
-        if item.count() > 1 {
-            item.ticket.take().into_iter().for_each(Ticket::over);
-        }
-        self.drop_unwanted(item, size);
-    }
-
-    /// Nobody is to get it any more.
-    fn drop_unwanted(&mut self, item: Made, size: u64) {
-        self.bytes -= size;
-        if let Some(ticket) = item.ticket {
-            ticket.done();
+        self.kept.remove(size, item.ticket.is_some());
+        if let Some(ticket) = item.ticket.take() {
+            match item.count() {
+                1 => ticket.done(),
+                _ => ticket.over(),
+            }
         }
     }
 
@@ -662,7 +637,7 @@ impl Outlets {
         let Some(mut topic) = self.topics.remove(session) else {
             return;
         };
-        for item in topic.take_held(&mut self.bytes) {
+        for item in topic.take_held(&mut self.kept) {
             item.ticket.into_iter().for_each(Ticket::done);
         }
         let kept = topic
@@ -671,7 +646,8 @@ impl Outlets {
             .flat_map(|mut slot| slot.line.drain());
         let kept: Vec<_> = kept.collect();
         for (item, size) in kept {
-            self.drop_unwanted(item, size);
+            self.kept.remove(size, item.ticket.is_some());
+            item.ticket.into_iter().for_each(Ticket::done);
         }
         self.count_clients();
     }
@@ -698,12 +674,12 @@ impl Outlets {
                 let slot = topic.slots.remove(&index);
                 let kept = slot.into_iter().flat_map(|mut slot| slot.line.drain());
                 for (item, size) in kept {
-                    self.bytes -= size;
+                    self.kept.remove(size, item.ticket.is_some());
                     late.push(item);
                 }
             }
             if topic.since.is_some_and(is_over) {
-                late.extend(topic.take_held(&mut self.bytes));
+                late.extend(topic.take_held(&mut self.kept));
             }
             let is_client = topic.is_client;
             let of_use = !topic.slots.is_empty() || !topic.held.is_empty();
@@ -783,25 +759,13 @@ impl Outlets {
         topics.any(|topic| !topic.newcomers.is_empty())
     }
 
-    /// Whether it wants to take no more. What is kept of those who leave too much does not count for
-    /// that, up to a bound: what was on its way to them is to get out of the others' way.
-    pub(crate) fn is_full(&self) -> bool {
-        // One message always may be kept; and what every client may leave is beside the others' room.
-        let most = self.most_bytes.max(1);
-        let least = BORNE.min(most / 32).saturating_mul(self.clients as u64);
-        let room = most.saturating_add(least);
-        let of_others = self.bytes.saturating_sub(self.stalled.bytes());
-        let bound = most.saturating_mul(ROOMS).saturating_add(least);
-        of_others >= room || self.bytes >= bound || self.published_bytes >= MOST_PUBLISHED
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.published.is_empty()
+        self.kept.bytes == 0 && self.published.is_empty()
     }
 
     /// How many bytes are kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.kept.bytes
     }
 
     /// How many bytes wait for the publisher of the pylm wire.
@@ -817,69 +781,6 @@ impl Outlets {
     /// How many pieces could be given to nobody.
     pub(crate) fn undelivered(&self) -> u64 {
         self.undelivered
-    }
-
-    /// Whether so much is kept of what came of a client's messages, for it or for later steps, that
-    /// others are better not run at present, while so many run `ahead`.
-    pub(crate) fn is_stalled(&self, session: &str, ahead: usize) -> bool {
-        let kept = self.kept_of(session);
-        let to_come = (ahead as u64).saturating_mul(self.usual);
-        kept.saturating_add(to_come) > self.allowance()
-    }
-
-    fn allowance(&self) -> u64 {
-        allowance(self.bytes, self.most_bytes)
-    }
-
-    /// Whether that is because the client does not read.
-    pub(crate) fn is_unread(&self, session: &str) -> bool {
-        self.kept_for(session) > self.allowance()
-    }
-
-    /// How many bytes are kept for a client.
-    fn kept_for(&self, session: &str) -> u64 {
-        let topic = self.topics.get(session).filter(|topic| topic.is_client);
-        topic.map_or(0, Topic::bytes)
-    }
-
-    /// How many are kept of what came of its messages, for later steps as well.
-    fn kept_of(&self, session: &str) -> u64 {
-        let steps = self.steps.iter().filter_map(|name| self.topics.get(name));
-        let lines = steps.flat_map(|topic| topic.slots.values());
-        let shares: u64 = lines.map(|slot| slot.line.bytes_of(session)).sum();
-        self.kept_for(session) + shares
-    }
-
-    /// Who leaves too much, and who else is better not run.
-    pub(crate) fn stalled(&self) -> &Stalled {
-        &self.stalled
-    }
-
-    /// Looks whether those that left too much still do, or still crowd what waits: at a few, or at all,
-    /// and whether others do now.
-    pub(crate) fn look_at_stalled(&self, all: bool, crowds: impl Fn(&str) -> Option<(usize, u64)>) {
-        let allowance = self.allowance();
-        if all && allowance == BORNE {
-            // When those left it, there was more room for each.
-            let clients = self.topics.iter().filter(|(_, topic)| topic.is_client);
-            let own = clients.map(|(session, topic)| (session.as_str(), topic.bytes()));
-            let steps = self.steps.iter().filter_map(|name| self.topics.get(name));
-            let lines = steps.flat_map(|topic| topic.slots.values());
-            let shares = lines.flat_map(|slot| slot.line.bytes_by_client());
-            own.chain(shares)
-                .filter(|(_, kept)| *kept > allowance)
-                .for_each(|(session, kept)| self.stalled.note_unread(session, Some(kept)));
-        }
-        let most = if all { usize::MAX } else { ASKED };
-        self.stalled.look_again(most, |session| Reason {
-            unread: self.too_much(session),
-            crowds: crowds(session),
-        });
-    }
-
-    /// How many bytes are kept of what came of a client's messages, if that is too much.
-    fn too_much(&self, session: &str) -> Option<u64> {
-        Some(self.kept_of(session)).filter(|kept| *kept > self.allowance())
     }
 
     pub(crate) fn stats(&self) -> (Vec<OutletStats>, Vec<HeldStats>) {
@@ -919,12 +820,6 @@ impl Outlets {
     }
 }
 
-/// How many bytes may be kept for one, while so many are kept in all, of so many: what is left of half of
-/// those, but what every client may leave.
-fn allowance(kept: u64, most: u64) -> u64 {
-    (most / 2).saturating_sub(kept).max(BORNE)
-}
-
 /// Some messages of a bundle are done. Of one by itself that is said when it is not kept any more.
 fn part_done(item: &Made, place: usize, count: usize) {
     if let Some(ticket) = item.ticket.as_ref().filter(|_| item.count() > 1) {
@@ -951,8 +846,8 @@ impl Outlets {
                 left.push(format!("topic {name} keeps {kept}, and holds {held}"));
             }
         }
-        if self.bytes > 0 || !self.published.is_empty() || self.gone.len() > GONE {
-            left.push(format!("{} bytes are kept", self.bytes));
+        if self.kept.bytes > 0 || !self.published.is_empty() || self.gone.len() > GONE {
+            left.push(format!("{} bytes are kept", self.kept.bytes));
         }
         left
     }

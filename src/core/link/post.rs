@@ -396,7 +396,7 @@ impl Post {
             tasks.is_none_or(|tasks| tasks.takes_of(session))
         };
         clients.next(portion, |session| {
-            !outlets.is_stalled(session, 0) && takes(session)
+            !outlets.is_stalled(session) && takes(session)
         })
     }
 
@@ -409,10 +409,10 @@ impl Post {
                 ticket.done();
             }
         } else if let Some(tasks) = &mut self.tasks {
-            let frame = made.frame.clone();
+            // What a hub takes comes from the step before, which is asked for no more of who crowds.
+            let of_step = clients.is_none().then(|| made.frame.clone());
             tasks.push(made, now);
-            // What a hub takes comes from the step before, which is asked for no more of this then.
-            if clients.is_none()
+            if let Some(frame) = of_step
                 && let Some(crowd) = tasks.crowd_of(frame.session())
             {
                 self.outlets.stalled().note_crowd(frame.session(), crowd);
@@ -516,8 +516,7 @@ impl Post {
         });
         if let Some(tasks) = &mut self.tasks {
             let outlets = &self.outlets;
-            let may_run = |session: &str, ahead| !outlets.is_stalled(session, ahead);
-            tasks.assign(now, may_run, &mut self.peers);
+            tasks.assign(now, |session| outlets.room_for(session), &mut self.peers);
         }
         // Tasks may have come to their end by that.
         self.settle();
@@ -609,10 +608,9 @@ impl Post {
 
     /// Whether it can keep no more tasks.
     pub(crate) fn is_busy(&self) -> bool {
-        let clients = self.clients.as_ref().map_or(0, Clients::len);
-        let tasks = self.tasks.as_ref();
         let crowd = self.outlets.stalled().crowd();
-        tasks.is_some_and(|tasks| tasks.is_full(clients, crowd))
+        let tasks = self.tasks.as_ref();
+        tasks.is_some_and(|tasks| tasks.is_full(crowd))
     }
 
     /// Whether it takes tasks that are pushed on the pylm wire, if there is room at all.

@@ -184,7 +184,7 @@ impl View<'_> {
         let mut function = String::new();
         let why = if self.outlets.is_unread(session) {
             Why::NotReading
-        } else if self.outlets.is_stalled(session, 0) {
+        } else if self.outlets.is_stalled(session) {
             Why::StepShare
         } else if self.is_choked() {
             Why::NoRoom

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::wire::{ToWorker, Wire};
-use super::{Conn, Made, Peers, ROOMS, kept_size, take_single};
+use super::{Conn, Made, Peers, kept_size, take_single};
 use crate::core::custody::Shares;
 use crate::core::divide::Divide;
-use crate::core::queue::{Leave, Order, Queue, Ran, Settings, Takes, TaskId, WorkerId};
+use crate::core::queue::{Leave, Order, Queue, Ran, Room, Settings, Takes, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
 use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame, Giving};
 
@@ -324,20 +324,17 @@ impl Tasks {
         }
     }
 
-    /// Gives out what is to be given out. `may_run` says whether a client reads its results, so that
-    /// more may run while so many messages of it run ahead, besides one for each worker.
-    pub(crate) fn assign(
-        &mut self,
-        now: Instant,
-        may_run: impl Fn(&str, usize) -> bool,
-        peers: &mut Peers,
-    ) {
+    /// Gives out what is to be given out. `room` says how much may come of a client's tasks.
+    pub(crate) fn assign(&mut self, now: Instant, room: impl Fn(&str) -> Room, peers: &mut Peers) {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
         // What comes of more could be put nowhere, while results wait for the component.
-        let has_room = !self.is_choked();
-        let may_run = |session: &str, ahead| has_room && may_run(session, ahead);
-        self.queue.assign(now, may_run, &mut orders);
+        let is_choked = self.is_choked();
+        let room = |session: &str| match room(session) {
+            Room::Bytes(_) if is_choked => Room::No,
+            room => room,
+        };
+        self.queue.assign(now, room, &mut orders);
         for order in orders.drain(..) {
             match order {
                 Order::Give {
@@ -498,17 +495,17 @@ impl Tasks {
         Some(made)
     }
 
-    /// Whether it wants to take no more, of so many clients: what each may have at the least is beside
-    /// the others' room. So are those messages and bytes that wait of clients that crowd, up to a bound:
-    /// what was on its way is to get out of the others' way.
-    pub(crate) fn is_full(&self, clients: usize, (messages, bytes): (usize, u64)) -> bool {
-        let most = self.most_bytes.max(1);
-        let least = self.least_bytes().saturating_mul(clients as u64);
-        let beside = bytes.min(most.saturating_mul(ROOMS - 1));
-        let least_tasks = clients.saturating_mul(LEAST_TASKS);
-        let tasks_beside = messages.min(MOST_TASKS * (ROOMS as usize - 1));
-        self.queue.bytes() as u64 >= most.saturating_add(least).saturating_add(beside)
-            || self.queue.len() >= (MOST_TASKS + tasks_beside).saturating_add(least_tasks)
+    /// Whether it wants to take no more. What each client may have at the least is beside the others'
+    /// room. So are those messages and bytes that wait of clients that crowd: of theirs no more is taken,
+    /// and what was on its way is to get out of the others' way. But of what nobody answers for, which can
+    /// be left nowhere, it takes no more than there is room for.
+    pub(crate) fn is_full(&self, (messages, bytes): (usize, u64)) -> bool {
+        let (most, sessions) = (self.most_bytes.max(1), self.queue.sessions());
+        let room = most.saturating_add(self.least_bytes().saturating_mul(sessions as u64));
+        let (kept, loose) = (self.queue.bytes() as u64, self.queue.loose_bytes() as u64);
+        kept.saturating_sub(bytes) >= room
+            || loose >= most
+            || self.queue.len().saturating_sub(messages) >= MOST_TASKS + LEAST_TASKS * sessions
     }
 
     /// How many messages a client has, and bytes, if it takes no more of it.

@@ -4,31 +4,33 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{Given, Order, Queue, SessionId, Takes, Task, TaskId, WorkerId};
+use super::{Given, Order, Queue, Room, SessionId, Takes, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 /// So many tasks of a session are many.
 const MANY: usize = 16;
 
+/// So many bytes may come of a message of a function that has not run yet, as far as one can tell.
+const UNKNOWN: u64 = 1 << 20;
+
 impl<T: Divide> Queue<T> {
-    /// Gives the orders that follow from what was told and from the time. `may_run` says
-    /// whether the client of a session reads what comes of its tasks, so that more may run while so
-    /// many messages do, besides one for each worker; if not, they wait.
+    /// Gives the orders that follow from what was told and from the time. `room` says how much may come
+    /// of the tasks of a session.
     pub(crate) fn assign(
         &mut self,
         now: Instant,
-        mut may_run: impl FnMut(&str, usize) -> bool,
+        mut room: impl FnMut(&str) -> Room,
         orders: &mut Vec<Order<T>>,
     ) {
         self.pool.refresh_all();
         orders.append(&mut self.due);
         self.expire(now, orders);
-        self.ask_again(false, &mut may_run);
-        self.give_all(now, &mut may_run, orders);
+        self.ask_again(false, &mut room);
+        self.give_all(now, &mut room, orders);
         // With nothing else to do, there is time to ask everybody.
         if !self.stopped.is_empty() && self.pool.kinds.values().any(|kind| kind.has_free()) {
-            self.ask_again(true, &mut may_run);
-            self.give_all(now, &mut may_run, orders);
+            self.ask_again(true, &mut room);
+            self.give_all(now, &mut room, orders);
         }
         self.recall(now, orders);
     }
@@ -42,10 +44,10 @@ impl<T: Divide> Queue<T> {
     fn give_all(
         &mut self,
         now: Instant,
-        may_run: &mut impl FnMut(&str, usize) -> bool,
+        room: &mut impl FnMut(&str) -> Room,
         orders: &mut Vec<Order<T>>,
     ) {
-        self.give_suspects(now, may_run, orders);
+        self.give_suspects(now, room, orders);
         while let Some(&(_, kind)) = self.pool.ready.first() {
             let entry = &self.pool.kinds[&kind];
             let Some((worker, session)) = entry.next() else {
@@ -55,10 +57,12 @@ impl<T: Divide> Queue<T> {
                 break;
             };
             let worker = self.last_if_quick(session, kind).unwrap_or(worker);
-            if !self.may_run(session, may_run) {
-                self.stop(session);
-            } else if self.has_room(worker, self.tasks[id].size, now) {
-                self.give_some(id, kind, worker, now, orders);
+            let has_room = self.has_room(worker, self.tasks[id].size, now);
+            let Some(most) = self.may_run(id, room) else {
+                continue;
+            };
+            if has_room {
+                self.give_some((id, most), kind, worker, now, orders);
             } else {
                 self.pool.worker(worker).full = true;
                 self.pool.refresh(worker);
@@ -66,15 +70,37 @@ impl<T: Divide> Queue<T> {
         }
     }
 
-    pub(super) fn may_run(
-        &self,
-        number: SessionId,
-        may_run: &mut impl FnMut(&str, usize) -> bool,
-    ) -> bool {
-        let session = &self.sessions[number];
+    /// How many messages of the session of a task may run, if any may. If not, it is stopped.
+    fn may_run(&mut self, id: TaskId, room: &mut impl FnMut(&str) -> Room) -> Option<usize> {
+        let number = self.tasks[id].session;
+        let room = room(self.sessions.name(number));
+        let most = self.most_within(room, id);
+        if most.is_none() {
+            self.stop(number);
+            if room == Room::Unread {
+                self.call_back(number);
+            }
+        }
+        most
+    }
+
+    /// How many more messages such as a task may run, where there is so much room for what comes of
+    /// them: one for each worker, and as many as there is room for.
+    pub(super) fn most_within(&self, room: Room, id: TaskId) -> Option<usize> {
+        let Room::Bytes(bytes) = room else {
+            return None;
+        };
+        let task = &self.tasks[id];
+        let made = self.functions[task.function].made.rather_known();
+        let own = (task.size / task.count) as u64;
+        let most = bytes / made.unwrap_or(UNKNOWN).max(own).max(1);
+        let session = &self.sessions[task.session];
         let given = session.tasks - session.waiting;
         let ahead = given.saturating_sub(self.pool.workers.len());
-        may_run(self.sessions.name(number), ahead)
+        let left = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .checked_sub(ahead)?;
+        Some(left.max(1))
     }
 
     /// Where many tasks wait that take no time, they are for the worker that has had some last: so as
@@ -104,7 +130,7 @@ impl<T: Divide> Queue<T> {
     /// as other free workers would not go without, or as few as they need not wake up for.
     fn give_some(
         &mut self,
-        id: TaskId,
+        (id, may_run): (TaskId, usize),
         kind: KindId,
         worker: WorkerId,
         now: Instant,
@@ -121,8 +147,10 @@ impl<T: Divide> Queue<T> {
             ..=1 => most.max(few), // Nobody else has a turn.
             _ => most,
         };
+        let most = most.min(may_run);
         let begin = orders.len();
-        let mut given = self.give_first_of(id, share.max(few), worker, now, orders);
+        let first = share.max(few).min(may_run);
+        let mut given = self.give_first_of(id, first, worker, now, orders);
         while given < most
             && let Some(id) = self.sessions[session].oldest_for(&self.pool.kinds[&kind])
             && let next = &self.tasks[id]
@@ -224,18 +252,17 @@ impl<T: Divide> Queue<T> {
     fn give_suspects(
         &mut self,
         now: Instant,
-        may_run: &mut impl FnMut(&str, usize) -> bool,
+        room: &mut impl FnMut(&str) -> Room,
         orders: &mut Vec<Order<T>>,
     ) {
         let mut waiting = BTreeSet::new();
         let mut next = (0, 0);
         while let Some(&(function, id)) = self.suspects.range(next..).next() {
-            let session = self.tasks[id].session;
             let kinds = self.functions[function].kinds.clone();
             if kinds.is_empty() {
                 next = (function + 1, 0);
-            } else if !self.may_run(session, may_run) {
-                self.stop(session);
+            } else if self.may_run(id, room).is_none() {
+                continue;
             } else if let Some(worker) = self.pool.idle(&kinds) {
                 self.give_alone(id, worker, now, orders);
             } else {

@@ -20,6 +20,8 @@ pub(super) struct Function {
     pub(super) sessions: BTreeSet<SessionId>,
     /// How long it runs.
     pub(super) time: Average,
+    /// How much comes of each, in bytes.
+    pub(super) made: Average,
     /// Since when there are workers, but none has it.
     unknown: Option<Instant>,
     /// When to end what waits for it, or to look at it again.
@@ -35,6 +37,7 @@ impl<T: Divide> Queue<T> {
             kinds: pool.any().into_iter().collect(),
             sessions: BTreeSet::new(),
             time: Average::default(),
+            made: Average::default(),
             unknown: None,
             end: None,
         });

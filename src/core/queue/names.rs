@@ -24,6 +24,10 @@ impl<V> Named<V> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.values.is_empty()

@@ -134,7 +134,7 @@ pub(super) struct Average {
 }
 
 impl Average {
-    fn note(&mut self, new: u64) {
+    pub(super) fn note(&mut self, new: u64) {
         let mean = self.mean.unwrap_or(new);
         let smooth = |old: u64, new: u64| (old * (MEMORY - 1) + new) / MEMORY;
         self.deviation = smooth(self.deviation, mean.abs_diff(new));
@@ -164,7 +164,12 @@ impl Average {
         self.done_within(WAKE_UP).clamp(1, AT_ONCE)
     }
 
-    /// What one has to reckon with, at least 1.
+    /// What one has to reckon with, if anything is known.
+    pub(super) fn rather_known(&self) -> Option<u64> {
+        self.mean.map(|_| self.rather())
+    }
+
+    /// The same, at least 1.
     fn rather(&self) -> u64 {
         (self.mean.unwrap_or(0) + self.deviation).max(1)
     }

@@ -35,7 +35,7 @@ pub(super) struct Worker {
     /// Its connection is lost: it may be dead.
     pub(super) away: bool,
     pub(super) recall: Option<Recall>,
-    /// Tasks of cancelled jobs, not recalled yet.
+    /// What is to be recalled, and is not yet: tasks of cancelled jobs, and of clients that do not read.
     pub(super) unwanted: BTreeSet<TaskId>,
     /// When it was given the last one.
     turn: u64,
@@ -61,7 +61,7 @@ pub(crate) enum Takes {
 #[derive(Debug)]
 pub(super) struct Recall {
     pub(super) ids: BTreeSet<TaskId>,
-    /// Who would run them: else they are not wanted any more.
+    /// Who would run them: else nobody is to, at present or any more.
     pub(super) kind: Option<KindId>,
 }
 

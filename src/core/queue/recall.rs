@@ -1,10 +1,10 @@
-//! What is asked back from workers: what was cancelled, and what waits behind a busy worker
-//! while another that could run it has nothing to do.
+//! What is asked back from workers: what was cancelled, what is of clients that do not read, and what
+//! waits behind a busy worker while another that could run it has nothing to do.
 
 use std::time::{Duration, Instant};
 
 use super::pool::{Kind, KindId, Recall, Worker};
-use super::{Order, Queue, TaskId, WorkerId};
+use super::{Order, Queue, SessionId, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 /// A recall takes a message there and back: it is worth while when the newest task at a worker
@@ -22,7 +22,7 @@ enum Found {
 
 impl<T: Divide> Queue<T> {
     pub(super) fn recall(&mut self, now: Instant, orders: &mut Vec<Order<T>>) {
-        self.recall_cancelled(orders);
+        self.recall_unwanted(orders);
         self.look_again = None;
         if self.pool.deep.is_empty() {
             return;
@@ -46,7 +46,32 @@ impl<T: Divide> Queue<T> {
         }
     }
 
-    fn recall_cancelled(&mut self, orders: &mut Vec<Order<T>>) {
+    /// The client of a session does not read what has come of its tasks: so of those that workers have
+    /// not begun, nothing is to come.
+    pub(super) fn call_back(&mut self, number: SessionId) {
+        let session = &self.sessions[number];
+        if session.tasks - session.waiting <= self.pool.workers.len() {
+            return; // They run, about.
+        }
+        for (id, worker) in &mut self.pool.workers {
+            // To one on the pylm wire, nobody can say so.
+            if worker.pace.fixed().is_some() {
+                continue;
+            }
+            let given = worker.given.iter().map(|(_, id)| *id).enumerate();
+            let begun = |place, task: &Task<T>| place == 0 && task.count == 1;
+            let own = given.filter(|(place, id)| {
+                let task = &self.tasks[*id];
+                task.session == number && !begun(*place, task)
+            });
+            worker.unwanted.extend(own.map(|(_, id)| id));
+            if !worker.unwanted.is_empty() {
+                self.cancelling.insert(*id);
+            }
+        }
+    }
+
+    fn recall_unwanted(&mut self, orders: &mut Vec<Order<T>>) {
         let workers = std::mem::take(&mut self.cancelling);
         for id in workers {
             let worker = self.pool.worker(id);
@@ -55,9 +80,11 @@ impl<T: Divide> Queue<T> {
                 self.cancelling.insert(id);
                 continue;
             }
-            let ids = std::mem::take(&mut worker.unwanted);
+            let mut ids = Vec::from_iter(std::mem::take(&mut worker.unwanted));
+            // Its client may read again by now.
+            ids.retain(|id| self.tasks[*id].cancelled || self.is_stopped(*id));
             if !ids.is_empty() {
-                self.open_recall(id, None, ids.into_iter().collect(), orders);
+                self.open_recall(id, None, ids, orders);
             }
         }
     }
@@ -90,6 +117,10 @@ impl<T: Divide> Queue<T> {
     fn rest_of_bundle(&self, worker: &Worker, kind: &Kind) -> Option<TaskId> {
         let only = worker.only().filter(|id| self.tasks[*id].count > 1);
         only.filter(|id| self.could_run(kind, *id))
+    }
+
+    fn is_stopped(&self, id: TaskId) -> bool {
+        self.sessions[self.tasks[id].session].stopped
     }
 
     fn could_run(&self, kind: &Kind, id: TaskId) -> bool {

@@ -101,6 +101,11 @@ impl Session {
         lines.filter_map(|(_, line)| line.normal.first()).min()
     }
 
+    /// The oldest task that waits.
+    pub(super) fn oldest(&self) -> Option<TaskId> {
+        self.lines.values().filter_map(Line::oldest).min()
+    }
+
     /// All suspects that wait.
     pub(super) fn suspects(&self) -> impl Iterator<Item = (FunctionId, TaskId)> {
         self.lines

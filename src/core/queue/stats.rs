@@ -76,6 +76,11 @@ impl<T: Divide> Queue<T> {
         self.bytes
     }
 
+    /// How many sessions have something that is not finished.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// How many messages of a session are not finished, and how many bytes they have.
     pub(crate) fn load_of(&self, session: &str) -> (usize, usize) {
         let number = self.sessions.number_of(session);

@@ -14,6 +14,8 @@ struct World {
     /// Sessions that do not read.
     deaf: Vec<&'static str>,
     asked: usize,
+    /// How much may come of the tasks of the others.
+    room: u64,
 }
 
 impl World {
@@ -23,6 +25,7 @@ impl World {
             now: Instant::now(),
             deaf: Vec::new(),
             asked: 0,
+            room: u64::MAX,
         }
     }
 
@@ -48,12 +51,15 @@ impl World {
 
     fn assign(&mut self) -> Vec<Order<u32>> {
         let mut orders = Vec::new();
-        let (deaf, asked) = (&self.deaf, &mut self.asked);
-        let may_run = |session: &str, _| {
+        let (deaf, asked, bytes) = (&self.deaf, &mut self.asked, self.room);
+        let room = |session: &str| {
             *asked += 1;
-            !deaf.contains(&session)
+            match deaf.contains(&session) {
+                true => Room::Unread,
+                false => Room::Bytes(bytes),
+            }
         };
-        self.queue.assign(self.now, may_run, &mut orders);
+        self.queue.assign(self.now, room, &mut orders);
         orders
     }
 

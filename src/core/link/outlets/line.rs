@@ -361,7 +361,13 @@ impl Line {
         load.map_or(0, |load| load.bytes)
     }
 
-    /// The same of each of them.
+    /// How many clients something is kept of, if it is of several.
+    pub(super) fn clients(&self) -> usize {
+        let shared = self.shared.as_ref();
+        shared.map_or(0, |shared| shared.loads.of.len())
+    }
+
+    /// How many bytes are kept of each of them.
     pub(super) fn bytes_by_client(&self) -> impl Iterator<Item = (&str, u64)> {
         let loads = self.shared.iter().flat_map(|shared| &shared.loads.of);
         loads.map(|(session, load)| (&**session, load.bytes))

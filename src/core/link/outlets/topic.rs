@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::line::Line;
+use super::room::Kept;
 use super::{Conn, Credit, Made, Subscriber};
 use crate::core::custody::Ticket;
 use crate::core::divide::Divide;
@@ -20,7 +21,7 @@ pub(super) struct Topic {
     pub(super) held: VecDeque<Made>,
     pub(super) held_bytes: u64,
     /// What they will take when each has its copies, which has to fit as well.
-    pub(super) held_weight: u64,
+    pub(super) held_weight: Kept,
     /// Since when the first of them is held.
     pub(super) since: Option<Instant>,
     /// How many subscribe to exactly it on the pylm wire.
@@ -63,10 +64,10 @@ pub(super) struct Newcomer {
 
 impl Topic {
     /// Takes out all that is held, and off what is kept.
-    pub(super) fn take_held(&mut self, bytes: &mut u64) -> VecDeque<Made> {
+    pub(super) fn take_held(&mut self, kept: &mut Kept) -> VecDeque<Made> {
         self.since = None;
         self.held_bytes = 0;
-        *bytes -= std::mem::take(&mut self.held_weight);
+        kept.remove_all(std::mem::take(&mut self.held_weight));
         std::mem::take(&mut self.held)
     }
 
@@ -200,13 +201,13 @@ impl Topic {
 }
 
 impl Slot {
-    /// Keeps a message until its taker is done with it. Gives what it takes in memory, in bytes.
-    pub(super) fn keep(&mut self, item: Made) -> u64 {
+    /// Keeps a message until its taker is done with it, which adds to all that is `kept`.
+    pub(super) fn keep(&mut self, item: Made, kept: &mut Kept) {
         let mut item = item;
         if planted!(DoneTooEarly) {
             item.ticket.take().into_iter().for_each(Ticket::done);
         }
-        let before = self.line.bytes();
+        let (before, is_answered) = (self.line.bytes(), item.ticket.is_some());
         if self.takes_bundles() {
             self.line.push(item);
         } else {
@@ -214,7 +215,7 @@ impl Slot {
                 self.line.push(item);
             }
         }
-        self.line.bytes() - before
+        kept.add(self.line.bytes() - before, is_answered);
     }
 
     fn takes_bundles(&self) -> bool {

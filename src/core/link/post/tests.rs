@@ -464,6 +464,122 @@ fn however_many_clients_are_done_with_nothing_what_others_submit_runs() {
     }
 }
 
+/// A server that has room for 4 MiB, with these clients.
+fn small_post(clients: u64, now: Instant) -> Post {
+    let settings = PostSettings {
+        hold: 4 << 20,
+        ..settings()
+    };
+    let mut post = Post::new(settings, Ledger::new(|| {}));
+    (1..=clients).for_each(|id| submit(&mut post, id, 1, 1, now));
+    post
+}
+
+#[test]
+fn much_that_was_on_its_way_to_one_that_does_not_read_is_in_nobodys_way() {
+    let now = Instant::now();
+    let mut post = small_post(2, now);
+    let Item { frame, mut ticket } = post.next_submitted(Portion::SINGLES).expect("the first");
+    assert_eq!(frame.session(), "c1");
+    for _ in 0..10_000 {
+        let made = Made {
+            frame: frame.clone(),
+            ticket: Some(ticket.split()),
+        };
+        post.give_client(made, now);
+        assert!(!post.is_full());
+    }
+    assert!(post.outlets().bytes() > 100 << 20);
+    // The other one goes on, and what is on its way of the first one as well.
+    assert_eq!(run_all(&mut post, None, now), 1);
+    submit(&mut post, 1, 2, 1, now);
+    submit(&mut post, 2, 2, 1, now);
+    let next = post.next_submitted(Portion::SINGLES).expect("the other's");
+    assert_eq!(next.frame.session(), "c2");
+    assert!(post.next_submitted(Portion::SINGLES).is_none());
+    // When it reads, it goes on.
+    for number in (1..10_000).step_by(50) {
+        let mut head = Head::default();
+        head.add_done(number, 50);
+        post.receive(1, head.into(), vec![], now);
+        post.tick(now);
+    }
+    assert!(post.outlets().bytes() < 20_000);
+    let next = post.next_submitted(Portion::SINGLES).expect("its own");
+    assert_eq!(next.frame.session(), "c1");
+}
+
+#[test]
+fn of_what_nobody_answers_for_no_more_is_taken_than_there_is_room_for() {
+    let now = Instant::now();
+    let mut post = small_post(1, now);
+    let pushed = |post: &mut Post| {
+        let frame = Frame::new("", "pylm/1", "s.f", "", &[b'x'; 10_000]);
+        let made = Made {
+            frame,
+            ticket: None,
+        };
+        post.give_step("t", made, now);
+        post.tick(now);
+    };
+    let mut given = 0;
+    while !post.is_full() {
+        pushed(&mut post);
+        given += 1;
+        assert!(given < 1_000);
+    }
+    assert!(given > 300, "{given}");
+    // A step takes all.
+    let mut head = hello(9, None);
+    if let Some(hello) = &mut head.hello {
+        hello.credit = Some(Credit {
+            messages: 1_000,
+            bytes: 1 << 30,
+        });
+    }
+    post.receive(9, head.into(), vec![], now);
+    post.tick(now);
+    assert!(post.is_full());
+    let mut head = Head::default();
+    head.add_done(1, given);
+    post.receive(9, head.into(), vec![], now);
+    post.tick(now);
+    assert!(!post.is_full() && post.outlets().bytes() == 0);
+}
+
+#[test]
+fn in_a_hub_too_many_clients_crowd_nobody_out() {
+    let now = Instant::now();
+    let settings = PostSettings {
+        hold: 4 << 20,
+        submits: false,
+        workers: Some(Default::default()),
+        ..settings()
+    };
+    let mut post = Post::new(settings, Ledger::new(|| {}));
+    let ledger = Ledger::new(|| {});
+    let mut number = 0;
+    let mut task = |post: &mut Post, client: u64| {
+        number += 1;
+        let mut frame = Frame::new("", &format!("c{client}/1"), "s.f", "", &[b'x'; 100]);
+        frame.set_place(number, &[]);
+        let ticket = Some(ledger.ticket_for(1, number, 1));
+        post.work(Made { frame, ticket }, now);
+    };
+    for client in 0..500 {
+        assert!(!post.is_busy(), "of {client}");
+        // As much as the step before may have given by then.
+        for _ in 0..500 {
+            task(&mut post, client);
+        }
+        post.tick(now);
+    }
+    // Of one who has little there, more is taken.
+    task(&mut post, 1_000);
+    let stalled = post.outlets().stalled();
+    assert!(stalled.has("c400") && !stalled.has("c1000"));
+}
+
 #[test]
 fn a_master_takes_of_each_client_whatever_waits_of_others() {
     let now = Instant::now();

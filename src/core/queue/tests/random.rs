@@ -270,8 +270,11 @@ impl Chaos {
     fn assign(&mut self) {
         let mut orders = Vec::new();
         let deaf = self.deaf;
-        let may_run = |session: &str, _| deaf & (1 << session.parse::<usize>().unwrap()) == 0;
-        self.queue.assign(self.now, may_run, &mut orders);
+        let room = |session: &str| match deaf & (1 << session.parse::<usize>().unwrap()) {
+            0 => Room::Bytes(u64::MAX),
+            _ => Room::Unread,
+        };
+        self.queue.assign(self.now, room, &mut orders);
         for order in orders {
             match order {
                 Order::Give {

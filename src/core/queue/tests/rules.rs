@@ -419,6 +419,76 @@ fn the_tasks_of_a_client_that_does_not_read_wait_and_the_others_go_on() {
 }
 
 #[test]
+fn no_more_runs_of_a_session_than_there_is_room_for_what_comes_of_it() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..10_000).for_each(|item| _ = world.push("session", item));
+    // Nothing is known of the function: one for the worker, and one that may always run.
+    world.room = 1_000;
+    assert_eq!(world.given().len(), 2);
+    let ran = |bytes| Ran {
+        time: Duration::from_micros(1),
+        bytes,
+    };
+    for _ in 0..1_000 {
+        world.finish(1, ran(50));
+        world.assign();
+    }
+    assert!(world.credit(1) > 100);
+    assert_eq!(world.held(1).len(), 1 + 1_000 / 50 + 1);
+    // More comes of each.
+    for _ in 0..100 {
+        world.finish(1, ran(500));
+        world.assign();
+    }
+    assert_eq!(world.held(1).len(), 1 + 1_000 / 500 + 1);
+    // Others have their own room.
+    let before = world.held(1).len();
+    world.push("other", 20_000);
+    world.assign();
+    assert_eq!(world.held(1).len(), before + 1);
+}
+
+#[test]
+fn what_workers_have_not_begun_of_a_client_that_does_not_read_is_called_back() {
+    let mut world = World::new();
+    world.join([1]);
+    (0..50).for_each(|item| _ = world.push("deaf", item));
+    while world.held(1).len() < 10 {
+        world.assign();
+        world.finish(1, Duration::from_micros(1));
+    }
+    world.push("session", 100);
+    world.deaf = vec!["deaf"];
+    let held = world.held(1);
+    assert!(held.len() > 10);
+    world.finish(1, Duration::from_micros(1));
+    let orders = world.assign();
+    let [
+        Order::Give { id: other, .. },
+        Order::Recall { worker: 1, ids },
+    ] = &orders[..]
+    else {
+        panic!("{orders:?}");
+    };
+    assert_eq!(world.queue.item(*other), Some(&100));
+    // Not the one that runs now.
+    let expected: Vec<_> = held[2..].iter().map(|(id, _)| *id).collect();
+    assert_eq!(*ids, expected);
+    let back: Vec<_> = ids.iter().map(|id| (*id, Some(1))).collect();
+    world.queue.hand_back(1, &back, world.now);
+    world.queue.assert_sound();
+    assert_eq!(world.assign(), []);
+    assert_eq!(world.held(1).len(), 2);
+    world.deaf.clear();
+    let first = *world.queue.item(held[1].0).expect("it runs");
+    let left = world.finish_all(1).into_iter().filter(|item| *item != 100);
+    assert_eq!(Vec::from_iter(left), Vec::from_iter(first..50));
+    world.leave(1, Leave::Drained);
+    world.queue.assert_empty();
+}
+
+#[test]
 fn it_is_said_why_something_waits_and_how_much() {
     let mut world = World::new();
     (0..4).for_each(|item| _ = world.push("session", item));
