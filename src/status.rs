@@ -129,7 +129,7 @@ impl Totals {
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Client {
-    /// Its id.
+    /// Its id: see [`Client::id`](crate::Client::id).
     pub session: String,
     /// Whether it is connected to this component. One that calls a chain is connected to the
     /// first and the last step of it only.

@@ -295,6 +295,9 @@ fn a_client_that_does_not_read_stops_only_itself() {
         before == last
     });
     assert!(last < 20_000, "{last} were pulled");
+    let status = palm::Status::of(&server.addresses().db, SOON).unwrap();
+    let clients: Vec<_> = status.clients.iter().map(|known| &known.session).collect();
+    assert_eq!(clients, [idle.id()]);
     let other = client(&server);
     let job = other.job("s.echo", texts(20_000)).unwrap();
     assert_eq!(job.map(Result::unwrap).count(), 20_000);

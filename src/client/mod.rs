@@ -64,6 +64,7 @@ use crate::wire::Wire;
 /// # Lifecycle
 /// Dropping the client ends it. What it has sent by then is handed over, for 0.25 s at most.
 pub struct Client {
+    id: String,
     server: String,
     pipeline: String,
     has_session: bool,
@@ -176,6 +177,7 @@ impl ClientBuilder {
             None => self.connect_pylm(&id, crew, addresses, search.left())?,
         };
         Ok(Client {
+            id,
             has_session: self.session.is_some(),
             pipeline: self
                 .session
@@ -275,6 +277,11 @@ impl Client {
     /// refuses.
     pub fn delete(&self, key: &str) -> Result<()> {
         self.cache.delete(key)
+    }
+
+    /// Its id, a fresh uuid: by this `palm status` and log lines tell of it.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The name of the server.

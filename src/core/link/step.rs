@@ -226,8 +226,13 @@ impl Party for StepSession {
             return;
         }
         if welcome.epoch == self.epoch {
-            // It gives them again. (Another run of it may know nothing of them.)
+            // It gives them again.
             self.forget_arrived();
+        } else {
+            // So does another run of it, once it has them again. But of what was pushed to it on the pylm
+            // wire it may know nothing.
+            self.arrived.retain(|made| made.frame.place().is_none());
+            self.arrived_size = self.arrived_size.min(self.arrived.bytes());
         }
         self.epoch = welcome.epoch;
         self.run = welcome.run;
@@ -511,12 +516,23 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_here_is_dropped_if_the_giver_gives_it_again_and_kept_if_it_is_another() {
+    fn what_lies_here_is_dropped_if_the_giver_gives_it_again_and_kept_if_it_may_not() {
         let mut peer = Peer::new();
         peer.give(1, &["a", "b"]);
         peer.welcome("epoch", 2, false);
         peer.give(1, &["a"]);
         assert_eq!(peer.step.open(), 1);
+        // Of one that came over the link first, and not on the pylm wire, another run is told again.
+        let mut frame = Frame::new("", "c", "s.f", "", b"tracked");
+        frame.set_place(1, &[]);
+        let head = Head {
+            first: 2,
+            sizes: vec![frame.len() as u32],
+            ..Head::default()
+        };
+        let (now, out) = (peer.now, &mut peer.out);
+        peer.step.heard(head.into(), vec![frame], out, now);
+        assert_eq!(peer.step.open(), 2);
         peer.welcome("other", 1, false);
         assert_eq!(peer.step.open(), 0);
         assert_eq!(peer.texts(), ["a"]);
