@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{SOON, limit, sorted, until};
 use palm::{
     Addresses, Client, Functions, Hub, Job, Master, PalmMessage, Pipeline, Running, Server, Status,
-    Worker,
+    Wire, Worker,
 };
 
 /// How many do not read.
@@ -53,7 +53,8 @@ fn grown(payload: &[u8], bytes: usize) -> Vec<u8> {
     result
 }
 
-/// A function `f` that gives at least so many bytes, and `large`, which gives a MiB.
+/// A function `f` that gives at least so many bytes, `large`, which gives a MiB, and `many`, which gives 50
+/// results.
 fn growing(bytes: usize) -> (Functions, Arc<AtomicUsize>) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = ran.clone();
@@ -61,20 +62,24 @@ fn growing(bytes: usize) -> (Functions, Arc<AtomicUsize>) {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(grown(call.payload(), bytes))
     });
-    (large(functions, &ran), ran)
+    (with_others(functions, &ran), ran)
 }
 
-/// A function `f` that gives what it gets, and `large`.
+/// A function `f` that gives what it gets, `large` and `many`.
 fn echo(ran: &Arc<AtomicUsize>) -> Functions {
     let functions = Functions::new().function("f", |call| Ok(call.payload().to_vec()));
-    large(functions, ran)
+    with_others(functions, ran)
 }
 
-fn large(functions: Functions, ran: &Arc<AtomicUsize>) -> Functions {
-    let counted = ran.clone();
-    functions.function("large", move |call| {
+fn with_others(functions: Functions, ran: &Arc<AtomicUsize>) -> Functions {
+    let (counted, counted_too) = (ran.clone(), ran.clone());
+    let functions = functions.function("large", move |call| {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(grown(call.payload(), MIB))
+    });
+    functions.function("many", move |call| {
+        counted_too.fetch_add(1, Ordering::SeqCst);
+        Ok(vec![grown(call.payload(), 300); 50])
     })
 }
 
@@ -326,6 +331,30 @@ fn of_large_results_that_nobody_expects_no_more_come_than_are_read() {
     Cluster::master(0).learns_in_time(0, 1, few(300));
     Cluster::master_with_hooks(20).learns_in_time(0, 1, few(15));
     Cluster::master_with_hooks(20).learns_in_time(0, 20, few(5));
+}
+
+/// Over the pylm wire nobody can be asked for less: those that speak it stop each other, but not those on
+/// the link.
+#[test]
+fn on_the_pylm_wire() {
+    let _limit = limit(120, "clients on the pylm wire that do not read");
+    for cluster in [Cluster::server(0, 1), Cluster::master(0)] {
+        let (first, other) = (&cluster.running[0], cluster.client());
+        let deaf = Client::builder("first", &first.addresses().db).wire(Wire::Pylm);
+        let deaf = deaf.connect().unwrap();
+        let payloads = (0..20_000).map(|number: u32| number.to_string());
+        let request = deaf.request("first.many").timeout(10 * SOON);
+        let job = request.job(payloads).unwrap();
+        let ran = cluster.settle();
+        assert!(ran < 20_000, "all was run");
+        for _ in 0..20 {
+            let request = other.request("first.f").timeout(SOON);
+            assert_eq!(request.eval("call").unwrap(), b"call");
+        }
+        let own = other.job("first.f", (0..10_000).map(|number: u32| number.to_string()));
+        assert_eq!(own.unwrap().flatten().count(), 10_000);
+        drop(job);
+    }
 }
 
 #[test]

@@ -35,15 +35,16 @@ impl Aside {
         }
     }
 
-    /// Whether the messages of a client are not to be run at present.
+    /// Whether too much of what came of a client's messages is not read.
     pub(super) fn is_stalled(&self, session: &str) -> bool {
         self.stalled.has(session)
     }
 
-    /// Whether a message that has come is to be put aside: also one of which others are.
+    /// Whether a message that has come is to be put aside: also one of whose client others are. Not what
+    /// came over the pylm wire, of which there is no end.
     pub(super) fn takes(&self, made: &Made) -> bool {
         let session = made.frame.session();
-        self.is_stalled(session) || self.waiting.has(session)
+        made.ticket.is_some() && (self.is_stalled(session) || self.waiting.has(session))
     }
 
     /// Puts a message aside, or a bundle, after what else there is of its client.
@@ -96,6 +97,7 @@ impl Aside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::custody::Ledger;
     use crate::error::Result;
     use crate::message::Frame;
 
@@ -103,7 +105,7 @@ mod tests {
         let client = format!("{session}/1");
         Made {
             frame: Frame::new("", &client, "s.f", "", payload.as_bytes()),
-            ticket: None,
+            ticket: Some(Ledger::new(|| {}).ticket_for(1, 1, 1)),
         }
     }
 
@@ -126,6 +128,9 @@ mod tests {
         }
         aside.put(message("b", "1"));
         assert_eq!(next(&mut aside), None);
+        let mut pushed = message("a", "4");
+        pushed.ticket = None;
+        assert!(!aside.takes(&pushed));
         assert!(!aside.takes(&message("c", "1")));
         let is_woken = |aside: &Aside| aside.woken().is_some_and(|woken| !woken.is_empty());
         assert!(!is_woken(&aside));

@@ -313,12 +313,12 @@ impl<W: Work> Working<'_, W> {
             results,
             ..
         } = self;
-        let session = frame.clone();
+        let is_answered = ticket.is_some();
         let mut parts = Parts::new(frame.clone(), clock.now());
         self.work.run_each(context, &frame, &mut |ran| {
             ran.note(&mut parts, clock.now());
             let is_over = context.late.is_raised() || results.closed;
-            let goes_on = !is_over && !aside.is_stalled(session.session());
+            let goes_on = !is_over && !(is_answered && aside.is_stalled(frame.session()));
             if goes_on && !parts.is_due() {
                 return true;
             }

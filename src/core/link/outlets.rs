@@ -63,6 +63,8 @@ pub(crate) struct Outlets {
     /// What is to be published on the pylm wire, by topic.
     published: VecDeque<(String, Made)>,
     published_bytes: u64,
+    /// The clients of whom something was to be published while there was no room for it.
+    held_up: BTreeSet<String>,
     /// Pieces that their takers were done with.
     delivered: u64,
     /// Pieces that could be given to nobody.
@@ -152,6 +154,7 @@ impl Outlets {
             ready: Vec::new(),
             published: VecDeque::new(),
             published_bytes: 0,
+            held_up: BTreeSet::new(),
             delivered: 0,
             undelivered: 0,
             subscriptions: BTreeMap::new(),
@@ -230,6 +233,9 @@ impl Outlets {
 
     /// The pylm wire knows nothing of bundles.
     fn publish(&mut self, topic: String, item: Made) {
+        if self.is_wire_full() && self.held_up.insert(item.frame.session().to_owned()) {
+            self.look_at(item.frame.session());
+        }
         for item in item.singles() {
             self.published_bytes += item.size();
             self.published.push_back((topic.clone(), item));
@@ -240,6 +246,11 @@ impl Outlets {
     pub(crate) fn next_published(&mut self) -> Option<(String, Made)> {
         let (topic, item) = self.published.pop_front()?;
         self.published_bytes -= item.size();
+        if !self.held_up.is_empty() && self.has_wire_room() {
+            for session in std::mem::take(&mut self.held_up) {
+                self.look_at(&session);
+            }
+        }
         Some((topic, item))
     }
 

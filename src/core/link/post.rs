@@ -615,7 +615,8 @@ impl Post {
 
     /// Whether it takes tasks that are pushed on the pylm wire, if there is room at all.
     pub(crate) fn takes_pushed(&self) -> bool {
-        self.tasks.as_ref().is_none_or(Tasks::takes_pushed)
+        let tasks = self.tasks.as_ref();
+        !self.outlets.is_wire_full() && tasks.is_none_or(Tasks::takes_pushed)
     }
 
     /// How many results nobody answers for that are still inside.

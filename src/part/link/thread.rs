@@ -173,6 +173,7 @@ impl<'a> Linking<'a> {
             // The tick may have made something, or room; what comes of it is to be seen to again.
             more |= self.go_short_ways(now);
             let (was_choked, was_full) = (self.post.is_choked(), self.post.is_full());
+            let took_pushed = self.post.takes_pushed();
             match self.hand_on() {
                 Ok(again) => more |= again,
                 Err(()) => return Ok(false),
@@ -183,6 +184,7 @@ impl<'a> Linking<'a> {
             }
             // There is room for what waits inside.
             more |= was_choked && !self.post.is_choked() || was_full && !self.post.is_full();
+            more |= !took_pushed && self.post.takes_pushed();
             more = more || !self.socket.is_quiet() && self.socket.is_readable()?;
             self.is_calm = !more;
             match more {
@@ -286,11 +288,11 @@ impl<'a> Linking<'a> {
     /// Whether there is room for what clients push on the pylm wire.
     fn takes_pushed(&self) -> bool {
         let has_room = match self.short.to_workers {
-            Some(_) => self.post.takes_pushed() && has_room(&self.post),
+            Some(_) => has_room(&self.post),
             None => self.pushed.messages() < PUSHED && self.pushed.bytes() < PUSHED_BYTES,
         };
         let takes = self.submitted.outlet.is_some() && !self.context.soft.is_raised();
-        takes && has_room
+        takes && has_room && self.post.takes_pushed()
     }
 
     /// Takes what clients push on the pylm wire, as far as there is room. Whether there may be
@@ -404,7 +406,8 @@ impl<'a> Linking<'a> {
         let takes = self.short.to_workers.is_none();
         let moved = self.submitted.feed(batches, |portion| {
             self.pushed_first = !self.pushed_first;
-            let mut pushed = || pushed.next(portion, |_| true);
+            let takes_pushed = post.takes_pushed();
+            let mut pushed = || pushed.next(portion, |_| takes_pushed);
             let mut linked = || {
                 let Item { frame, ticket } = post.next_submitted(portion)?;
                 let ticket = Some(ticket);

@@ -3,8 +3,10 @@
 //! A client that does not read what comes of its messages stops only itself: it may fill what is left of
 //! half the room, and a little beside that. With more than that it is among the [`Stalled`], and whoever
 //! takes messages in leaves its messages where they are. What was on its way by then is kept as well, and
-//! stands in nobody's way. Where nobody answers for messages, as on the pylm wire, they cannot be left
-//! anywhere: when as many of those are kept as there is room for, no more is taken from anybody.
+//! stands in nobody's way. Nor does what waits for the publisher of the pylm wire: when that has no room,
+//! nothing more is run of those for whom it is. Where nobody answers for messages, as on that wire, they
+//! cannot be left anywhere: when as many of those are kept as there is room for, no more is taken from
+//! anybody.
 
 use super::super::{OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES};
 use super::topic::Topic;
@@ -19,7 +21,7 @@ const BORNE: u64 = PRESSING_MESSAGES as u64 * OVERHEAD + PRESSING_BYTES;
 /// How many of those who leave too much unread are asked each time whether they still do.
 const ASKED: usize = 4;
 
-/// How many bytes may wait for the publisher of the pylm wire, which holds them back itself.
+/// How many bytes may wait for the publisher of the pylm wire, which holds others back itself.
 const MOST_PUBLISHED: u64 = 1 << 20;
 
 /// How much is kept, in bytes.
@@ -73,7 +75,17 @@ impl Outlets {
         let sessions = sessions.max(self.clients);
         let room = most.saturating_add(BORNE.min(most / 32).saturating_mul(sessions as u64));
         let of_others = self.kept.bytes.saturating_sub(self.stalled.bytes());
-        of_others >= room || self.kept.loose >= most || self.published_bytes >= MOST_PUBLISHED
+        of_others >= room || self.kept.loose >= most || self.published_bytes >= most
+    }
+
+    /// Whether so much waits for the publisher of the pylm wire that nothing more is to be run for it.
+    pub(crate) fn is_wire_full(&self) -> bool {
+        self.published_bytes >= MOST_PUBLISHED
+    }
+
+    /// Whether there is room again, and some.
+    pub(super) fn has_wire_room(&self) -> bool {
+        self.published_bytes < MOST_PUBLISHED / 2
     }
 
     /// Whether so much is kept of what came of a client's messages, for it or for later steps, that
@@ -85,6 +97,7 @@ impl Outlets {
     /// How much more may come of a client's messages.
     pub(crate) fn room_for(&self, session: &str) -> Room {
         let left = self.allowance().checked_sub(self.kept_of(session));
+        let left = left.filter(|_| !self.is_held_up(session));
         left.map_or(Room::Unread, Room::Bytes)
     }
 
@@ -125,7 +138,12 @@ impl Outlets {
 
     /// How many bytes are kept of what came of a client's messages, if that is too much.
     fn too_much(&self, session: &str) -> Option<u64> {
-        Some(self.kept_of(session)).filter(|kept| *kept > self.allowance())
+        let is_held_up = self.is_held_up(session);
+        Some(self.kept_of(session)).filter(|kept| is_held_up || *kept > self.allowance())
+    }
+
+    fn is_held_up(&self, session: &str) -> bool {
+        !self.held_up.is_empty() && self.held_up.contains(session)
     }
 
     fn allowance(&self) -> u64 {

@@ -548,6 +548,41 @@ fn of_what_nobody_answers_for_no_more_is_taken_than_there_is_room_for() {
 }
 
 #[test]
+fn a_publisher_without_room_stops_only_those_for_whom_it_publishes() {
+    let now = Instant::now();
+    let mut post = small_post(1, now);
+    let ledger = Ledger::new(|| {});
+    let mut given = 0;
+    let mut give = |post: &mut Post, is_pushed: bool| {
+        given += 1;
+        let frame = Frame::new("", "pylm/1", "s.f", "", &[b'x'; 10_000]);
+        let ticket = (!is_pushed).then(|| ledger.ticket_for(1, given, 1));
+        post.give_client(Made { frame, ticket }, now);
+        post.tick(now);
+    };
+    while post.takes_pushed() {
+        assert!(!post.outlets().stalled().has("pylm"));
+        give(&mut post, true);
+    }
+    // What comes from a step before, where it can stay.
+    give(&mut post, false);
+    assert!(post.outlets().stalled().has("pylm") && !post.is_full());
+    assert_eq!(run_all(&mut post, None, now), 1);
+    // There is room again, and some.
+    let mut published = 0;
+    while post.outlets().stalled().has("pylm") {
+        assert!(post.next_published().is_some());
+        published += 1;
+    }
+    assert!(post.takes_pushed() && published > 40, "{published}");
+    // Whatever comes has a bound, too.
+    (0..390).for_each(|_| give(&mut post, true));
+    assert!(post.is_full());
+    while post.next_published().is_some() {}
+    assert!(!post.is_full() && !post.outlets().stalled().has("pylm"));
+}
+
+#[test]
 fn in_a_hub_too_many_clients_crowd_nobody_out() {
     let now = Instant::now();
     let settings = PostSettings {
