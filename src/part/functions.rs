@@ -318,7 +318,8 @@ impl<W: Work> Working<'_, W> {
         self.work.run_each(context, &frame, &mut |ran| {
             ran.note(&mut parts, clock.now());
             let is_over = context.late.is_raised() || results.closed;
-            let goes_on = !is_over && !(is_answered && aside.is_stalled(frame.session()));
+            let is_unread = is_answered && aside.is_stalled(frame.session());
+            let goes_on = !is_over && !is_unread;
             if goes_on && !parts.is_due() {
                 return true;
             }
