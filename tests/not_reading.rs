@@ -53,14 +53,18 @@ fn grown(payload: &[u8], bytes: usize) -> Vec<u8> {
     result
 }
 
-/// A function `f` that gives at least so many bytes, `large`, which gives a MiB, and `many`, which gives 50
+/// What marks a message of which more comes than of others.
+const MUCH: u8 = b'!';
+
+/// A function `f` that gives at least so many bytes, or a MiB if its message ends with that mark, `large`, which gives a MiB, and `many`, which gives 50
 /// results.
 fn growing(bytes: usize) -> (Functions, Arc<AtomicUsize>) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = ran.clone();
     let functions = Functions::new().function("f", move |call| {
         counted.fetch_add(1, Ordering::SeqCst);
-        Ok(grown(call.payload(), bytes))
+        let is_much = call.payload().last() == Some(&MUCH);
+        Ok(grown(call.payload(), if is_much { MIB } else { bytes }))
     });
     (with_others(functions, &ran), ran)
 }
@@ -223,25 +227,29 @@ impl Cluster {
         deaf.into_iter().for_each(|(_, job)| job.cancel());
     }
 
-    /// Where nobody has had large results so far, some clients want many that come of the function at this
-    /// place, and read none; then they do.
-    fn learns_in_time(&self, place: usize, clients: usize, Load { messages, payload }: Load) {
+    /// Where nobody has had large results so far, some clients want so many that come of the function
+    /// `large` at this place, or of the last one, and read none; then they do.
+    fn learns_in_time(&self, place: Option<usize>, clients: usize, messages: u32) {
         let other = self.client();
         let calls = |client: &Client| {
             let request = client.request(self.path.clone()).timeout(SOON);
             assert!(request.eval("call").unwrap().starts_with(b"call"));
         };
         (0..500).for_each(|_| calls(&other));
+        let many = other.request(self.path.clone()).timeout(SOON);
+        let many = many.job((0..50_000).map(|number| number.to_string()));
+        many.unwrap().for_each(|result| drop(result.unwrap()));
         let per_message = self.results_of(&other);
         let before = self.ran.load(Ordering::SeqCst);
-        let mut large = self.path.clone();
-        let function = large[place].replace(".f", ".large");
-        large[place] = &function;
+        let mut large: Vec<_> = self.path.iter().map(|step| step.to_string()).collect();
+        if let Some(place) = place {
+            large[place] = large[place].replace(".f", ".large");
+        }
         let deaf = (0..clients).map(|_| {
             let client = self.client();
             let request = client.request(large.clone()).timeout(10 * SOON);
             let payloads =
-                (0..messages).map(move |number| grown(&number.to_string().into_bytes(), payload));
+                (0..messages).map(|number| [number.to_string().as_bytes(), &[MUCH]].concat());
             let job = request.job(payloads).unwrap();
             (client, job)
         });
@@ -252,9 +260,10 @@ impl Cluster {
         (0..20).for_each(|_| calls(&other));
         calls(&self.client());
         // What each may have at the least, and what was on its way to it.
-        let held = self.running.iter().map(|running| {
-            let status = Status::of(&running.addresses().db, SOON);
-            status.map_or(0, |status| status.totals.bytes() as usize / MIB)
+        let no_workers = self.running.iter().map(|running| &running.addresses().db);
+        let held = no_workers.filter(|db| !db.is_empty()).map(|db| {
+            let status = Status::of(db, SOON).unwrap();
+            status.totals.bytes() as usize / MIB
         });
         let held = held.max().unwrap();
         assert!(held < 64 + 4 * clients, "{held} MiB are held");
@@ -285,7 +294,8 @@ fn numbers(job: Job, size: usize) -> Vec<u32> {
     sorted(job.map(|result| {
         let result = String::from_utf8(result.unwrap()).unwrap();
         assert_eq!(result.len(), size);
-        result.trim().parse::<u32>().unwrap()
+        let number = result.trim().trim_end_matches(char::from(MUCH));
+        number.parse::<u32>().unwrap()
     }))
 }
 
@@ -317,20 +327,19 @@ fn of_a_chain() {
 #[test]
 fn of_large_results_that_nobody_expects_no_more_come_than_are_read() {
     let _limit = limit(300, "large results that are not read");
-    let few = |messages| Load {
-        messages,
-        payload: 1,
-    };
-    Cluster::server(0, 1).learns_in_time(0, 1, few(300));
-    Cluster::server(0, 3).learns_in_time(0, 1, few(300));
-    let chain = Cluster::chain(0);
-    chain.learns_in_time(0, 1, few(300));
+    Cluster::server(0, 1).learns_in_time(Some(0), 1, 300);
+    Cluster::server(0, 3).learns_in_time(Some(0), 1, 300);
+    Cluster::chain(0).learns_in_time(Some(0), 1, 300);
     for place in 0..3 {
-        Cluster::chain(0).learns_in_time(place, 20, few(70));
+        Cluster::chain(0).learns_in_time(Some(place), 10, 60);
     }
-    Cluster::master(0).learns_in_time(0, 1, few(300));
-    Cluster::master_with_hooks(20).learns_in_time(0, 1, few(15));
-    Cluster::master_with_hooks(20).learns_in_time(0, 20, few(5));
+    // Of the same function as many small ones before, which workers have much of at once.
+    Cluster::server(0, 1).learns_in_time(None, 1, 100);
+    Cluster::master(0).learns_in_time(None, 1, 300);
+    Cluster::master(0).learns_in_time(Some(0), 10, 60);
+    Cluster::hub(0, 32 << 20).learns_in_time(None, 1, 300);
+    Cluster::master_with_hooks(20).learns_in_time(None, 1, 15);
+    Cluster::master_with_hooks(20).learns_in_time(Some(0), 20, 5);
 }
 
 /// Over the pylm wire nobody can be asked for less: those that speak it stop each other, but not those on

@@ -121,17 +121,6 @@ pub(crate) enum Order<T> {
     Cancelled { item: T },
 }
 
-/// How much more may come of the tasks of a session than has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// So many bytes, as far as one can tell; but one task for each worker always may run.
-    Bytes(u64),
-    /// Nothing for now.
-    No,
-    /// Nothing, as its client does not read what has come: what workers have not begun is asked back.
-    Unread,
-}
-
 /// The tasks of a master, and its workers. `T` is what is kept of a task.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -161,6 +150,8 @@ pub(crate) struct Queue<T> {
     bytes: usize,
     /// How many of these are of tasks that are not [tracked](Divide::is_tracked).
     loose_bytes: usize,
+    /// How many bytes are to come of all that workers have, as far as one can tell.
+    coming: u64,
     counters: Counters,
 }
 
@@ -200,6 +191,8 @@ impl<T> Task<T> {
 struct Given {
     worker: WorkerId,
     turn: u64,
+    /// How many bytes are to come of each of its messages, as far as one could tell.
+    to_come: u64,
 }
 
 impl<T: Divide> Queue<T> {
@@ -221,6 +214,7 @@ impl<T: Divide> Queue<T> {
             next_task: 0,
             next_turn: 0,
             bytes: 0,
+            coming: 0,
             loose_bytes: 0,
             counters: Counters::default(),
         }
@@ -293,11 +287,23 @@ impl<T: Divide> Queue<T> {
     }
 
     fn take_from_worker(&mut self, id: TaskId, now: Instant) {
-        let task = self.task(id);
-        let (count, size) = (task.count, task.size);
-        if let Some(Given { worker, turn }) = task.given.take() {
-            self.pool.took(worker, turn, count, size, now);
+        if let Some(Given { worker, turn, .. }) = self.not_given(id) {
+            let task = &self.tasks[id];
+            self.pool.took(worker, turn, task.count, task.size, now);
         }
+    }
+
+    /// A task is with no worker any more, or was with none. Gives where it was.
+    fn not_given(&mut self, id: TaskId) -> Option<Given> {
+        let task = self.task(id);
+        let given = task.given.take()?;
+        let (session, coming) = (
+            task.session,
+            given.to_come.saturating_mul(task.count as u64),
+        );
+        self.sessions[session].coming -= coming;
+        self.coming -= coming;
+        Some(given)
     }
 
     /// A worker has finished a task. Gives what was kept of it, unless the result is too late.
@@ -329,9 +335,12 @@ impl<T: Divide> Queue<T> {
         }
         self.take_from_worker(id, now);
         let ran = ran.into();
-        let function = self.tasks[id].function;
+        let Task {
+            function, session, ..
+        } = self.tasks[id];
         self.functions[function].time.note_time(ran.time);
         self.functions[function].made.note(ran.bytes as u64);
+        self.sessions[session].made.note(ran.bytes as u64);
         let entry = self.pool.worker(worker);
         entry.finished += count as u64;
         entry.pace.note(ran, count, &self.settings);

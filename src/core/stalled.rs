@@ -72,15 +72,19 @@ impl Stalled {
         }
     }
 
-    /// So many bytes are kept of what came of a session's messages, if that is too much.
-    pub(crate) fn note_unread(&self, session: &str, unread: Option<u64>) {
+    /// So many bytes are kept of what came of a session's messages, if that is too much. Whether it is
+    /// now, and was not before.
+    pub(crate) fn note_unread(&self, session: &str, unread: Option<u64>) -> bool {
         if unread.is_none() && self.is_empty() {
-            return;
+            return false;
         }
+        let mut is_new = false;
         self.change(|known| {
             let reason = known.reason(session);
+            is_new = unread.is_some() && reason.unread.is_none();
             known.note(session, Reason { unread, ..reason });
         });
+        is_new
     }
 
     /// Too many messages of a session wait: so many, with so many bytes.

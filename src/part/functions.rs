@@ -139,13 +139,14 @@ pub(crate) fn spawn_work(
     outlet: Option<Outlet>,
 ) {
     let inlet = Arc::new(inlet);
+    let aside = Arc::new(Aside::new(crew.stalled(), inlet.bell()));
     for number in 1..=threads {
         let name = match threads {
             1 => part.to_owned(),
             _ => format!("{part}-{number}"),
         };
         let (work, inlet) = (work.clone(), inlet.clone());
-        let aside = Aside::new(crew.stalled(), inlet.bell());
+        let aside = aside.clone();
         let results = Results {
             outlet: outlet.clone(),
             waiting: Batch::new(),
@@ -162,6 +163,7 @@ pub(crate) fn spawn_work(
                 inlet: &inlet,
                 is_alone: threads == 1,
                 quick: 0,
+                ran: 0,
                 clock: RunClock::new(),
                 aside,
                 results,
@@ -179,8 +181,10 @@ struct Working<'a, W> {
     is_alone: bool,
     /// How many messages took no time of late.
     quick: usize,
+    /// How many were run of what was given at once.
+    ran: usize,
     clock: RunClock,
-    aside: Aside,
+    aside: Arc<Aside>,
     results: Results,
 }
 
@@ -196,15 +200,17 @@ impl<W: Work> Working<'_, W> {
         let mut pace = Pace::new();
         while !self.is_over() {
             let again = self.next_again();
+            let (late, woken) = (&self.context.late, self.aside.woken());
             let heard = match (&again, self.is_alone) {
                 // What has come has its turn beside that.
-                (Some(_), _) => self.inlet.try_recv(),
-                (None, true) => self
-                    .inlet
-                    .hear_until(&self.context.late, self.aside.woken()),
-                (None, false) => self
-                    .inlet
-                    .recv_until(&self.context.late, self.aside.woken()),
+                (Some(_), true) => self.inlet.try_recv(),
+                (Some(_), false) => Received::Nothing,
+                (None, true) => {
+                    let woken = (!self.aside.is_empty()).then_some(woken);
+                    self.inlet.hear_until(late, woken)
+                }
+                // Another thread may put something aside meanwhile.
+                (None, false) => self.inlet.recv_until(late, Some(woken)),
             };
             let batch = match heard {
                 Received::Batch(batch) => batch,
@@ -217,7 +223,6 @@ impl<W: Work> Working<'_, W> {
                 Received::End => break,
             };
             self.clock.begin();
-            let count = batch.len() + again.as_ref().map_or(0, Divide::count);
             let start = self.clock.now();
             again.into_iter().for_each(|made| self.run_bundle(made));
             let mut parcels = batch.into_iter();
@@ -233,13 +238,20 @@ impl<W: Work> Working<'_, W> {
             self.results.lost += parcels.map(|parcel| parcel.frame.count()).sum::<usize>();
             // With what it waited for room: who cannot go on is to be given little, too.
             let took = self.clock.now().saturating_duration_since(start);
-            pace.note(count, took, std::mem::take(&mut self.results.bytes));
+            let bytes = std::mem::take(&mut self.results.bytes);
+            let ran = std::mem::take(&mut self.ran);
+            if ran > 0 {
+                pace.note(ran, took, bytes);
+            }
             if self.is_alone {
                 self.inlet.set_most(pace.most());
             }
         }
-        let left = self.inlet.drain() + self.aside.len();
-        self.context.say_lost(self.results.lost + left);
+        self.aside.pass_on();
+        // That is given again by those it came from.
+        self.aside.clear();
+        self.context
+            .say_lost(self.results.lost + self.inlet.drain());
         match self.results.closed {
             true => self.context.deserted("nobody takes its results any more"),
             false => Ok(()),
@@ -293,6 +305,7 @@ impl<W: Work> Working<'_, W> {
         let emit = &mut |result| results.push(result);
         self.work.run(self.context, &frame, emit);
         let is_quick = self.clock.now().saturating_duration_since(start) < Parts::SLOW;
+        self.ran += 1;
         self.note_quick(usize::from(is_quick), is_quick);
         self.results.add_all(ticket, results, self.context);
         self.results.try_send();
@@ -343,6 +356,7 @@ impl<W: Work> Working<'_, W> {
             goes_on
         });
         let is_quick = !parts.had_slow();
+        self.ran += count - left;
         match left {
             0 => {}
             _ if self.is_over() => self.results.lost += left,

@@ -115,7 +115,9 @@ fn run_bundle(
         if next.is_due {
             let is_last = {
                 let mut session = session.lock();
-                session.gather() && !session.has_next()
+                let has_ended = session.gather();
+                session.cut_if_choked();
+                has_ended && !session.has_next()
             };
             match next.is_slow || is_last {
                 true => drop(speak(voice, is_last)),

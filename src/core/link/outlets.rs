@@ -49,8 +49,10 @@ pub(crate) struct Outlets {
     steps: BTreeSet<String>,
     /// How many clients have a place.
     clients: usize,
-    /// Those who leave too much of what is kept for them.
+    /// Those who leave too much of what is kept for them, and who of them does only since
+    /// [`take_unread`](Self::take_unread).
     stalled: Arc<Stalled>,
+    unread: Vec<String>,
     /// How many subscribers a step's message waits for.
     subscribers: usize,
     patience: Duration,
@@ -146,6 +148,7 @@ impl Outlets {
             steps: BTreeSet::new(),
             clients: 0,
             stalled,
+            unread: Vec::new(),
             subscribers: subscribers.max(1),
             patience,
             most_bytes: bytes as u64,

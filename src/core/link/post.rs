@@ -514,9 +514,14 @@ impl Post {
         self.outlets.look_at_stalled(!self.is_stirred, |session| {
             tasks.and_then(|tasks| tasks.crowd_of(session))
         });
+        let unread = self.outlets.take_unread();
         if let Some(tasks) = &mut self.tasks {
             let outlets = &self.outlets;
-            tasks.assign(now, |session| outlets.room_for(session), &mut self.peers);
+            for session in unread {
+                tasks.call_back(&session);
+            }
+            let room = |session: &str, coming| outlets.room_for(session, coming);
+            tasks.assign(now, room, &mut self.peers);
         }
         // Tasks may have come to their end by that.
         self.settle();

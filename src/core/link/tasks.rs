@@ -7,7 +7,7 @@ use super::wire::{ToWorker, Wire};
 use super::{Conn, Made, Peers, kept_size, take_single};
 use crate::core::custody::Shares;
 use crate::core::divide::Divide;
-use crate::core::queue::{Leave, Order, Queue, Ran, Room, Settings, Takes, TaskId, WorkerId};
+use crate::core::queue::{Leave, Order, Queue, Ran, Settings, Takes, TaskId, WorkerId};
 use crate::message::link::{self, Hello, Outgoing, TaskResult};
 use crate::message::{BUNDLE_BYTES, Failure, FailureKind, Frame, Giving};
 
@@ -22,6 +22,9 @@ const MOST_TASKS: usize = 65_536;
 /// there are many clients, none may have more open.
 const LEAST_TASKS: usize = 512;
 const PARTS: u64 = 256;
+
+/// That a result of so many bytes was taken a worker waits for: it has room for few of those.
+const LARGE: usize = 16 << 10;
 
 /// How many bytes of results may wait for the component before no more tasks are given.
 const MOST_RESULTS: u64 = 1 << 20;
@@ -180,7 +183,11 @@ impl Tasks {
     ) {
         let of = result.id;
         if let Some(out) = out {
-            out.note_unhurried(1, |head| head.done.push(of.id));
+            let say = |head: &mut link::Head| head.done.push(of.id);
+            match bytes >= LARGE {
+                true => out.note(say),
+                false => out.note_unhurried(1, say),
+            }
         }
         let count = of.messages();
         let ran = Ran {
@@ -309,6 +316,11 @@ impl Tasks {
         }
     }
 
+    /// A client does not read what has come of its tasks: what workers have not begun is to wait.
+    pub(crate) fn call_back(&mut self, session: &str) {
+        self.queue.call_back(session);
+    }
+
     /// A client does not want these jobs any more.
     pub(crate) fn cancel(&mut self, session: &str, jobs: &[u64]) {
         let names = jobs.iter().map(|job| format!("{session}/{job}"));
@@ -324,16 +336,19 @@ impl Tasks {
         }
     }
 
-    /// Gives out what is to be given out. `room` says how much may come of a client's tasks.
-    pub(crate) fn assign(&mut self, now: Instant, room: impl Fn(&str) -> Room, peers: &mut Peers) {
+    /// Gives out what is to be given out. `room` says how much may come of a client's tasks: see
+    /// [`Queue::assign`].
+    pub(crate) fn assign(
+        &mut self,
+        now: Instant,
+        room: impl Fn(&str, u64) -> Option<u64>,
+        peers: &mut Peers,
+    ) {
         self.expire(now);
         let mut orders = std::mem::take(&mut self.orders);
         // What comes of more could be put nowhere, while results wait for the component.
-        let is_choked = self.is_choked();
-        let room = |session: &str| match room(session) {
-            Room::Bytes(_) if is_choked => Room::No,
-            room => room,
-        };
+        let has_room = !self.is_choked();
+        let room = |session: &str, coming| room(session, coming).filter(|_| has_room);
         self.queue.assign(now, room, &mut orders);
         for order in orders.drain(..) {
             match order {

@@ -19,7 +19,7 @@ use super::Made;
 use super::tasks::placed_as;
 use crate::core::custody::Ticket;
 use crate::core::numbered::Numbered;
-use crate::core::queue::{Queue, Takes, TaskId, WorkerId};
+use crate::core::queue::{Queue, Ran, Takes, TaskId, WorkerId};
 use crate::message::{Frame, Giving, LENT};
 
 /// How many messages are out for each worker when there are no others, and when there are.
@@ -343,6 +343,10 @@ impl Wire {
         let since = out.map_or(now, |out| out.since);
         let ran = now.saturating_duration_since(since);
         // Whoever of them it was: it is done.
+        let ran = Ran {
+            time: ran,
+            bytes: frame.len() / frame.count(),
+        };
         let kept = queue.finish_any(Self::ID, id, ran, now)?;
         if !self.is_to_remember(id, &kept, &frame) {
             self.forget_cache(kept.frame.cache(), id);

@@ -12,6 +12,10 @@ use crate::message::link::{Head, Hello, Kind, Outgoing, Position, TaskId, TaskId
 /// How long what has come of the messages of a bundle may wait while another of them runs.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// While the master has not taken so many bytes of results, nothing more is run, unless they are those of
+/// one task: much would come of it, and its client may not read what has come.
+const MOST_UNTAKEN: usize = 4 << 20;
+
 /// Takes tasks from a master, has them run one after another, and gives the results back.
 ///
 /// ```text
@@ -44,6 +48,8 @@ pub(crate) struct WorkerSession {
     running: Option<Running>,
     /// Results that the master has not said it has, in the order in which they were finished.
     finished: VecDeque<Finished>,
+    /// How many bytes they have.
+    untaken: usize,
     /// How many of them, from the first on, were said on this connection.
     said: usize,
     /// What is handed back, and not said yet.
@@ -74,6 +80,7 @@ struct Finished {
     id: TaskId,
     ran: Duration,
     results: Vec<Frame>,
+    bytes: usize,
 }
 
 impl WorkerSession {
@@ -93,6 +100,7 @@ impl WorkerSession {
             waiting: VecDeque::new(),
             running: None,
             finished: VecDeque::new(),
+            untaken: 0,
             said: 0,
             returned: Vec::new(),
             answers: false,
@@ -102,9 +110,12 @@ impl WorkerSession {
         }
     }
 
-    /// The next task to run, when there is one, with how many messages it is. It is running from
-    /// now on.
+    /// The next task to run, when there is one and more may be run, with how many messages it is. It is
+    /// running from now on.
     pub(crate) fn next(&mut self) -> Option<(TaskId, Frame)> {
+        if self.is_choked() {
+            return None;
+        }
         let (id, frame) = self.waiting.pop_front()?;
         self.running = Some(Running {
             left: id,
@@ -151,10 +162,14 @@ impl WorkerSession {
                     true => result,
                     false => result.as_too_large(self.limit, &self.name),
                 });
+        let results: Vec<_> = results.collect();
+        let bytes = results.iter().map(Frame::len).sum();
+        self.untaken += bytes;
         self.finished.push_back(Finished {
             id,
             ran,
-            results: results.collect(),
+            results,
+            bytes,
         });
         if let Some(left) = id.rest_of(running.left) {
             self.running = Some(Running { left, ..running });
@@ -173,6 +188,18 @@ impl WorkerSession {
             }
         }
         self.running.is_none()
+    }
+
+    /// Whether the master is to take some results before more is run.
+    fn is_choked(&self) -> bool {
+        self.untaken >= MOST_UNTAKEN && self.finished.len() > 1
+    }
+
+    /// Hands back what has not begun of the bundle that runs, if no more may be run.
+    pub(crate) fn cut_if_choked(&mut self) {
+        if self.is_choked() {
+            self.cut_running();
+        }
     }
 
     /// Hands back what has not begun of the bundle that runs.
@@ -200,9 +227,9 @@ impl WorkerSession {
         self.returned.extend(waiting);
     }
 
-    /// Whether a task waits to be run.
+    /// Whether a task waits that may be run.
     pub(crate) fn has_next(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() && !self.is_choked()
     }
 
     /// How many tasks it has, with those whose results are kept.
@@ -222,7 +249,8 @@ impl WorkerSession {
     fn done(&mut self, task: u64) {
         let mut said = self.finished.iter().take(self.said);
         if let Some(index) = said.position(|finished| finished.id.id == task) {
-            self.finished.remove(index);
+            let taken = self.finished.remove(index);
+            self.untaken -= taken.map_or(0, |taken| taken.bytes);
             self.said -= 1;
         }
     }
@@ -280,6 +308,7 @@ impl Party for WorkerSession {
             self.cut_running();
             self.running = None;
             self.finished.clear();
+            self.untaken = 0;
             self.limit = limit_of(welcome.max_message);
         }
         self.said = 0;
@@ -499,6 +528,35 @@ mod tests {
             peer.done(task);
         }
         assert_eq!(peer.worker.held(), 0);
+    }
+
+    #[test]
+    fn while_the_master_has_not_taken_much_nothing_more_is_run() {
+        let mut peer = Peer::new();
+        peer.give(1..=5);
+        let large = "x".repeat(MOST_UNTAKEN);
+        let run = |peer: &mut Peer| {
+            let (task, _) = peer.worker.next().expect("a task");
+            let results = vec![frame(&large)];
+            peer.worker.finished(task, Duration::ZERO, results);
+            task.id
+        };
+        // Those of one task may be as large as they like.
+        assert_eq!([run(&mut peer), run(&mut peer)], [1, 2]);
+        assert!(!peer.worker.has_next() && peer.worker.next().is_none());
+        peer.worker.speak(&mut peer.out, peer.now);
+        assert!(!peer.out.take().is_empty());
+        // What waits can still be handed back.
+        peer.recall([4]);
+        assert_eq!(peer.said().returned.unwrap().ids, ids([4]));
+        peer.done(1);
+        assert!(peer.worker.has_next());
+        assert_eq!(run(&mut peer), 3);
+        assert!(!peer.worker.has_next());
+        // Another master wants nothing of that.
+        peer.welcome("other");
+        peer.give([7, 8]);
+        assert_eq!([run(&mut peer), run(&mut peer)], [7, 8]);
     }
 
     #[test]

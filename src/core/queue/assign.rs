@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{Given, Order, Queue, Room, SessionId, Takes, Task, TaskId, WorkerId};
+use super::{Given, Order, Queue, SessionId, Takes, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 /// So many tasks of a session are many.
@@ -14,12 +14,13 @@ const MANY: usize = 16;
 const UNKNOWN: u64 = 1 << 20;
 
 impl<T: Divide> Queue<T> {
-    /// Gives the orders that follow from what was told and from the time. `room` says how much may come
-    /// of the tasks of a session.
+    /// Gives the orders that follow from what was told and from the time. `room` says how many bytes may
+    /// come of the tasks of a session, if anything may, while so many are to come of all that workers
+    /// have.
     pub(crate) fn assign(
         &mut self,
         now: Instant,
-        mut room: impl FnMut(&str) -> Room,
+        mut room: impl FnMut(&str, u64) -> Option<u64>,
         orders: &mut Vec<Order<T>>,
     ) {
         self.pool.refresh_all();
@@ -44,7 +45,7 @@ impl<T: Divide> Queue<T> {
     fn give_all(
         &mut self,
         now: Instant,
-        room: &mut impl FnMut(&str) -> Room,
+        room: &mut impl FnMut(&str, u64) -> Option<u64>,
         orders: &mut Vec<Order<T>>,
     ) {
         self.give_suspects(now, room, orders);
@@ -71,36 +72,47 @@ impl<T: Divide> Queue<T> {
     }
 
     /// How many messages of the session of a task may run, if any may. If not, it is stopped.
-    fn may_run(&mut self, id: TaskId, room: &mut impl FnMut(&str) -> Room) -> Option<usize> {
-        let number = self.tasks[id].session;
-        let room = room(self.sessions.name(number));
-        let most = self.most_within(room, id);
+    fn may_run(
+        &mut self,
+        id: TaskId,
+        room: &mut impl FnMut(&str, u64) -> Option<u64>,
+    ) -> Option<usize> {
+        let most = self.most_of(id, room);
         if most.is_none() {
-            self.stop(number);
-            if room == Room::Unread {
-                self.call_back(number);
-            }
+            self.stop(self.tasks[id].session);
         }
         most
     }
 
-    /// How many more messages such as a task may run, where there is so much room for what comes of
-    /// them: one for each worker, and as many as there is room for.
-    pub(super) fn most_within(&self, room: Room, id: TaskId) -> Option<usize> {
-        let Room::Bytes(bytes) = room else {
-            return None;
-        };
-        let task = &self.tasks[id];
-        let made = self.functions[task.function].made.rather_known();
-        let own = (task.size / task.count) as u64;
-        let most = bytes / made.unwrap_or(UNKNOWN).max(own).max(1);
-        let session = &self.sessions[task.session];
+    /// How many messages such as a task may run: as many as there is room for what comes of them, and one
+    /// for each worker.
+    pub(super) fn most_of(
+        &self,
+        id: TaskId,
+        room: &mut impl FnMut(&str, u64) -> Option<u64>,
+    ) -> Option<usize> {
+        let number = self.tasks[id].session;
+        let bytes = room(self.sessions.name(number), self.coming)?;
+        let session = &self.sessions[number];
+        let left = bytes.saturating_sub(session.coming) / self.expected(id);
         let given = session.tasks - session.waiting;
-        let ahead = given.saturating_sub(self.pool.workers.len());
-        let left = usize::try_from(most)
-            .unwrap_or(usize::MAX)
-            .checked_sub(ahead)?;
-        Some(left.max(1))
+        let has_idle = given < self.pool.workers.len();
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        Some(most.max(usize::from(has_idle))).filter(|most| *most > 0)
+    }
+
+    /// How many bytes come of each message of a task, as far as one can tell: at least 1. (What comes of a
+    /// function may be large for some, and small for others.)
+    fn expected(&self, id: TaskId) -> u64 {
+        let task = &self.tasks[id];
+        let of_function = self.functions[task.function].made.rather_known();
+        let of_session = self.sessions[task.session].made.rather_known();
+        let own = (task.size / task.count) as u64;
+        of_function
+            .max(of_session)
+            .unwrap_or(UNKNOWN)
+            .max(own)
+            .max(1)
     }
 
     /// Where many tasks wait that take no time, they are for the worker that has had some last: so as
@@ -159,6 +171,7 @@ impl<T: Divide> Queue<T> {
             } else {
                 share
             }
+            && let upto = upto.min(may_run)
             && given + next.count.div_ceil(2) <= upto
             && self.pool.workers[&worker].has_place()
             && self.has_room(worker, next.size, now)
@@ -212,10 +225,18 @@ impl<T: Divide> Queue<T> {
     fn give(&mut self, id: TaskId, worker: WorkerId, now: Instant, orders: &mut Vec<Order<T>>) {
         self.dequeue(id);
         let turn = self.next_turn;
+        let to_come = self.expected(id);
         let task = self.task(id);
         task.attempt += 1;
-        task.given = Some(Given { worker, turn });
+        task.given = Some(Given {
+            worker,
+            turn,
+            to_come,
+        });
         let (attempt, count, size) = (task.attempt, task.count, task.size);
+        let (session, to_come) = (task.session, to_come.saturating_mul(count as u64));
+        self.sessions[session].coming += to_come;
+        self.coming += to_come;
         // So that each message of a bundle has a turn, if it is taken apart.
         self.next_turn += count as u64;
         self.pool.gave(worker, turn, (id, count), size, now);
@@ -252,7 +273,7 @@ impl<T: Divide> Queue<T> {
     fn give_suspects(
         &mut self,
         now: Instant,
-        room: &mut impl FnMut(&str) -> Room,
+        room: &mut impl FnMut(&str, u64) -> Option<u64>,
         orders: &mut Vec<Order<T>>,
     ) {
         let mut waiting = BTreeSet::new();

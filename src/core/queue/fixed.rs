@@ -1,9 +1,9 @@
 //! A worker that stands for several whose doings cannot be told apart: it has as much credit as
 //! it is given, and nothing is asked back from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Queue, Takes, TaskId, WorkerId};
+use super::{Queue, Ran, Takes, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 impl<T: Divide> Queue<T> {
@@ -49,7 +49,7 @@ impl<T: Divide> Queue<T> {
         &mut self,
         worker: WorkerId,
         id: TaskId,
-        ran: Duration,
+        ran: impl Into<Ran>,
         now: Instant,
     ) -> Option<T> {
         let Some(task) = self.tasks.get(id) else {

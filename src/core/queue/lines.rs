@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::pool::KindId;
-use super::{FunctionId, Order, Queue, Room, SessionId, TaskId};
+use super::{FunctionId, Order, Queue, SessionId, TaskId};
 use crate::core::divide::Divide;
 use crate::time::after;
 
@@ -142,16 +142,15 @@ impl<T: Divide> Queue<T> {
     }
 
     /// Asks whether those read again that did not, in turn: a few, or all.
-    pub(super) fn ask_again(&mut self, all: bool, room: &mut impl FnMut(&str) -> Room) {
+    pub(super) fn ask_again(&mut self, all: bool, room: &mut impl FnMut(&str, u64) -> Option<u64>) {
         let most = if all { usize::MAX } else { ASKED };
         let after = self.stopped.range(self.asked.saturating_add(1)..);
         let before = self.stopped.range(..=self.asked);
         let sessions: Vec<_> = after.chain(before).copied().take(most).collect();
         for session in sessions {
             self.asked = session;
-            let room = room(self.sessions.name(session));
             let next = self.sessions[session].oldest();
-            if next.is_some_and(|next| self.most_within(room, next).is_some()) {
+            if next.is_some_and(|next| self.most_of(next, room).is_some()) {
                 self.start(session);
             }
         }

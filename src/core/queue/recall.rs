@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::pool::{Kind, KindId, Recall, Worker};
-use super::{Order, Queue, SessionId, Task, TaskId, WorkerId};
+use super::{Order, Queue, Task, TaskId, WorkerId};
 use crate::core::divide::Divide;
 
 /// A recall takes a message there and back: it is worth while when the newest task at a worker
@@ -47,11 +47,14 @@ impl<T: Divide> Queue<T> {
     }
 
     /// The client of a session does not read what has come of its tasks: so of those that workers have
-    /// not begun, nothing is to come.
-    pub(super) fn call_back(&mut self, number: SessionId) {
+    /// not begun, nothing is to come for now.
+    pub(crate) fn call_back(&mut self, session: &str) {
+        let Some(number) = self.sessions.number_of(session) else {
+            return;
+        };
         let session = &self.sessions[number];
-        if session.tasks - session.waiting <= self.pool.workers.len() {
-            return; // They run, about.
+        if session.tasks == session.waiting {
+            return;
         }
         for (id, worker) in &mut self.pool.workers {
             // To one on the pylm wire, nobody can say so.
@@ -80,11 +83,9 @@ impl<T: Divide> Queue<T> {
                 self.cancelling.insert(id);
                 continue;
             }
-            let mut ids = Vec::from_iter(std::mem::take(&mut worker.unwanted));
-            // Its client may read again by now.
-            ids.retain(|id| self.tasks[*id].cancelled || self.is_stopped(*id));
+            let ids = std::mem::take(&mut worker.unwanted);
             if !ids.is_empty() {
-                self.open_recall(id, None, ids, orders);
+                self.open_recall(id, None, ids.into_iter().collect(), orders);
             }
         }
     }
@@ -117,10 +118,6 @@ impl<T: Divide> Queue<T> {
     fn rest_of_bundle(&self, worker: &Worker, kind: &Kind) -> Option<TaskId> {
         let only = worker.only().filter(|id| self.tasks[*id].count > 1);
         only.filter(|id| self.could_run(kind, *id))
-    }
-
-    fn is_stopped(&self, id: TaskId) -> bool {
-        self.sessions[self.tasks[id].session].stopped
     }
 
     fn could_run(&self, kind: &Kind, id: TaskId) -> bool {

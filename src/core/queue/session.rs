@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::pace::Average;
 use super::pool::{Kind, KindId};
 use super::{FunctionId, TaskId};
 
@@ -14,6 +15,10 @@ pub(super) struct Session {
     pub(super) tasks: usize,
     /// How many bytes they have.
     pub(super) bytes: usize,
+    /// How many bytes are to come of those that are given, as far as one can tell.
+    pub(super) coming: u64,
+    /// How much comes of each of its messages, in bytes.
+    pub(super) made: Average,
     /// Its place in the ring of each kind of worker that could run something of it.
     pub(super) turns: BTreeMap<KindId, u64>,
     /// Its client does not read.

@@ -52,12 +52,9 @@ impl World {
     fn assign(&mut self) -> Vec<Order<u32>> {
         let mut orders = Vec::new();
         let (deaf, asked, bytes) = (&self.deaf, &mut self.asked, self.room);
-        let room = |session: &str| {
+        let room = |session: &str, _| {
             *asked += 1;
-            match deaf.contains(&session) {
-                true => Room::Unread,
-                false => Room::Bytes(bytes),
-            }
+            (!deaf.contains(&session)).then_some(bytes)
         };
         self.queue.assign(self.now, room, &mut orders);
         orders
@@ -114,6 +111,7 @@ impl<T: Divide> Queue<T> {
     /// Nothing is kept for what is finished, has left or is empty.
     fn assert_empty(&self) {
         assert_eq!((self.len(), self.bytes(), self.loose_bytes()), (0, 0, 0));
+        assert_eq!(self.coming, 0);
         assert!(self.sessions.is_empty() && self.jobs.is_empty() && self.functions.is_empty());
         assert!(self.pool.is_empty(), "{:?}", self.pool);
         assert!(self.suspects.is_empty() && self.stopped.is_empty() && self.ends.is_empty());
@@ -141,6 +139,22 @@ impl<T: Divide> Queue<T> {
                 assert_eq!(turn.is_some(), belongs);
                 assert!(turn.is_none_or(|turn| kind.ring.has(number, *turn)));
             }
+        }
+        let to_come = |(_, task): (TaskId, &Task<T>)| {
+            let given = task.given?;
+            Some((task.session, given.to_come * task.count as u64))
+        };
+        let to_come: Vec<_> = self.tasks.iter().filter_map(to_come).collect();
+        assert_eq!(
+            to_come.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+            self.coming
+        );
+        for number in self.sessions.numbers() {
+            let own = to_come.iter().filter(|(session, _)| *session == number);
+            assert_eq!(
+                own.map(|(_, bytes)| bytes).sum::<u64>(),
+                self.sessions[number].coming
+            );
         }
         let loose = self.tasks.iter().filter(|(_, task)| !task.is_tracked);
         let loose: usize = loose.map(|(_, task)| task.size).sum();

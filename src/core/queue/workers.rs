@@ -45,8 +45,8 @@ impl<T: Divide> Queue<T> {
         };
         self.cancelling.remove(&worker);
         for (place, id) in lost.given.into_iter().map(|(_, id)| id).enumerate() {
+            self.not_given(id);
             let task = self.task(id);
-            task.given = None;
             let ran_alone = task.count == 1;
             if leave == Leave::Died && !planted!(SuspectNotCharged) {
                 task.losses += 1;

@@ -11,7 +11,6 @@
 use super::super::{OVERHEAD, PRESSING_BYTES, PRESSING_MESSAGES};
 use super::topic::Topic;
 use super::{Line, Outlets};
-use crate::core::queue::Room;
 use crate::core::stalled::{Reason, Stalled};
 
 /// So much every client may leave unread. With less, a client that waits for one job and does not
@@ -53,16 +52,16 @@ impl Kept {
         self.loose -= of.loose;
     }
 
-    /// How many bytes may be kept of one client, of so many in all: what is left of half of those, but
-    /// what every client may leave.
-    fn allowance(self, most: u64) -> u64 {
-        (most / 2).saturating_sub(self.bytes).max(BORNE)
-    }
-
     /// Whether there may be a client of which too much is kept.
     pub(super) fn is_much(self, most: u64) -> bool {
-        self.bytes > self.allowance(most)
+        self.bytes > allowance(self.bytes, most)
     }
+}
+
+/// How many bytes may be kept of one client, while so many are kept in all, of so many: what is left of
+/// half of those, but what every client may leave.
+fn allowance(kept: u64, most: u64) -> u64 {
+    (most / 2).saturating_sub(kept).max(BORNE)
 }
 
 impl Outlets {
@@ -71,11 +70,16 @@ impl Outlets {
     pub(crate) fn is_full(&self) -> bool {
         // One message always may be kept; and what every client may leave is beside the others' room.
         let most = self.most_bytes.max(1);
-        let sessions = self.lines_of_steps().map(Line::clients).max().unwrap_or(0);
-        let sessions = sessions.max(self.clients);
-        let room = most.saturating_add(BORNE.min(most / 32).saturating_mul(sessions as u64));
         let of_others = self.kept.bytes.saturating_sub(self.stalled.bytes());
-        of_others >= room || self.kept.loose >= most || self.published_bytes >= most
+        let kept = of_others.max(self.kept.loose);
+        self.published_bytes >= most || kept >= most && kept - most >= self.least_of_all()
+    }
+
+    /// How much all clients may leave whatever there is of others, of whom there is something.
+    fn least_of_all(&self) -> u64 {
+        let sessions = self.lines_of_steps().map(Line::clients).max().unwrap_or(0);
+        let sessions = sessions.max(self.clients) as u64;
+        BORNE.min(self.most_bytes / 32).saturating_mul(sessions)
     }
 
     /// Whether so much waits for the publisher of the pylm wire that nothing more is to be run for it.
@@ -94,11 +98,20 @@ impl Outlets {
         self.too_much(session).is_some()
     }
 
-    /// How much more may come of a client's messages.
-    pub(crate) fn room_for(&self, session: &str) -> Room {
-        let left = self.allowance().checked_sub(self.kept_of(session));
-        let left = left.filter(|_| !self.is_held_up(session));
-        left.map_or(Room::Unread, Room::Bytes)
+    /// How many bytes may come of a client's messages, while so many are to come of all: none if it
+    /// leaves too much.
+    pub(crate) fn room_for(&self, session: &str, coming: u64) -> Option<u64> {
+        let own = self.kept_of(session);
+        if own > self.allowance() || self.is_held_up(session) {
+            return None;
+        }
+        let bytes = self.kept.bytes.saturating_add(coming);
+        Some(allowance(bytes, self.most_bytes).saturating_sub(own))
+    }
+
+    /// Who leaves too much since this was asked last.
+    pub(crate) fn take_unread(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unread)
     }
 
     /// Whether that is because the client does not read.
@@ -113,16 +126,21 @@ impl Outlets {
 
     /// Looks whether those that left too much still do, or still crowd what waits: at a few, or at all,
     /// and whether others do now.
-    pub(crate) fn look_at_stalled(&self, all: bool, crowds: impl Fn(&str) -> Option<(usize, u64)>) {
+    pub(crate) fn look_at_stalled(
+        &mut self,
+        all: bool,
+        crowds: impl Fn(&str) -> Option<(usize, u64)>,
+    ) {
         let allowance = self.allowance();
         if all && allowance == BORNE {
             // When those left it, there was more room for each.
             let clients = self.topics.iter().filter(|(_, topic)| topic.is_client);
             let own = clients.map(|(session, topic)| (session.as_str(), topic.bytes()));
             let shares = self.lines_of_steps().flat_map(Line::bytes_by_client);
-            own.chain(shares)
-                .filter(|(_, kept)| *kept > allowance)
-                .for_each(|(session, _)| self.look_at(session));
+            let much = own.chain(shares).filter(|(_, kept)| *kept > allowance);
+            for session in Vec::from_iter(much.map(|(session, _)| session.to_owned())) {
+                self.look_at(&session);
+            }
         }
         let most = if all { usize::MAX } else { ASKED };
         self.stalled.look_again(most, |session| Reason {
@@ -132,8 +150,10 @@ impl Outlets {
     }
 
     /// Looks whether one leaves too much.
-    pub(super) fn look_at(&self, session: &str) {
-        self.stalled.note_unread(session, self.too_much(session));
+    pub(super) fn look_at(&mut self, session: &str) {
+        if self.stalled.note_unread(session, self.too_much(session)) {
+            self.unread.push(session.to_owned());
+        }
     }
 
     /// How many bytes are kept of what came of a client's messages, if that is too much.
@@ -147,7 +167,7 @@ impl Outlets {
     }
 
     fn allowance(&self) -> u64 {
-        self.kept.allowance(self.most_bytes)
+        allowance(self.kept.bytes, self.most_bytes)
     }
 
     /// How many bytes are kept for a client.

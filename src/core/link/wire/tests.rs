@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::core::custody::Ledger;
-use crate::core::queue::{Order, Room, Settings};
+use crate::core::queue::{Order, Settings};
 use crate::message::{FrameReader, Gathering};
 use crate::sim::rng::Rng;
 
@@ -55,7 +55,7 @@ impl Master {
     fn given(&mut self) -> Vec<Frame> {
         let mut orders = Vec::new();
         self.queue
-            .assign(self.now, |_| Room::Bytes(u64::MAX), &mut orders);
+            .assign(self.now, |_, _| Some(u64::MAX), &mut orders);
         for order in orders {
             if let Order::Give { id, attempt, .. } = order {
                 let frame = &mut self.queue.item_mut(id).unwrap().frame;

@@ -115,7 +115,11 @@ impl Chaos {
             _ => match self.dice.below(4) {
                 0 => self.cancel(),
                 1 => self.drain(),
-                2 => self.deaf = self.dice.below(8),
+                2 => {
+                    self.deaf = self.dice.below(8);
+                    let deaf = (0..3).filter(|session| self.deaf & (1 << session) != 0);
+                    deaf.for_each(|session| self.queue.call_back(&session.to_string()));
+                }
                 _ => self.late(),
             },
         }
@@ -270,9 +274,11 @@ impl Chaos {
     fn assign(&mut self) {
         let mut orders = Vec::new();
         let deaf = self.deaf;
-        let room = |session: &str| match deaf & (1 << session.parse::<usize>().unwrap()) {
-            0 => Room::Bytes(u64::MAX),
-            _ => Room::Unread,
+        // At times hardly any.
+        let room = [u64::MAX, u64::MAX, 1_000, 0][self.dice.below(4)];
+        let room = |session: &str, _| {
+            let reads = deaf & (1 << session.parse::<usize>().unwrap()) == 0;
+            reads.then_some(room)
         };
         self.queue.assign(self.now, room, &mut orders);
         for order in orders {
