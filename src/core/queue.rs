@@ -139,6 +139,8 @@ pub(crate) struct Queue<T> {
     asked: SessionId,
     /// When tasks for functions that no worker has end, by function: not before.
     ends: BTreeSet<(Instant, FunctionId)>,
+    /// Sessions of which something is called back.
+    called_back: BTreeSet<SessionId>,
     /// Workers that hold tasks which are to be recalled: of cancelled jobs, and of clients that do not read.
     cancelling: BTreeSet<WorkerId>,
     /// When there may be something to recall.
@@ -208,6 +210,7 @@ impl<T: Divide> Queue<T> {
             stopped: BTreeSet::new(),
             asked: 0,
             ends: BTreeSet::new(),
+            called_back: BTreeSet::new(),
             cancelling: BTreeSet::new(),
             look_again: None,
             due: Vec::new(),
@@ -410,6 +413,7 @@ impl<T: Divide> Queue<T> {
         session.bytes -= task.size;
         if session.tasks == 0 {
             self.sessions.remove(task.session);
+            self.called_back.remove(&task.session);
         }
         let job = &mut self.jobs[task.job];
         *job -= task.count;

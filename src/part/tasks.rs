@@ -69,18 +69,13 @@ fn run(
     while !context.soft.is_raised() {
         let next = session.lock().next();
         let Some((id, frame)) = next else {
-            let has_next = || context.soft.is_raised() || session.lock().has_next();
-            if !voice.listen(None, is_said, has_next) {
-                select! {
-                    recv(told) -> _ => {}
-                    recv(context.soft.raised()) -> _ => {}
-                }
-            }
+            let has_next = || session.lock().has_next();
+            wait(context, (told, is_said), voice, has_next);
             clock.begin();
             continue;
         };
         if frame.count() > 1 {
-            run_bundle(session, runner, voice, &mut clock, &frame);
+            run_bundle(context, (session, told), runner, voice, &mut clock, &frame);
             is_said = false;
             continue;
         }
@@ -97,9 +92,25 @@ fn run(
     }
 }
 
+/// Waits until more is to be run, as `ready` says, or until a stop, or for less.
+fn wait(
+    context: &Context,
+    (told, is_said): (&Receiver<()>, bool),
+    voice: &Voice<Tasks>,
+    ready: impl Fn() -> bool,
+) {
+    if !voice.listen(None, is_said, || context.soft.is_raised() || ready()) {
+        select! {
+            recv(told) -> _ => {}
+            recv(context.soft.raised()) -> _ => {}
+        }
+    }
+}
+
 /// Runs the messages of a bundle, as many as are to be run here.
 fn run_bundle(
-    session: &Mutex<WorkerSession>,
+    context: &Context,
+    (session, told): (&Mutex<WorkerSession>, &Receiver<()>),
     runner: &Runner,
     voice: &Voice<Tasks>,
     clock: &mut RunClock,
@@ -115,13 +126,18 @@ fn run_bundle(
         if next.is_due {
             let is_last = {
                 let mut session = session.lock();
-                let has_ended = session.gather();
-                session.cut_if_choked();
-                has_ended && !session.has_next()
+                session.gather() && !session.has_next()
             };
             match next.is_slow || is_last {
                 true => drop(speak(voice, is_last)),
                 false => voice.speak_soon(),
+            }
+            // Not by handing back the rest, which would run after what waits here.
+            while session.lock().is_choked() && !context.soft.is_raised() {
+                voice.announce();
+                wait(context, (told, false), voice, || {
+                    !session.lock().is_choked()
+                });
             }
         }
         next.goes_on
@@ -162,8 +178,9 @@ impl Party for Tasks {
 
     fn heard(&mut self, head: Box<Head>, frames: Vec<Frame>, out: &mut Outgoing, now: Instant) {
         let mut session = self.session.lock();
+        let was_choked = session.is_choked();
         session.heard(head, frames, out, now);
-        if session.has_next() {
+        if session.has_next() || was_choked && !session.is_choked() {
             // Once is enough, however often.
             let _ = self.tell.try_send(());
             self.ear.ring();

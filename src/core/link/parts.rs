@@ -355,30 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn of_a_bundle_of_which_much_comes_the_rest_is_handed_back() {
-        let mut running = Running::new(&["a", "b", "c", "d", "e"]);
-        let large = vec![b'x'; 5 << 20];
-        let now = running.now;
-        let run = |running: &mut Running| {
-            let next = running.progress.ran(|parts| parts.one(&large, now));
-            running.session.gather();
-            running.session.cut_if_choked();
-            next.goes_on
-        };
-        assert!(run(&mut running));
-        assert_eq!(running.session.held(), 2);
-        assert!(run(&mut running));
-        // The third has begun.
-        assert!(!run(&mut running));
-        let mut out = Outgoing::default();
-        running.session.speak(&mut out, now);
-        let returned = out.take().into_iter().filter_map(|said| said.head.returned);
-        let ids = returned.flat_map(|returned| returned.ids);
-        let ids: Vec<_> = ids.map(|of| (of.id, of.messages())).collect();
-        assert_eq!(ids, [(13, 2)]);
-    }
-
-    #[test]
     fn of_a_bundle_that_has_ended_nothing_is_handed_back() {
         let mut running = Running::new(&["a", "b"]);
         running.run(QUICK);

@@ -191,15 +191,8 @@ impl WorkerSession {
     }
 
     /// Whether the master is to take some results before more is run.
-    fn is_choked(&self) -> bool {
+    pub(crate) fn is_choked(&self) -> bool {
         self.untaken >= MOST_UNTAKEN && self.finished.len() > 1
-    }
-
-    /// Hands back what has not begun of the bundle that runs, if no more may be run.
-    pub(crate) fn cut_if_choked(&mut self) {
-        if self.is_choked() {
-            self.cut_running();
-        }
     }
 
     /// Hands back what has not begun of the bundle that runs.

@@ -52,7 +52,7 @@ impl<T: Divide> Queue<T> {
         let Some(number) = self.sessions.number_of(session) else {
             return;
         };
-        let session = &self.sessions[number];
+        let session = &mut self.sessions[number];
         if session.tasks == session.waiting {
             return;
         }
@@ -67,11 +67,26 @@ impl<T: Divide> Queue<T> {
                 let task = &self.tasks[*id];
                 task.session == number && !begun(*place, task)
             });
+            let before = worker.unwanted.len();
             worker.unwanted.extend(own.map(|(_, id)| id));
-            if !worker.unwanted.is_empty() {
+            if worker.unwanted.len() > before {
                 self.cancelling.insert(*id);
+                session.called_back.insert(*id);
             }
         }
+        if !session.called_back.is_empty() {
+            self.called_back.insert(number);
+        }
+    }
+
+    /// A worker has answered all that it was asked for, or cannot any more.
+    pub(super) fn note_called_back(&mut self, worker: WorkerId) {
+        let sessions = &mut self.sessions;
+        self.called_back.retain(|number| {
+            let called_back = &mut sessions[*number].called_back;
+            called_back.remove(&worker);
+            !called_back.is_empty()
+        });
     }
 
     fn recall_unwanted(&mut self, orders: &mut Vec<Order<T>>) {
@@ -84,8 +99,9 @@ impl<T: Divide> Queue<T> {
                 continue;
             }
             let ids = std::mem::take(&mut worker.unwanted);
-            if !ids.is_empty() {
-                self.open_recall(id, None, ids.into_iter().collect(), orders);
+            match ids.is_empty() {
+                true => self.note_called_back(id),
+                false => self.open_recall(id, None, ids.into_iter().collect(), orders),
             }
         }
     }
@@ -158,7 +174,12 @@ impl<T: Divide> Queue<T> {
 
     /// A worker has answered, or cannot any more.
     pub(super) fn close_recall(&mut self, worker: WorkerId, now: Instant) {
-        let Some(recall) = self.pool.worker(worker).recall.take() else {
+        let entry = self.pool.worker(worker);
+        let recall = entry.recall.take();
+        if entry.unwanted.is_empty() {
+            self.note_called_back(worker);
+        }
+        let Some(recall) = recall else {
             return;
         };
         self.pool.refresh(worker);

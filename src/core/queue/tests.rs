@@ -115,7 +115,7 @@ impl<T: Divide> Queue<T> {
         assert!(self.sessions.is_empty() && self.jobs.is_empty() && self.functions.is_empty());
         assert!(self.pool.is_empty(), "{:?}", self.pool);
         assert!(self.suspects.is_empty() && self.stopped.is_empty() && self.ends.is_empty());
-        assert!(self.cancelling.is_empty() && self.due.is_empty());
+        assert!(self.cancelling.is_empty() && self.due.is_empty() && self.called_back.is_empty());
     }
 
     /// What is kept twice is the same twice.
@@ -129,6 +129,12 @@ impl<T: Divide> Queue<T> {
             let len: usize = waits.map(|id| self.tasks[id].count).sum();
             assert_eq!(len, session.waiting);
             assert_eq!(session.stopped, self.stopped.contains(&number));
+            let is_called_back = !session.called_back.is_empty();
+            assert_eq!(is_called_back, self.called_back.contains(&number));
+            for worker in &session.called_back {
+                let worker = &self.pool.workers[worker];
+                assert!(worker.recall.is_some() || !worker.unwanted.is_empty());
+            }
             let suspects = session.suspects();
             let mut known = suspects.map(|suspect| self.suspects.contains(&suspect));
             assert!(known.all(|known| known != session.stopped));

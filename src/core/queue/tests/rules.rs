@@ -506,6 +506,11 @@ fn what_workers_have_not_begun_of_a_client_that_does_not_read_is_called_back() {
     // Not the one that runs now.
     let expected: Vec<_> = held[2..].iter().map(|(id, _)| *id).collect();
     assert_eq!(*ids, expected);
+    // It reads again: what it has left does not run before that.
+    world.deaf.clear();
+    assert_eq!(world.assign(), []);
+    world.queue.assert_sound();
+    world.deaf = vec!["deaf"];
     let back: Vec<_> = ids.iter().map(|id| (*id, Some(1))).collect();
     world.queue.hand_back(1, &back, world.now);
     world.queue.assert_sound();
