@@ -64,7 +64,10 @@ macro_rules! common_settings {
         }
 
         /// How many bytes of results to hold for clients or next steps that have not subscribed
-        /// yet or read slowly: 32 MiB by default. When it is full, no more messages are taken.
+        /// yet or read slowly: 32 MiB by default. One client may leave a quarter of that unread, and
+        /// some 100 KiB or what comes of one message where others leave much: nothing more of it is
+        /// run until it reads, and what was on its way is kept besides. When what nobody answers for,
+        /// as on the pylm wire, has filled it, no more messages are taken.
         pub fn hold(mut self, bytes: usize) -> Self {
             self.common.hold = bytes;
             self

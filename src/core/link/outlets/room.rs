@@ -98,6 +98,11 @@ impl Outlets {
         self.too_much(session).is_some()
     }
 
+    /// Whether that is because the client does not read.
+    pub(crate) fn is_unread(&self, session: &str) -> bool {
+        self.kept_for(session) > self.allowance()
+    }
+
     /// How many bytes may come of a client's messages, while so many are to come of all: none if it
     /// leaves too much.
     pub(crate) fn room_for(&self, session: &str, coming: u64) -> Option<u64> {
@@ -112,11 +117,6 @@ impl Outlets {
     /// Who leaves too much since this was asked last.
     pub(crate) fn take_unread(&mut self) -> Vec<String> {
         std::mem::take(&mut self.unread)
-    }
-
-    /// Whether that is because the client does not read.
-    pub(crate) fn is_unread(&self, session: &str) -> bool {
-        self.kept_for(session) > self.allowance()
     }
 
     /// Who leaves too much, and who else is better not run.
