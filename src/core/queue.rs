@@ -43,7 +43,7 @@ mod store;
 mod tests;
 mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::core::divide::Divide;
@@ -139,8 +139,9 @@ pub(crate) struct Queue<T> {
     asked: SessionId,
     /// When tasks for functions that no worker has end, by function: not before.
     ends: BTreeSet<(Instant, FunctionId)>,
-    /// Sessions of which something is called back.
-    called_back: BTreeSet<SessionId>,
+    /// What workers are asked for of a session: until it is back, or has run, nothing more of it is given,
+    /// which would run before that.
+    called_back: BTreeMap<SessionId, BTreeSet<TaskId>>,
     /// Workers that hold tasks which are to be recalled: of cancelled jobs, and of clients that do not read.
     cancelling: BTreeSet<WorkerId>,
     /// When there may be something to recall.
@@ -210,7 +211,7 @@ impl<T: Divide> Queue<T> {
             stopped: BTreeSet::new(),
             asked: 0,
             ends: BTreeSet::new(),
-            called_back: BTreeSet::new(),
+            called_back: BTreeMap::new(),
             cancelling: BTreeSet::new(),
             look_again: None,
             due: Vec::new(),
@@ -306,6 +307,12 @@ impl<T: Divide> Queue<T> {
         );
         self.sessions[session].coming -= coming;
         self.coming -= coming;
+        if let Some(tasks) = self.called_back.get_mut(&session) {
+            tasks.remove(&id);
+            if tasks.is_empty() {
+                self.called_back.remove(&session);
+            }
+        }
         Some(given)
     }
 
@@ -413,7 +420,6 @@ impl<T: Divide> Queue<T> {
         session.bytes -= task.size;
         if session.tasks == 0 {
             self.sessions.remove(task.session);
-            self.called_back.remove(&task.session);
         }
         let job = &mut self.jobs[task.job];
         *job -= task.count;

@@ -366,12 +366,6 @@ pub enum Received {
     End,
 }
 
-impl From<Option<Batch>> for Received {
-    fn from(batch: Option<Batch>) -> Self {
-        batch.map_or(Self::End, Self::Batch)
-    }
-}
-
 impl Inlet {
     /// The next batch, after waiting for it; `None` when all senders are gone.
     pub fn recv(&self) -> Option<Batch> {
@@ -413,14 +407,15 @@ impl Inlet {
     /// The next batch; waits for it until `stop` is raised, which is an end as well, or until there is
     /// something in `woken`: then there may be none.
     pub(crate) fn recv_until(&self, stop: &Signal, woken: Option<&Receiver<()>>) -> Received {
+        let came = |batch| self.taken(batch).map_or(Received::End, Received::Batch);
         let Some(woken) = woken else {
             return select! {
-                recv(self.receiver) -> batch => self.taken(batch.ok()).into(),
+                recv(self.receiver) -> batch => came(batch.ok()),
                 recv(stop.raised()) -> _ => Received::End,
             };
         };
         select! {
-            recv(self.receiver) -> batch => self.taken(batch.ok()).into(),
+            recv(self.receiver) -> batch => came(batch.ok()),
             recv(stop.raised()) -> _ => Received::End,
             recv(woken) -> _ => Received::Nothing,
         }

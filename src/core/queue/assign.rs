@@ -92,11 +92,11 @@ impl<T: Divide> Queue<T> {
         room: &mut impl FnMut(&str, u64) -> Option<u64>,
     ) -> Option<usize> {
         let number = self.tasks[id].session;
-        let session = &self.sessions[number];
-        if !session.called_back.is_empty() {
+        if self.called_back.contains_key(&number) {
             return None;
         }
         let bytes = room(self.sessions.name(number), self.coming)?;
+        let session = &self.sessions[number];
         let left = bytes.saturating_sub(session.coming) / self.expected(id);
         let given = session.tasks - session.waiting;
         let has_idle = given < self.pool.workers.len();

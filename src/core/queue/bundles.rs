@@ -35,7 +35,14 @@ impl<T: Divide> Queue<T> {
         self.functions[function].users += 1;
         self.tasks.insert_part(rest_id, rest);
         match given {
-            Some(given) => self.pool.divided(given.worker, id, (given.turn, rest_id)),
+            Some(given) => {
+                self.pool.divided(given.worker, id, (given.turn, rest_id));
+                if let Some(tasks) = self.called_back.get_mut(&of_session)
+                    && tasks.contains(&id)
+                {
+                    tasks.insert(rest_id);
+                }
+            }
             None => {
                 // It is counted with the bundle already.
                 let waited = self.tasks[rest_id].count;

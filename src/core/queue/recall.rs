@@ -52,7 +52,7 @@ impl<T: Divide> Queue<T> {
         let Some(number) = self.sessions.number_of(session) else {
             return;
         };
-        let session = &mut self.sessions[number];
+        let session = &self.sessions[number];
         if session.tasks == session.waiting {
             return;
         }
@@ -67,26 +67,13 @@ impl<T: Divide> Queue<T> {
                 let task = &self.tasks[*id];
                 task.session == number && !begun(*place, task)
             });
-            let before = worker.unwanted.len();
-            worker.unwanted.extend(own.map(|(_, id)| id));
-            if worker.unwanted.len() > before {
+            let own: Vec<_> = own.map(|(_, id)| id).collect();
+            if !own.is_empty() {
                 self.cancelling.insert(*id);
-                session.called_back.insert(*id);
+                worker.unwanted.extend(&own);
+                self.called_back.entry(number).or_default().extend(own);
             }
         }
-        if !session.called_back.is_empty() {
-            self.called_back.insert(number);
-        }
-    }
-
-    /// A worker has answered all that it was asked for, or cannot any more.
-    pub(super) fn note_called_back(&mut self, worker: WorkerId) {
-        let sessions = &mut self.sessions;
-        self.called_back.retain(|number| {
-            let called_back = &mut sessions[*number].called_back;
-            called_back.remove(&worker);
-            !called_back.is_empty()
-        });
     }
 
     fn recall_unwanted(&mut self, orders: &mut Vec<Order<T>>) {
@@ -99,9 +86,8 @@ impl<T: Divide> Queue<T> {
                 continue;
             }
             let ids = std::mem::take(&mut worker.unwanted);
-            match ids.is_empty() {
-                true => self.note_called_back(id),
-                false => self.open_recall(id, None, ids.into_iter().collect(), orders),
+            if !ids.is_empty() {
+                self.open_recall(id, None, ids.into_iter().collect(), orders);
             }
         }
     }
@@ -174,12 +160,7 @@ impl<T: Divide> Queue<T> {
 
     /// A worker has answered, or cannot any more.
     pub(super) fn close_recall(&mut self, worker: WorkerId, now: Instant) {
-        let entry = self.pool.worker(worker);
-        let recall = entry.recall.take();
-        if entry.unwanted.is_empty() {
-            self.note_called_back(worker);
-        }
-        let Some(recall) = recall else {
+        let Some(recall) = self.pool.worker(worker).recall.take() else {
             return;
         };
         self.pool.refresh(worker);

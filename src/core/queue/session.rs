@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::pace::Average;
 use super::pool::{Kind, KindId};
-use super::{FunctionId, TaskId, WorkerId};
+use super::{FunctionId, TaskId};
 
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -23,9 +23,6 @@ pub(super) struct Session {
     pub(super) turns: BTreeMap<KindId, u64>,
     /// Its client does not read.
     pub(super) stopped: bool,
-    /// Workers that are asked for what they have not begun of it: until they have answered, nothing more of
-    /// it is given, which would run before that.
-    pub(super) called_back: BTreeSet<WorkerId>,
 }
 
 /// Tasks that wait, oldest first. One that comes back has its old place.

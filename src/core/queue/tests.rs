@@ -129,12 +129,6 @@ impl<T: Divide> Queue<T> {
             let len: usize = waits.map(|id| self.tasks[id].count).sum();
             assert_eq!(len, session.waiting);
             assert_eq!(session.stopped, self.stopped.contains(&number));
-            let is_called_back = !session.called_back.is_empty();
-            assert_eq!(is_called_back, self.called_back.contains(&number));
-            for worker in &session.called_back {
-                let worker = &self.pool.workers[worker];
-                assert!(worker.recall.is_some() || !worker.unwanted.is_empty());
-            }
             let suspects = session.suspects();
             let mut known = suspects.map(|suspect| self.suspects.contains(&suspect));
             assert!(known.all(|known| known != session.stopped));
@@ -161,6 +155,13 @@ impl<T: Divide> Queue<T> {
                 own.map(|(_, bytes)| bytes).sum::<u64>(),
                 self.sessions[number].coming
             );
+        }
+        for (number, tasks) in &self.called_back {
+            assert!(self.sessions.contains(*number) && !tasks.is_empty());
+            for id in tasks {
+                let task = &self.tasks[*id];
+                assert!(task.given.is_some() && task.session == *number);
+            }
         }
         let loose = self.tasks.iter().filter(|(_, task)| !task.is_tracked);
         let loose: usize = loose.map(|(_, task)| task.size).sum();

@@ -44,7 +44,6 @@ impl<T: Divide> Queue<T> {
             return;
         };
         self.cancelling.remove(&worker);
-        self.note_called_back(worker);
         for (place, id) in lost.given.into_iter().map(|(_, id)| id).enumerate() {
             self.not_given(id);
             let task = self.task(id);

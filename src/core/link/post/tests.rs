@@ -52,6 +52,18 @@ fn has(run: u64, received: u64, open: &[u64]) -> Option<Position> {
     })
 }
 
+/// The hello of a step that lets as much be open as there is.
+fn step_that_takes_all(nonce: u64) -> Head {
+    let mut head = hello(nonce, None);
+    if let Some(hello) = &mut head.hello {
+        hello.credit = Some(Credit {
+            messages: 1_000_000,
+            bytes: 1 << 40,
+        });
+    }
+    head
+}
+
 /// A client's hello.
 fn client(nonce: u64, position: Option<Position>) -> Head {
     let mut head = hello(nonce, position);
@@ -421,20 +433,9 @@ fn run_all(post: &mut Post, step: Option<&str>, now: Instant) -> usize {
 fn however_many_clients_are_done_with_nothing_what_others_submit_runs() {
     for step in [None, Some("t")] {
         let mut now = Instant::now();
-        let settings = PostSettings {
-            hold: 4 << 20,
-            ..settings()
-        };
-        let mut post = Post::new(settings, Ledger::new(|| {}));
+        let mut post = small_post(0, now);
         if step.is_some() {
-            let mut head = hello(1_000, None);
-            if let Some(hello) = &mut head.hello {
-                hello.credit = Some(Credit {
-                    messages: 1_000_000,
-                    bytes: 1 << 40,
-                });
-            }
-            post.receive(1_000, head.into(), vec![], now);
+            post.receive(1_000, step_that_takes_all(1_000).into(), vec![], now);
         }
         let mut ran = Vec::new();
         for id in 1..=30 {
@@ -530,14 +531,7 @@ fn of_what_nobody_answers_for_no_more_is_taken_than_there_is_room_for() {
     }
     assert!(given > 300, "{given}");
     // A step takes all.
-    let mut head = hello(9, None);
-    if let Some(hello) = &mut head.hello {
-        hello.credit = Some(Credit {
-            messages: 1_000,
-            bytes: 1 << 30,
-        });
-    }
-    post.receive(9, head.into(), vec![], now);
+    post.receive(9, step_that_takes_all(9).into(), vec![], now);
     post.tick(now);
     assert!(post.is_full());
     let mut head = Head::default();
